@@ -1,0 +1,276 @@
+import { isIP } from 'node:net'
+import path from 'node:path'
+import { ConfigError } from './errors.ts'
+import { isKey } from './ids.ts'
+import { LOG_LEVELS, type LogLevel } from './log.ts'
+
+export const ROLES = ['reconcile', 'work', 'api'] as const
+export type Role = (typeof ROLES)[number]
+
+/** How this process is to run: every setting, checked and with its default. */
+export interface Config {
+  /** Path of the repository. */
+  readonly repository: string
+  /** Undefined: what the repository itself says. */
+  readonly defaultBranch: string | undefined
+  readonly dev: boolean
+  /** Undefined: the embedded Postgres of the data directory. */
+  readonly databaseUrl: string | undefined
+  readonly dataDirectory: string
+  readonly port: number
+  /** A port that was asked for must be free; the default one may give way to the next. */
+  readonly portIsDefault: boolean
+  readonly host: string
+  readonly apiKeys: readonly ApiKeySetting[]
+  readonly operatorToken: string | undefined
+  /** Undefined: 10 s. */
+  readonly pollSeconds: number | undefined
+  readonly secrets: SecretSettings
+  readonly logLevel: LogLevel
+  /** CIDRs that outgoing connections may reach although they are private or loopback. */
+  readonly allowedTargets: readonly string[]
+  readonly roles: readonly Role[]
+  /** What is not wrong but probably not meant. */
+  readonly warnings: readonly string[]
+}
+
+export interface ApiKeySetting {
+  readonly environment: string
+  readonly key: string
+}
+
+export interface SecretSettings {
+  /** The variables `BELFRY_SECRET_…` without that prefix. */
+  readonly values: ReadonlyMap<string, string>
+  readonly directory: string | undefined
+  /** Names that every environment may read without its own prefix. */
+  readonly shared: readonly string[]
+}
+
+/** What the command line says; it wins over the environment. */
+export interface ConfigFlags {
+  readonly repo?: string
+  readonly defaultBranch?: string
+  readonly dev?: boolean
+}
+
+export type Env = Readonly<Record<string, string | undefined>>
+
+/** What this process was started with. No other file looks at it. */
+export function processEnv(): Env {
+  return process.env
+}
+
+const SECRET_PREFIX = 'BELFRY_SECRET_'
+const DEFAULT_PORT = 4747
+const KEY_LENGTH_MIN = 8
+/** Those of the command line and of tests, which are not settings of a server. */
+const OTHER_NAMES = new Set(['BELFRY_URL', 'BELFRY_API_KEY', 'BELFRY_TEST_DATABASE_URL'])
+
+/**
+ * Reads all settings. Throws one `ConfigError` that names every problem; the values of secrets, keys
+ * and tokens are in no message.
+ */
+export function readConfig(env: Env, flags: ConfigFlags = {}): Config {
+  const reader = new Reader(env)
+  const port = reader.wholeNumber('PORT', { min: 0, max: 65_535 })
+  const repository = reader.text('BELFRY_REPO') ?? '.'
+  const defaultBranch = reader.text('BELFRY_DEFAULT_BRANCH')
+  const isDev = reader.flag('BELFRY_DEV')
+  const dev = flags.dev ?? isDev
+  const config: Config = {
+    repository: flags.repo ?? repository,
+    defaultBranch: flags.defaultBranch ?? defaultBranch,
+    dev,
+    databaseUrl: reader.databaseUrl('DATABASE_URL'),
+    dataDirectory: path.resolve(reader.text('BELFRY_DATA_DIR') ?? '.belfry'),
+    port: port ?? DEFAULT_PORT,
+    portIsDefault: port === undefined,
+    host: reader.host('BELFRY_HOST', dev) ?? '127.0.0.1',
+    apiKeys: reader.apiKeys('BELFRY_API_KEYS'),
+    operatorToken: reader.token('BELFRY_OPERATOR_TOKEN'),
+    pollSeconds: reader.wholeNumber('BELFRY_POLL_SECONDS', { min: 1, max: 86_400 }),
+    secrets: {
+      values: reader.secretValues(),
+      directory: reader.text('BELFRY_SECRETS_DIR'),
+      shared: reader.secretNames('BELFRY_SHARED_SECRETS'),
+    },
+    logLevel: reader.oneOf('BELFRY_LOG_LEVEL', LOG_LEVELS) ?? 'info',
+    allowedTargets: reader.cidrs('BELFRY_ALLOWED_TARGETS'),
+    roles: reader.roles('BELFRY_ROLES'),
+    warnings: reader.unknownNames(),
+  }
+  reader.throwProblems()
+  return config
+}
+
+/** Every value of the settings that must not be shown, for masking. */
+export function sensitiveValues(config: Config): string[] {
+  const { apiKeys, operatorToken, secrets, databaseUrl } = config
+  const password = databaseUrl && URL.canParse(databaseUrl) ? new URL(databaseUrl).password : ''
+  return [
+    ...secrets.values.values(),
+    ...apiKeys.map(({ key }) => key),
+    operatorToken,
+    decodeURIComponent(password),
+  ].filter((value) => value !== undefined && value !== '') as string[]
+}
+
+/** Reads one variable at a time and remembers what was wrong with each. */
+class Reader {
+  readonly #env: Env
+  readonly #problems: string[] = []
+  readonly #known = new Set<string>()
+
+  constructor(env: Env) {
+    this.#env = env
+  }
+
+  text(name: string): string | undefined {
+    this.#known.add(name)
+    const value = this.#env[name]?.trim()
+    return value === '' ? undefined : value
+  }
+
+  flag(name: string): boolean {
+    return ['1', 'true', 'on'].includes(
+      this.oneOf(name, ['1', 'true', 'on', '0', 'false', 'off']) ?? 'off',
+    )
+  }
+
+  oneOf<Word extends string>(name: string, words: readonly Word[]): Word | undefined {
+    const value = this.text(name)
+    const word = words.find((one) => one === value)
+    if (value !== undefined && word === undefined) {
+      this.#problem(name, `is ${JSON.stringify(value)}, expected one of ${words.join(', ')}`)
+    }
+    return word
+  }
+
+  wholeNumber(name: string, { min, max }: { min: number; max: number }): number | undefined {
+    const value = this.text(name)
+    if (value === undefined) return undefined
+    const number = Number(value)
+    if (/^\d+$/.test(value) && number >= min && number <= max) return number
+    this.#problem(
+      name,
+      `is ${JSON.stringify(value)}, expected a whole number from ${min} to ${max}`,
+    )
+    return undefined
+  }
+
+  databaseUrl(name: string): string | undefined {
+    const value = this.text(name)
+    if (value !== undefined && !/^postgres(ql)?:\/\/./.test(value)) {
+      this.#problem(name, 'expected an address like postgres://user@host:5432/database')
+    }
+    return value
+  }
+
+  /** The development key is printed for everyone to see, so it opens no door to other machines. */
+  host(name: string, dev: boolean): string | undefined {
+    const value = this.text(name)
+    const isLoopback = value === undefined || /^(127(\.\d+){3}|::1|localhost)$/.test(value)
+    if (dev && !isLoopback) this.#problem(name, 'must be a loopback address in development')
+    return value
+  }
+
+  token(name: string): string | undefined {
+    const value = this.text(name)
+    if (value !== undefined && value.length < KEY_LENGTH_MIN) {
+      this.#problem(name, `is shorter than ${KEY_LENGTH_MIN} characters`)
+    }
+    return value
+  }
+
+  /** `environment=key` pairs. A problem is named by the pair's place, since the pair may be all key. */
+  apiKeys(name: string): ApiKeySetting[] {
+    return this.#list(name).flatMap((pair, index) => {
+      const [environment = '', ...rest] = pair.split('=')
+      const key = rest.join('=').trim()
+      const place = `entry ${index + 1}`
+      if (rest.length === 0) this.#problem(name, `${place} is not environment=key`)
+      else if (!isKey(environment.trim())) this.#problem(name, `${place} names no environment`)
+      else if (key.length < KEY_LENGTH_MIN)
+        this.#problem(name, `${place} has a key that is shorter than ${KEY_LENGTH_MIN} characters`)
+      else return [{ environment: environment.trim(), key }]
+      return []
+    })
+  }
+
+  secretValues(): Map<string, string> {
+    const values = new Map<string, string>()
+    for (const [name, value] of Object.entries(this.#env)) {
+      if (!name.startsWith(SECRET_PREFIX) || value === undefined || value === '') continue
+      values.set(name.slice(SECRET_PREFIX.length), value)
+    }
+    return values
+  }
+
+  /** A wrong one is named by its place: it may be a secret that was written here by mistake. */
+  secretNames(name: string): string[] {
+    return this.#list(name).filter((word, index) => {
+      const isName = /^[A-Z][A-Z0-9_]*$/.test(word) && !word.includes('__')
+      if (!isName)
+        this.#problem(
+          name,
+          `entry ${index + 1} is not the name of a shared secret, such as SMTP_PASSWORD`,
+        )
+      return isName
+    })
+  }
+
+  cidrs(name: string): string[] {
+    return this.#list(name).filter((word) => {
+      const isRange = isCidr(word)
+      if (!isRange)
+        this.#problem(
+          name,
+          `${JSON.stringify(word)} is not a range of addresses, such as 10.0.0.0/8`,
+        )
+      return isRange
+    })
+  }
+
+  roles(name: string): readonly Role[] {
+    const words = this.#list(name)
+    const roles = ROLES.filter((role) => words.includes(role))
+    const unknown = words.filter((word) => !ROLES.some((role) => role === word))
+    for (const word of unknown) {
+      this.#problem(name, `${JSON.stringify(word)} is not one of ${ROLES.join(', ')}`)
+    }
+    return words.length === 0 ? ROLES : roles
+  }
+
+  /** A name with a typing error would otherwise have no effect and say nothing. */
+  unknownNames(): string[] {
+    return Object.keys(this.#env)
+      .filter((name) => name.startsWith('BELFRY_') && !name.startsWith(SECRET_PREFIX))
+      .filter((name) => !this.#known.has(name) && !OTHER_NAMES.has(name))
+      .map((name) => `${name} is not a setting of Belfry`)
+  }
+
+  throwProblems(): void {
+    if (this.#problems.length > 0) throw new ConfigError(this.#problems.join('\n'))
+  }
+
+  #list(name: string): string[] {
+    const words = this.text(name)?.split(',') ?? []
+    return words.map((word) => word.trim()).filter((word) => word !== '')
+  }
+
+  #problem(name: string, text: string): void {
+    this.#problems.push(`${name}: ${text}`)
+  }
+}
+
+function isCidr(text: string): boolean {
+  const [address = '', bits = '', ...rest] = text.split('/')
+  if (rest.length > 0) return false
+  const family = isIP(address)
+  const bitsMax = family === 4 ? 32 : 128
+  return (
+    family !== 0 &&
+    (bits === '' ? !text.includes('/') : /^\d{1,3}$/.test(bits) && Number(bits) <= bitsMax)
+  )
+}

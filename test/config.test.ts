@@ -1,0 +1,118 @@
+import { describe, expect, test } from 'vitest'
+import { readConfig, sensitiveValues, type Env } from '../src/config.ts'
+import { ConfigError } from '../src/errors.ts'
+
+function problemsOf(env: Env): string[] {
+  try {
+    readConfig(env)
+  } catch (error) {
+    if (error instanceof ConfigError) return error.message.split('\n')
+    throw error
+  }
+  return []
+}
+
+describe('readConfig', () => {
+  test('has a default for everything', () => {
+    expect(readConfig({})).toMatchObject({
+      repository: '.',
+      dev: false,
+      databaseUrl: undefined,
+      port: 4747,
+      portIsDefault: true,
+      host: '127.0.0.1',
+      apiKeys: [],
+      logLevel: 'info',
+      roles: ['reconcile', 'work', 'api'],
+      warnings: [],
+    })
+    expect(readConfig({}).dataDirectory).toBe(`${process.cwd()}/.belfry`)
+  })
+
+  test('takes the command line before the environment', () => {
+    const env = { BELFRY_REPO: '/a', BELFRY_DEV: 'off', BELFRY_DEFAULT_BRANCH: 'trunk' }
+    const config = readConfig(env, { repo: '/b', dev: true })
+    expect(config).toMatchObject({ repository: '/b', dev: true, defaultBranch: 'trunk' })
+    expect(config.warnings).toEqual([])
+  })
+
+  test('keeps development on this machine', () => {
+    expect(problemsOf({ BELFRY_HOST: '0.0.0.0' })).toEqual([])
+    expect(problemsOf({ BELFRY_HOST: '0.0.0.0', BELFRY_DEV: 'on' })).toEqual([
+      'BELFRY_HOST: must be a loopback address in development',
+    ])
+    expect(problemsOf({ BELFRY_HOST: '::1', BELFRY_DEV: 'on' })).toEqual([])
+  })
+
+  test('treats an empty variable as one that is not set', () => {
+    expect(readConfig({ PORT: '', BELFRY_ROLES: ' ' })).toEqual(readConfig({}))
+  })
+
+  test('reads pairs, lists and numbers', () => {
+    const config = readConfig({
+      PORT: '8080',
+      BELFRY_API_KEYS: 'production=sk_0123456789, staging=sk_abc=defghij ,',
+      BELFRY_ALLOWED_TARGETS: '10.0.0.0/8, ::1/128,127.0.0.1',
+      BELFRY_ROLES: 'api,work',
+      BELFRY_SHARED_SECRETS: 'SMTP_PASSWORD',
+      BELFRY_SECRET_EU__SMTP_PASSWORD: 'hunter2',
+    })
+    expect(config.port).toBe(8080)
+    expect(config.portIsDefault).toBe(false)
+    expect(config.apiKeys).toEqual([
+      { environment: 'production', key: 'sk_0123456789' },
+      { environment: 'staging', key: 'sk_abc=defghij' },
+    ])
+    expect(config.allowedTargets).toEqual(['10.0.0.0/8', '::1/128', '127.0.0.1'])
+    expect(config.roles).toEqual(['work', 'api'])
+    expect(config.secrets.values.get('EU__SMTP_PASSWORD')).toBe('hunter2')
+  })
+
+  test.each<[string, string, string]>([
+    ['PORT', '70000', 'whole number from 0 to 65535'],
+    ['PORT', '80a', 'whole number'],
+    ['BELFRY_DEV', 'yes', 'expected one of'],
+    ['BELFRY_LOG_LEVEL', 'loud', 'debug, info, warn, error'],
+    ['BELFRY_POLL_SECONDS', '1.5', 'whole number'],
+    ['BELFRY_ROLES', 'api,cook', '"cook" is not one of reconcile, work, api'],
+    ['BELFRY_ALLOWED_TARGETS', '10.0.0.0/33', 'range of addresses'],
+    ['BELFRY_ALLOWED_TARGETS', 'example.com', 'range of addresses'],
+    ['BELFRY_SHARED_SECRETS', 'EU__KEY', 'shared secret'],
+    ['DATABASE_URL', 'mysql://localhost/x', 'postgres://'],
+    ['BELFRY_API_KEYS', 'production', 'entry 1 is not environment=key'],
+    ['BELFRY_API_KEYS', 'production=short', 'entry 1 has a key that is shorter'],
+    ['BELFRY_OPERATOR_TOKEN', 'short', 'shorter than 8'],
+  ])('refuses %s=%s', (name, value, expected) => {
+    const [problem, ...more] = problemsOf({ [name]: value })
+    expect(problem).toContain(`${name}: `)
+    expect(problem).toContain(expected)
+    expect(more).toEqual([])
+  })
+
+  test('names every problem at once and the value of no key', () => {
+    const problems = problemsOf({
+      PORT: 'x',
+      BELFRY_API_KEYS: 'sk_confidential_key,=sk_confidential_key',
+      BELFRY_LOG_LEVEL: 'y',
+    })
+    expect(problems).toHaveLength(4)
+    expect(problems.join()).not.toContain('confidential')
+  })
+
+  test('warns of a name that has no effect', () => {
+    const env = { BELFRY_POL_SECONDS: '5', BELFRY_URL: 'x', BELFRY_SECRET_A__B: 'y', HOME: '/' }
+    expect(readConfig(env).warnings).toEqual(['BELFRY_POL_SECONDS is not a setting of Belfry'])
+  })
+})
+
+test('sensitiveValues lists what no output may hold', () => {
+  const config = readConfig({
+    DATABASE_URL: 'postgres://belfry:p%40ss@db.example.com/belfry',
+    BELFRY_API_KEYS: 'production=sk_0123456789',
+    BELFRY_OPERATOR_TOKEN: 'op_0123456789',
+    BELFRY_SECRET_A__B: 'secret',
+  })
+  expect(sensitiveValues(config).toSorted()).toEqual(
+    ['p@ss', 'sk_0123456789', 'op_0123456789', 'secret'].toSorted(),
+  )
+})
