@@ -1,0 +1,16 @@
+import { compile } from 'html-to-text'
+
+let convert: ((html: string) => string) | undefined
+
+/** The text of an HTML body, for mail readers that show none: links keep their addresses, images are left out. */
+export function htmlToText(html: string): string {
+  convert ??= compile({
+    wordwrap: 78,
+    selectors: [
+      { selector: 'img', format: 'skip' },
+      { selector: 'a', options: { hideLinkHrefIfSameAsText: true } },
+      { selector: 'table', format: 'block' },
+    ],
+  })
+  return convert(html).trim()
+}
