@@ -1,0 +1,93 @@
+import type { EnvironmentName, MessageId } from '../ids.ts'
+import type { ChannelType, MessageContent } from '../steps/step.ts'
+import type { Door } from './door.ts'
+
+/** One message on its way to a provider. */
+export interface HandOver<Content extends MessageContent = MessageContent> {
+  readonly id: MessageId
+  readonly environment: EnvironmentName
+  readonly content: Content
+  /** From 1. */
+  readonly attempt: number
+}
+
+export interface SendContext<Settings> {
+  /** Checked against the schema, secrets in place. */
+  readonly settings: Settings
+  /** Aborted when the time for one hand-over is over, or the process stops. */
+  readonly signal: AbortSignal
+  readonly now: Date
+  /** The only way to the network. */
+  readonly door: Door
+  /** The value of a secret variable of the environment. */
+  secret(variable: string): string
+}
+
+/**
+ * A provider's answer to one hand-over. `throttled` uses up no attempt; `unknown` means that the
+ * request may have been taken. Texts and exchange may hold secrets: whoever keeps an answer scrubs it.
+ */
+export type Answer =
+  | {
+      readonly kind: 'accepted'
+      readonly status: 'sent' | 'delivered'
+      readonly reference: string | null
+      readonly exchange: Exchange
+    }
+  | {
+      readonly kind: 'rejected'
+      /** A word of docs/spec/delivery.md. */
+      readonly reason: string
+      readonly details: string
+      /** Null: refused before anything went out, so the message was not sent. */
+      readonly exchange: Exchange | null
+    }
+  | {
+      readonly kind: 'failed'
+      readonly details: string
+      readonly retryAfterMs?: number
+      readonly exchange: Exchange | null
+    }
+  | {
+      readonly kind: 'throttled'
+      readonly details: string
+      readonly retryAfterMs?: number
+      readonly exchange: Exchange | null
+    }
+  | { readonly kind: 'unknown'; readonly details: string; readonly exchange: Exchange | null }
+
+/** What went over the wire, for the delivery log. */
+export interface Exchange {
+  readonly request: {
+    readonly method: string
+    readonly host: string
+    readonly path: string
+    readonly headers: Readonly<Record<string, string>>
+    readonly body: unknown
+  }
+  readonly response: {
+    readonly status: number | null
+    readonly headers: Readonly<Record<string, string>>
+    readonly body: unknown
+  } | null
+}
+
+/** A service that takes messages of one kind. */
+export interface Provider<
+  Name extends string,
+  Content extends MessageContent,
+  Settings extends object,
+> {
+  readonly name: Name
+  readonly type: ChannelType
+  readonly summary: string
+  /** JSON Schema of `settings`. A property that may be a secret says so with `secretOr`. */
+  readonly schema: {
+    readonly required: readonly string[]
+    readonly properties: Readonly<Record<string, object>>
+  }
+  readonly example: Required<Settings>
+  /** `stored`: the message is delivered when it is in Postgres; there is nothing to hand over. */
+  readonly delivery: 'stored' | 'handed_over'
+  send(message: HandOver<Content>, context: SendContext<Settings>): Promise<Answer>
+}

@@ -1,0 +1,137 @@
+import type { EmailContent } from '../steps/step.ts'
+import { parseMailbox } from './address.ts'
+import { composeMail } from './mail.ts'
+import type { Mail } from './mail.ts'
+import { secretOr } from './secret.ts'
+import type { Answer, Exchange, Provider } from './provider.ts'
+import { SmtpError, transmit } from './smtp-session.ts'
+import type { Receipt } from './smtp-session.ts'
+import { DoorError } from './target.ts'
+
+export interface SmtpSettings {
+  readonly host: string
+  /** 587 where it is not said. */
+  readonly port?: number
+  /**
+   * `auto`: TLS from the start on port 465, else STARTTLS required, except towards the machine
+   * itself. `none` sends in the clear, for a relay in a private network.
+   */
+  readonly tls?: 'auto' | 'implicit' | 'starttls' | 'none'
+  readonly username?: string
+  readonly password?: string
+  /** The sender where a step names none: `hello@example.com` or `Example <hello@example.com>`. */
+  readonly from: string
+}
+
+/** Answers of this kind mean "later", whatever their number says; the texts are those of large servers. */
+const RATE_TEXT =
+  /throttl|rate|too many|slow down|limit exceeded|exceeded .*(limit|quota)|4\.7\.28/i
+const RATE_CODES = new Set([421, 450, 451, 452, 454])
+/** Answers to a mail that are about the channel: not logged in, or TLS demanded. */
+const CHANNEL_CODES = new Set([530, 534, 535, 538])
+
+/** Mail over SMTP. */
+export const smtp: Provider<'smtp', EmailContent, SmtpSettings> = {
+  name: 'smtp',
+  type: 'email',
+  summary: 'A mail server; TLS is required except on the machine itself.',
+  schema: {
+    required: ['host', 'from'],
+    properties: {
+      host: secretOr({ type: 'string', minLength: 1, maxLength: 253 }),
+      port: { type: 'integer', minimum: 1, maximum: 65_535 },
+      tls: { enum: ['auto', 'implicit', 'starttls', 'none'] },
+      username: secretOr({ type: 'string', minLength: 1, maxLength: 500 }),
+      password: secretOr({ type: 'string', minLength: 1, maxLength: 2_000 }),
+      from: {
+        type: 'string',
+        maxLength: 500,
+        pattern: '^([^\\r\\n<>]*<[^\\s<>,@]+@[^\\s<>,@]+>|[^\\s<>,@]+@[^\\s<>,@]+)$',
+      },
+    },
+  },
+  example: {
+    host: 'smtp.example.com',
+    port: 587,
+    tls: 'starttls',
+    username: 'belfry',
+    password: 'a password, or { secret: NAME }',
+    from: 'Example <hello@example.com>',
+  },
+  delivery: 'handed_over',
+
+  async send(message, { settings, signal, now, door }) {
+    if (parseMailbox(settings.from) === undefined) {
+      return { kind: 'failed', details: "the channel's from is not one mailbox", exchange: null }
+    }
+    const mail = await composeMail(message, message.content.from ?? settings.from, now)
+    if ('reason' in mail) return { kind: 'rejected', ...mail, exchange: null }
+    const server = {
+      host: settings.host,
+      port: settings.port ?? 587,
+      tls: settings.tls ?? 'auto',
+      username: settings.username,
+      password: settings.password,
+    }
+    const request = describe(mail, message.content, `${server.host}:${server.port}`)
+    try {
+      return accepted(await transmit(mail, server, door, signal), mail, request)
+    } catch (error) {
+      return judge(error, request)
+    }
+  },
+}
+
+function describe(mail: Mail, content: EmailContent, host: string): Exchange['request'] {
+  const { html, text } = content
+  return {
+    method: 'SMTP',
+    host,
+    path: mail.to,
+    headers: mail.headers,
+    body: { from: mail.from, to: mail.recipients, text, html },
+  }
+}
+
+/** The mail was taken; but not for the person it is meant for, if the server refused that address. */
+function accepted(receipt: Receipt, mail: Mail, request: Exchange['request']): Answer {
+  const refused = receipt.refused.find(({ address }) => address === mail.to)
+  if (refused) return judge(refused.error, request)
+  const response = { status: 250, headers: {}, body: receipt.response }
+  return {
+    kind: 'accepted',
+    status: 'sent',
+    reference: receipt.response,
+    exchange: { request, response },
+  }
+}
+
+function judge(error: unknown, request: Exchange['request']): Answer {
+  if (error instanceof DoorError) {
+    return { kind: 'failed', details: error.message, exchange: { request, response: null } }
+  }
+  if (!(error instanceof SmtpError)) throw error
+  const { phase, reply } = error
+  const response = reply && { status: reply.code, headers: {}, body: reply.text }
+  const exchange: Exchange = { request, response }
+  const details = error.message
+  if (reply === null) {
+    return phase === 'data'
+      ? { kind: 'unknown', details, exchange }
+      : { kind: 'failed', details, exchange }
+  }
+  if (RATE_CODES.has(reply.code) && RATE_TEXT.test(reply.text))
+    return { kind: 'throttled', details, exchange }
+  if (phase === 'login') {
+    return {
+      kind: 'failed',
+      details: `the server refused the credentials of the channel: ${details}`,
+      exchange,
+    }
+  }
+  if (phase === 'connect' || reply.code < 500) return { kind: 'failed', details, exchange }
+  if (CHANNEL_CODES.has(reply.code)) {
+    return { kind: 'failed', details: `the server asks for credentials: ${details}`, exchange }
+  }
+  return { kind: 'rejected', reason: 'provider_rejected', details, exchange }
+}

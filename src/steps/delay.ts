@@ -1,0 +1,95 @@
+import {
+  DURATION_MS_MAX,
+  addDuration,
+  signedDurationSchema,
+  parseDuration,
+  type Duration,
+} from '../language/durations.ts'
+import { lookUp } from '../language/paths.ts'
+import { parseTimestamp } from '../language/timestamps.ts'
+import { pathSchema } from './fields.ts'
+import type { Outcome, StepType } from './step.ts'
+
+export interface Delay {
+  readonly for?: Duration
+  /** Path to a time or a duration. */
+  readonly until?: string
+}
+
+/** Holds the run for a while, or until a time that its data names. */
+export const delay: StepType<'delay', Delay> = {
+  type: 'delay',
+  summary: 'Holds the run for a while, or until a time that its data names.',
+  schema: {
+    required: [],
+    properties: {
+      for: {
+        ...signedDurationSchema,
+        description:
+          'How long, such as `15m`; with `until` how much later than that, negative for earlier.',
+      },
+      until: pathSchema('A path to a time (ISO 8601) or a duration, such as `data.starts_at`.'),
+    },
+  },
+  example: { for: '-1h', until: 'data.starts_at' },
+  conditional: true,
+
+  templates() {
+    return []
+  },
+
+  paths(step) {
+    return step.until === undefined ? [] : [{ path: ['until'], value: step.until }]
+  },
+
+  check(step) {
+    if (step.for === undefined) {
+      if (step.until !== undefined) return []
+      return [{ path: [], code: 'missing_key', message: 'a delay needs "for" or "until"' }]
+    }
+    const start = new Date(0)
+    const shiftMs = addDuration(start, step.for, 'UTC').getTime()
+    if (Math.abs(shiftMs) > DURATION_MS_MAX) {
+      return [
+        { path: ['for'], code: 'invalid_value', message: 'a delay may last 365 days, not longer' },
+      ]
+    }
+    if (shiftMs > 0 || step.until !== undefined) return []
+    const message = 'only with "until" can "for" be zero or negative'
+    return [{ path: ['for'], code: 'invalid_value', message }]
+  },
+
+  execute(step, { now, timeZone, scope, waited, skipDelay }) {
+    if (waited) return { kind: 'next' }
+    if (skipDelay) return { kind: 'skip', reason: 'delay_skipped' }
+    const from = step.until === undefined ? now : timeOf(lookUp(scope, step.until), now, timeZone)
+    if (from === undefined) return invalidWindow(step, 'no time and no duration')
+    const until = step.for === undefined ? from : addDuration(from, step.for, timeZone)
+    const ms = until.getTime() - now.getTime()
+    if (ms <= 0) return { kind: 'skip', reason: 'past_window', events: [windowEvent(step, until)] }
+    if (ms > DURATION_MS_MAX) return invalidWindow(step, 'more than 365 days ahead')
+    return { kind: 'wait', until, reason: 'delay' }
+  },
+}
+
+function invalidWindow(step: Delay, details: string): Outcome {
+  const data = { until: step.until ?? null, details }
+  return {
+    kind: 'skip',
+    reason: 'invalid_window',
+    events: [{ event: 'window_invalid', status: 'error', data }],
+  }
+}
+
+function windowEvent(step: Delay, at: Date) {
+  const data = { until: step.until ?? null, at: at.toISOString() }
+  return { event: 'window_past', status: 'error', data } as const
+}
+
+/** The time that a dynamic window names; undefined where it names none. */
+function timeOf(value: unknown, now: Date, timeZone: string): Date | undefined {
+  const ms = parseTimestamp(value)
+  if (ms !== undefined) return new Date(ms)
+  const duration = parseDuration(value)
+  return duration === undefined ? undefined : addDuration(now, duration, timeZone)
+}

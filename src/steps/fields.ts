@@ -1,0 +1,67 @@
+import type { ChannelKey } from '../ids.ts'
+import { durationSchema, type Duration } from '../language/durations.ts'
+import type { OutputKind, TemplateField, TemplateText, TemplateTree } from './step.ts'
+
+/** What every step that sends has. */
+export interface ChannelFields {
+  /** A channel of the environment; the only one of the type where it is left out. */
+  readonly channel?: ChannelKey
+  /** After this long the message is no longer sent. */
+  readonly expires_after?: Duration
+}
+
+/** A template: the text itself, or a file. */
+export function templateSchema(description: string): object {
+  return {
+    description,
+    type: ['string', 'object'],
+    required: ['file'],
+    properties: {
+      file: { type: 'string', minLength: 1, description: 'A path inside the directory.' },
+    },
+    additionalProperties: false,
+  }
+}
+
+export const channelFieldSchemas = {
+  channel: {
+    description: "A channel's key; left out, the environment's only channel of this type.",
+    type: 'string',
+    pattern: '^[a-z0-9][a-z0-9_-]{1,254}$',
+  },
+  expires_after: {
+    ...durationSchema,
+    description: 'How long the message is worth sending, such as `15m`, from when the step runs.',
+  },
+} as const
+
+/** A path such as `data.at` or `recipient.zone`. */
+export function pathSchema(description: string): object {
+  return {
+    description,
+    type: 'string',
+    pattern: '^(?:data|recipient|actor|tenant|vars|workflow|run|refs)(?:\\.[A-Za-z0-9_$-]+)+$',
+  }
+}
+
+/** The template at `path`, or nothing where the step leaves it out. */
+export function templateField(
+  path: readonly (string | number)[],
+  template: TemplateText | undefined,
+  kind: OutputKind,
+): readonly TemplateField[] {
+  return template === undefined ? [] : [{ path, template, kind, secrets: false }]
+}
+
+/** The string leaves of a tree. In a tree `{ file: … }` is data like any other. */
+export function treeFields(
+  path: readonly (string | number)[],
+  tree: TemplateTree | undefined,
+): readonly TemplateField[] {
+  if (typeof tree === 'string') return [{ path, template: tree, kind: 'text', secrets: true }]
+  if (typeof tree !== 'object' || tree === null) return []
+  const entries: readonly (readonly [string | number, TemplateTree])[] = Array.isArray(tree)
+    ? (tree as readonly TemplateTree[]).map((leaf, index) => [index, leaf] as const)
+    : Object.entries(tree)
+  return entries.flatMap(([key, leaf]) => treeFields([...path, key], leaf))
+}

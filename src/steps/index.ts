@@ -1,0 +1,29 @@
+import { branch } from './branch.ts'
+import { delay } from './delay.ts'
+import { email } from './email.ts'
+import { inApp } from './in-app.ts'
+import type { StepBase, StepType } from './step.ts'
+import { webhook } from './webhook.ts'
+
+/** Every type of step, by its name in a file. To add one: write its file, then name it here. */
+export const stepTypes = { branch, delay, email, in_app: inApp, webhook } as const
+
+type StepTypes = typeof stepTypes
+
+/** A step of a workflow file, told apart by its `type`. */
+export type Step = {
+  [Name in keyof StepTypes]: StepTypes[Name] extends StepType<infer Type, infer Fields>
+    ? StepBase & Fields & { readonly type: Type }
+    : never
+}[keyof StepTypes]
+
+/** All types of step, as their common shape says them. */
+export function listStepTypes(): readonly StepType<string, object>[] {
+  return Object.values(stepTypes)
+}
+
+/** The type of a step, with its fields as the registry's common shape says them. */
+export function stepTypeOf(step: StepBase): StepType<string, object> {
+  const { type } = step as Step
+  return stepTypes[type]
+}

@@ -1,0 +1,187 @@
+import type { StepRef } from '../ids.ts'
+import type { Conditions } from '../language/conditions.ts'
+import type { OutputKind } from '../language/templates.ts'
+
+export type { OutputKind }
+
+/** What every step of a workflow file has. */
+export interface StepBase {
+  readonly ref: StepRef
+  readonly name?: string
+  readonly description?: string
+  /** False: the step is skipped and the run goes on. */
+  readonly conditions?: Conditions
+}
+
+/** A template as a file says it: the text itself, or a path relative to the workflow's directory. */
+export type TemplateText = string | { readonly file: string }
+
+/** A YAML tree whose string leaves are templates. */
+export type TemplateTree =
+  | TemplateText
+  | number
+  | boolean
+  | null
+  | readonly TemplateTree[]
+  | { readonly [key: string]: TemplateTree }
+
+/** One template of a step, for checks at reconcile time and for the list of what a version holds. */
+export interface TemplateField {
+  /** Path of the field inside the step, for the position of a diagnostic. */
+  readonly path: readonly (string | number)[]
+  readonly template: TemplateText
+  readonly kind: OutputKind
+  /** Whether secret variables may stand in it. */
+  readonly secrets: boolean
+}
+
+export type ChannelType = 'email' | 'sms' | 'push' | 'chat' | 'in_app' | 'webhook'
+
+/** A run as its steps see it. Everything is loaded before; a step does no I/O. */
+export interface StepContext {
+  readonly now: Date
+  /** The recipient's zone, else the environment's; an IANA name. */
+  readonly timeZone: string
+  readonly scope: Scope
+  /** When the step is reached again after its wait: the wait it asked for. */
+  readonly waited: boolean
+  /** `skip_delay` of the trigger. */
+  readonly skipDelay: boolean
+  /** The text of `template`, escaped for `kind`. Throws a `TerminalFailure` that says which template and where. */
+  render(template: TemplateText, kind: OutputKind): string
+  /** As `render`, inside the layout of that name (`_layouts/<name>.html.hbs`); none where it is undefined. */
+  renderHtml(template: TemplateText, layout: string | undefined): string
+  /** HTML that is safe already, inside the layout of that name. */
+  renderLayout(layout: string, content: string): string
+  /** Renders a tree leaf by leaf; a leaf that is one expression keeps its type. Secrets stay placeholders. */
+  renderTree(tree: TemplateTree): unknown
+  /** Whether the version has a layout of this name. */
+  hasLayout(name: string): boolean
+}
+
+/** What conditions and templates can name. */
+export interface Scope {
+  readonly recipient: Readonly<Record<string, unknown>>
+  readonly actor: Readonly<Record<string, unknown>> | null
+  readonly tenant: Readonly<Record<string, unknown>> | null
+  readonly data: Readonly<Record<string, unknown>>
+  readonly vars: Readonly<Record<string, unknown>>
+  readonly workflow: Readonly<Record<string, unknown>>
+  readonly run: Readonly<Record<string, unknown>>
+  readonly refs: Readonly<Record<string, Readonly<Record<string, unknown>>>>
+}
+
+/** One entry of a run's timeline, before the engine adds the time and the step. */
+export interface StepEvent {
+  /** A word of docs/spec/timeline.md. */
+  readonly event: string
+  readonly status: 'ok' | 'error'
+  readonly data?: Readonly<Record<string, unknown>>
+}
+
+/** What a step decides. The engine acts on it; a step has no other effect. */
+export type Outcome =
+  | { readonly kind: 'next'; readonly events?: readonly StepEvent[] }
+  | { readonly kind: 'skip'; readonly reason: string; readonly events?: readonly StepEvent[] }
+  | { readonly kind: 'wait'; readonly until: Date; readonly reason: string }
+  | {
+      readonly kind: 'message'
+      readonly content: MessageContent
+      readonly expiresAt?: Date
+      readonly events?: readonly StepEvent[]
+    }
+  /** Go into the nested steps at `child` of this step's `children`. */
+  | {
+      readonly kind: 'enter'
+      readonly child: number
+      readonly events?: readonly StepEvent[]
+    }
+  | { readonly kind: 'halt'; readonly reason: string; readonly events?: readonly StepEvent[] }
+
+export interface ChildSteps {
+  readonly name: string
+  readonly steps: readonly StepBase[]
+  /** Path of the list inside the step; conditions that guard it stand beside it. */
+  readonly path: readonly (string | number)[]
+  readonly conditions?: Conditions
+  /** The run ends behind these steps. */
+  readonly terminates?: boolean
+}
+
+/** A kind of step: its shape, its schema, an example that shows each field, and its behaviour. */
+export interface StepType<Type extends string, Fields extends object> {
+  readonly type: Type
+  /** One line for the docs. */
+  readonly summary: string
+  /** JSON Schema of the fields beyond the common ones. */
+  readonly schema: {
+    readonly required: readonly string[]
+    readonly properties: Readonly<Record<string, object>>
+  }
+  /** Every field once; the compiler holds it to the interface, a test to the schema. */
+  readonly example: Required<Fields>
+  /** Set for a step that sends: what kind of channel it needs. */
+  readonly channelType?: ChannelType
+  /** Conditions on a branch step are refused. */
+  readonly conditional: boolean
+  templates(step: StepBase & Fields): readonly TemplateField[]
+  /** Paths into the scope that the step reads by itself, each with its place inside the step. */
+  paths?(
+    step: StepBase & Fields,
+  ): readonly { readonly path: readonly (string | number)[]; readonly value: string }[]
+  children?(step: StepBase & Fields): readonly ChildSteps[]
+  /** Problems that a schema cannot say, each with the path inside the step. */
+  check?(step: StepBase & Fields): readonly {
+    readonly path: readonly (string | number)[]
+    readonly code: string
+    readonly message: string
+    readonly hint?: string
+  }[]
+  execute(step: StepBase & Fields, context: StepContext): Outcome
+}
+
+/** What a message says, by the kind of its channel. Rendered once, when the step runs. */
+export type MessageContent = EmailContent | InAppContent | WebhookContent
+
+export interface EmailContent {
+  readonly type: 'email'
+  /** Where the step names one; else the recipient's own address. One addr-spec. */
+  readonly to: string
+  readonly from: string | null
+  readonly reply_to: string | null
+  readonly cc: readonly string[]
+  readonly bcc: readonly string[]
+  readonly subject: string
+  readonly html: string
+  readonly text: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly attachments: readonly Attachment[]
+}
+
+export interface Attachment {
+  readonly name: string
+  readonly content_type: string
+  /** Base64. */
+  readonly content: string
+  readonly content_id?: string
+  readonly disposition?: 'attachment' | 'inline'
+}
+
+export interface InAppContent {
+  readonly type: 'in_app'
+  /** Markdown as written, and the safe HTML made from it. */
+  readonly body: { readonly content: string; readonly rendered: string }
+  readonly action_url: string | null
+  readonly buttons: readonly { readonly label: string; readonly action: string }[]
+}
+
+export interface WebhookContent {
+  readonly type: 'webhook'
+  readonly method: string
+  readonly url: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly query: Readonly<Record<string, string>>
+  readonly body: unknown
+  /** Placeholders that stand in the fields above, and the secret variable each stands for. */
+  readonly secrets: Readonly<Record<string, string>>
+}

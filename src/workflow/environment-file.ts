@@ -1,0 +1,279 @@
+import { isSecretReference } from '../channels/secret.ts'
+import { isKey, type ChannelKey, type EnvironmentName } from '../ids.ts'
+import { checkConditions, conditionVariables } from '../language/conditions.ts'
+import { isTimeZone } from '../language/durations.ts'
+import { didYouMean } from '../language/text.ts'
+import {
+  errorAt,
+  sortDiagnostics,
+  type Diagnostic,
+  type Position,
+  type Problem,
+} from './diagnostic.ts'
+import type { Channel, Declaration, EnvironmentSettings, Variable } from './environment.ts'
+import { explainViolations } from './explain.ts'
+import { parseYaml, type ParsedFile, type Pointer } from './parse.ts'
+import { validateEnvironment, type ProviderShape } from './schema.ts'
+
+/** Where the environments stand in a repository. */
+export const ENVIRONMENTS = 'environments'
+
+export type EnvironmentResult =
+  | { readonly kind: 'settings'; readonly settings: EnvironmentSettings }
+  | { readonly kind: 'invalid'; readonly diagnostics: readonly Diagnostic[] }
+
+export type DeclarationResult =
+  | { readonly kind: 'declaration'; readonly declaration: Declaration }
+  | { readonly kind: 'invalid'; readonly diagnostics: readonly Diagnostic[] }
+
+export interface EnvironmentContext {
+  readonly providers: readonly ProviderShape[]
+  /** Whether the process has the secret of this name for the environment. */
+  hasSecret(name: string): boolean
+}
+
+interface EnvironmentFile {
+  readonly ref?: string
+  readonly timezone?: string
+  readonly locale?: string
+  readonly variables?: Readonly<
+    Record<
+      string,
+      { readonly value?: unknown; readonly public?: boolean; readonly secret?: string }
+    >
+  >
+  readonly channels?: Readonly<Record<ChannelKey, ChannelEntry>>
+}
+
+type ChannelEntry = Pick<Channel, 'type' | 'provider' | 'name' | 'conditions'> &
+  Partial<Pick<Channel, 'sandbox' | 'on_ambiguous' | 'settings'>>
+
+/**
+ * The name of the environment that a file of `environments/` is about; undefined for a file that is
+ * none, such as a README, and for what lies in a directory of its own.
+ */
+export function environmentNameOf(path: string): string | undefined {
+  return new RegExp(`^${ENVIRONMENTS}/([^/]+)\\.(?:yaml|json)$`).exec(path)?.[1]
+}
+
+/** Refuses names that differ only in `-` and `_`: each environment would read the other's secrets. */
+export function checkNames(files: readonly { readonly name: string; readonly path: string }[]) {
+  const groups = Map.groupBy(files, ({ name }) => variablePrefix(name))
+  return [...groups.values()].flatMap((group): readonly NamedDiagnostic[] => {
+    if (group.length < 2) return []
+    const names = group.map(({ name }) => `"${name}"`).join(' and ')
+    const message = `${names} would read the same variables for their secrets`
+    const hint = 'Use names that differ in more than "-" and "_".'
+    return group.map(({ name, path }) => ({
+      name,
+      diagnostic: errorAt(path, { line: 1, column: 1 }, { code: 'same_secrets', message, hint }),
+    }))
+  })
+}
+
+interface NamedDiagnostic {
+  readonly name: string
+  readonly diagnostic: Diagnostic
+}
+
+/** Reads the file of the environment `name`; see docs/spec/environment.md. */
+export function parseEnvironment(
+  name: EnvironmentName,
+  path: string,
+  { bytes, context }: { readonly bytes: Uint8Array; readonly context: EnvironmentContext },
+): EnvironmentResult {
+  const parsed = readFile(name, path, { bytes, providers: context.providers })
+  if (parsed.kind === 'invalid') return parsed
+  const { file, value } = parsed
+  const diagnostics = [...checkPlace(file, value), ...checkChannels(file, value)]
+  for (const { secret, pointer } of secretsOf(value)) {
+    if (context.hasSecret(secret)) continue
+    const hint = `Set ${variableName(name, secret)}, or the file ${name}/${secret} in BELFRY_SECRETS_DIR.`
+    const message = `the secret "${secret}" is not there for "${name}"`
+    diagnostics.push(errorAt(path, file.locate(pointer), { code: 'missing_secret', message, hint }))
+  }
+  if (diagnostics.length > 0) return { kind: 'invalid', diagnostics: sortDiagnostics(diagnostics) }
+  return { kind: 'settings', settings: settingsOf(value) }
+}
+
+/**
+ * Reads what the default branch's file says of the environment `name`: that it exists, and which
+ * branch it follows. The rest is read from that branch, and only its shape counts here.
+ */
+export function parseDeclaration(
+  name: string,
+  path: string,
+  {
+    bytes,
+    providers,
+  }: { readonly bytes: Uint8Array; readonly providers: readonly ProviderShape[] },
+): DeclarationResult {
+  const parsed = readFile(name, path, { bytes, providers })
+  if (parsed.kind === 'invalid') return parsed
+  const environment = name as EnvironmentName
+  return { kind: 'declaration', declaration: { name: environment, ref: parsed.value.ref ?? name } }
+}
+
+type FileResult =
+  | { readonly kind: 'file'; readonly file: ParsedFile; readonly value: EnvironmentFile }
+  | { readonly kind: 'invalid'; readonly diagnostics: readonly Diagnostic[] }
+
+function readFile(
+  name: string,
+  path: string,
+  {
+    bytes,
+    providers,
+  }: { readonly bytes: Uint8Array; readonly providers: readonly ProviderShape[] },
+): FileResult {
+  if (!isKey(name)) {
+    const problem = {
+      code: 'invalid_key',
+      message: `"${name}" cannot be the name of an environment`,
+      hint: 'Use 2 to 255 of a-z, 0-9, "_" and "-", starting with a letter or digit.',
+    }
+    return { kind: 'invalid', diagnostics: [errorAt(path, { line: 1, column: 1 }, problem)] }
+  }
+  const parsed = parseYaml(path, bytes)
+  if (parsed.kind === 'invalid') return parsed
+  const { file } = parsed
+  const violations = validateEnvironment(providers, file.value)
+  if (violations.length > 0) {
+    return { kind: 'invalid', diagnostics: explainViolations(file, violations) }
+  }
+  const value = file.value as EnvironmentFile
+  const fullRef = checkRef(file, value)
+  if (fullRef) return { kind: 'invalid', diagnostics: [fullRef] }
+  return { kind: 'file', file, value }
+}
+
+/** A branch goes by its short name, and one of this name would hardly ever come. */
+function checkRef(file: ParsedFile, { ref }: EnvironmentFile): Diagnostic | undefined {
+  if (ref === undefined || !ref.startsWith('refs/')) return undefined
+  const branch = /^refs\/(?:heads|remotes\/[^/]+)\/(.+)$/.exec(ref)?.[1]
+  const hint = branch === undefined ? 'Only branches are followed.' : `Write "${branch}".`
+  const message = `"${ref}" is the full name of a ref, and not that of a branch`
+  return errorAt(file.path, file.locate(['ref']), { code: 'invalid_value', message, hint })
+}
+
+function checkPlace(file: ParsedFile, { timezone, locale }: EnvironmentFile): Diagnostic[] {
+  const found: Diagnostic[] = []
+  if (timezone !== undefined && !isTimeZone(timezone)) {
+    const zones = Intl.supportedValuesOf('timeZone')
+    const hint = didYouMean(timezone, zones).hint ?? 'Use an IANA name such as "Europe/Berlin".'
+    const problem = { code: 'unknown_timezone', message: `unknown time zone "${timezone}"`, hint }
+    found.push(errorAt(file.path, file.locate(['timezone']), problem))
+  }
+  if (locale !== undefined && !isLocale(locale)) {
+    const problem = {
+      code: 'invalid_locale',
+      message: `"${locale}" is no language tag`,
+      hint: 'Use one such as "en" or "de-AT".',
+    }
+    found.push(errorAt(file.path, file.locate(['locale']), problem))
+  }
+  return found
+}
+
+function checkChannels(file: ParsedFile, { channels, variables }: EnvironmentFile): Diagnostic[] {
+  return Object.entries<ChannelEntry>(channels ?? {}).flatMap(([key, { conditions }]) => {
+    if (conditions === undefined) return []
+    const at = (path: Pointer): Position => file.locate(['channels', key, 'conditions', ...path])
+    const problems = checkConditions(conditions).map(({ path, ...problem }) =>
+      errorAt(file.path, at(path), problem),
+    )
+    const secrets = conditionVariables(conditions).flatMap(({ variable, path }) => {
+      const name = /^vars\.([^.]+)/.exec(variable)?.[1]
+      const isSecret = name !== undefined && variables?.[name]?.secret !== undefined
+      return isSecret ? [errorAt(file.path, at(path), secretInCondition(name))] : []
+    })
+    return [...problems, ...secrets]
+  })
+}
+
+function secretInCondition(name: string): Problem {
+  return {
+    code: 'secret_in_template',
+    message: `the variable "${name}" is a secret and cannot stand in a condition`,
+  }
+}
+
+/** Every `{ secret: NAME }` of the file, with the place of the name. */
+function secretsOf({ variables, channels }: EnvironmentFile) {
+  const found: { readonly secret: string; readonly pointer: Pointer }[] = []
+  const visit = (value: unknown, pointer: Pointer): void => {
+    if (isSecretReference(value)) {
+      found.push({ secret: value.secret, pointer: [...pointer, 'secret'] })
+    } else if (typeof value === 'object' && value !== null) {
+      for (const [key, item] of Object.entries(value)) visit(item, [...pointer, key])
+    }
+  }
+  for (const [name, variable] of Object.entries(variables ?? {})) {
+    if (variable.secret === undefined) continue
+    found.push({ secret: variable.secret, pointer: ['variables', name, 'secret'] })
+  }
+  for (const [key, { settings }] of Object.entries<ChannelEntry>(channels ?? {})) {
+    visit(settings, ['channels', key, 'settings'])
+  }
+  return found
+}
+
+function variableName(environment: EnvironmentName, secret: string): string {
+  return `BELFRY_SECRET_${variablePrefix(environment)}__${secret}`
+}
+
+function variablePrefix(name: string): string {
+  return name.toUpperCase().replaceAll('-', '_')
+}
+
+function settingsOf({
+  timezone,
+  locale,
+  variables,
+  channels,
+}: EnvironmentFile): EnvironmentSettings {
+  return {
+    timezone: timezone ?? 'UTC',
+    locale: locale ?? 'en',
+    variables: Object.fromEntries(
+      Object.entries(variables ?? {}).map(([name, entry]) => [name, variableOf(entry)]),
+    ),
+    channels: Object.fromEntries(
+      Object.entries<ChannelEntry>(channels ?? {}).map(([key, entry]) => [
+        key,
+        channelOf(key as ChannelKey, entry),
+      ]),
+    ),
+  }
+}
+
+function variableOf(entry: {
+  readonly value?: unknown
+  readonly public?: boolean
+  readonly secret?: string
+}): Variable {
+  if (entry.secret !== undefined) return { secret: entry.secret }
+  return { value: entry.value, public: entry.public ?? false }
+}
+
+function channelOf(key: ChannelKey, entry: ChannelEntry): Channel {
+  const { type, provider, name, conditions, sandbox, on_ambiguous, settings } = entry
+  return {
+    key,
+    type,
+    provider,
+    ...(name !== undefined && { name }),
+    sandbox: sandbox ?? false,
+    ...(conditions !== undefined && { conditions }),
+    on_ambiguous: on_ambiguous ?? 'retry',
+    settings: settings ?? {},
+  }
+}
+
+function isLocale(tag: string): boolean {
+  try {
+    return Intl.getCanonicalLocales(tag).length === 1
+  } catch {
+    return false
+  }
+}

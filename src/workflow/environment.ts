@@ -1,0 +1,41 @@
+import type { ChannelKey, EnvironmentName } from '../ids.ts'
+import type { Conditions } from '../language/conditions.ts'
+import type { ChannelType } from '../steps/step.ts'
+
+/** Characters of a branch's name; Git keeps it as the name of a file, to which it adds `.lock`. */
+export const BRANCH_LENGTH_MAX = 250
+
+/** What the default branch says about an environment: which exist, and what guards them. */
+export interface Declaration {
+  readonly name: EnvironmentName
+  /** The branch it follows. */
+  readonly ref: string
+}
+
+/** What the tip of an environment's own ref says about it. Replaced whole by each applied revision. */
+export interface EnvironmentSettings {
+  /** IANA name. */
+  readonly timezone: string
+  readonly locale: string
+  readonly variables: Readonly<Record<string, Variable>>
+  readonly channels: Readonly<Record<ChannelKey, Channel>>
+}
+
+export type Variable =
+  | { readonly value: unknown; readonly public: boolean }
+  /** Read at use from the surroundings of the process, by this name. */
+  | { readonly secret: string }
+
+export interface Channel {
+  readonly key: ChannelKey
+  readonly type: ChannelType
+  readonly provider: string
+  readonly name?: string
+  /** Messages are made and rendered, and not handed over. */
+  readonly sandbox: boolean
+  readonly conditions?: Conditions
+  /** A hand-over of unknown outcome: try again with the same key, or leave it to a person. */
+  readonly on_ambiguous: 'retry' | 'hold'
+  /** As the file says; a `{ secret: NAME }` stays a reference. */
+  readonly settings: Readonly<Record<string, unknown>>
+}

@@ -1,0 +1,126 @@
+import { createHash } from 'node:crypto'
+import type { VersionId } from '../ids.ts'
+import { didYouMean } from '../language/text.ts'
+import { layoutOf } from '../steps/email.ts'
+import { errorAt, sortDiagnostics, type Diagnostic, type Problem } from './diagnostic.ts'
+import type { Draft, ParsedWorkflow, PartUse } from './draft.ts'
+import { LAYOUTS, PARTIALS, WORKFLOWS, layoutPath, partialPath } from './paths.ts'
+import type { SharedParts, UsedPart } from './shared.ts'
+import type { Version } from './workflow.ts'
+
+export type LinkResult =
+  | {
+      readonly kind: 'version'
+      readonly version: Version
+      /** Warnings. */
+      readonly diagnostics: readonly Diagnostic[]
+    }
+  | { readonly kind: 'invalid'; readonly diagnostics: readonly Diagnostic[] }
+
+/**
+ * Joins a workflow with the layouts and partials that its templates name, and those that these
+ * name, into a version whose id depends on their content and on nothing else.
+ */
+export function linkVersion(parsed: ParsedWorkflow, shared: SharedParts): LinkResult {
+  const { key, draft } = parsed
+  if (draft === undefined) return { kind: 'invalid', diagnostics: parsed.diagnostics }
+  const { used, problems } = closure(draft, shared)
+  const found = [...used.values()].flatMap(({ diagnostics }) => diagnostics)
+  const diagnostics = sortDiagnostics([...parsed.diagnostics, ...problems, ...found])
+  if (diagnostics.some(({ severity }) => severity === 'error')) {
+    return { kind: 'invalid', diagnostics }
+  }
+  const parts = [...used.values()]
+  const blobs = byPath({
+    ...draft.blobs,
+    ...Object.fromEntries(parts.map(({ path, blob }) => [path, blob])),
+  })
+  const version: Version = {
+    id: versionId(blobs),
+    key,
+    workflow: draft.workflow,
+    files: byPath({
+      ...draft.files,
+      ...Object.fromEntries(parts.map(({ path, text }) => [path, text])),
+    }),
+    blobs,
+    channelUses: draft.channelUses,
+    variableUses: [...draft.variableUses, ...parts.flatMap(({ variables }) => variables)],
+  }
+  return { kind: 'version', version, diagnostics }
+}
+
+/** SHA-256 over one line for each file, `<path> NUL <blob id>`, in the order of the paths; hex. */
+export function versionId(blobs: Readonly<Record<string, string>>): VersionId {
+  const hash = createHash('sha256')
+  for (const [path, blob] of Object.entries(byPath(blobs))) hash.update(`${path}\0${blob}\n`)
+  return hash.digest('hex') as VersionId
+}
+
+interface Closure {
+  /** By path and purpose. */
+  readonly used: ReadonlyMap<string, UsedPart>
+  readonly problems: readonly Diagnostic[]
+}
+
+function closure(draft: Draft, shared: SharedParts): Closure {
+  const used = new Map<string, UsedPart>()
+  const problems: Diagnostic[] = []
+  const open: PartUse[] = [...draft.parts, ...layoutParts(draft, shared)]
+  for (let use = open.pop(); use !== undefined; use = open.pop()) {
+    const path = pathOf(use)
+    const key = `${path}\0${use.kind}\0${use.secrets}`
+    if (used.has(key)) continue
+    const part = shared.use(path, use)
+    if (part === undefined) {
+      problems.push(errorAt(use.place.path, use.place, missing(use, shared)))
+      continue
+    }
+    used.set(key, part)
+    open.push(...part.parts)
+  }
+  return { used, problems }
+}
+
+/** The layouts of e-mail steps, now that it is known whether there is a default one. */
+function layoutParts({ layouts }: Draft, shared: SharedParts): readonly PartUse[] {
+  return layouts.flatMap(({ layout, place }) => {
+    const step = layout === undefined ? {} : { layout }
+    const name = layoutOf(step, (one) => shared.paths.has(layoutPath(one)))
+    if (name === undefined) return []
+    return [{ part: 'layout', name, kind: 'html', secrets: false, place } as const]
+  })
+}
+
+function pathOf({ part, name }: PartUse): string {
+  if (part === 'partial') return partialPath(name)
+  return part === 'layout' ? layoutPath(name) : name
+}
+
+function missing({ part, name }: PartUse, shared: SharedParts): Problem {
+  if (part === 'file') {
+    const plain = name.slice(WORKFLOWS.length + 1)
+    return { code: 'file_not_found', message: `there is no file "${plain}"` }
+  }
+  const [root, end] = part === 'partial' ? [PARTIALS, '.hbs'] : [LAYOUTS, '.html.hbs']
+  const known = [...shared.paths].flatMap((path) =>
+    path.startsWith(`${root}/`) && path.endsWith(end)
+      ? [path.slice(root.length + 1, -end.length)]
+      : [],
+  )
+  const guess = didYouMean(name, known).hint
+  return {
+    code: `unknown_${part}`,
+    message: `there is no ${part} "${name}"`,
+    hint: guess ?? `It would be the file ${root}/${name}${end}.`,
+  }
+}
+
+/** In the order of the paths by code unit, whatever the locale. */
+function byPath(record: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  const paths = Object.keys(record).toSorted((a, b) => {
+    if (a === b) return 0
+    return a < b ? -1 : 1
+  })
+  return Object.fromEntries(paths.map((path) => [path, record[path] ?? '']))
+}

@@ -1,0 +1,280 @@
+import { Ajv2020, type ErrorObject } from 'ajv/dist/2020.js'
+import type { ChannelType, StepType } from '../steps/step.ts'
+import { conditionsSchema } from '../language/conditions.ts'
+import { listStepTypes } from '../steps/index.ts'
+import { BRANCH_LENGTH_MAX } from './environment.ts'
+
+/** What the environment schema needs to know of a provider. */
+export interface ProviderShape {
+  readonly name: string
+  readonly type: ChannelType
+  readonly schema: {
+    readonly required: readonly string[]
+    readonly properties: Readonly<Record<string, object>>
+  }
+  readonly example: object
+}
+
+/** How many steps a workflow may have, those in branches included. */
+export const STEPS_MAX = 100
+
+/** The names of secrets, as they stand in the surroundings of the process. */
+const secretSchema = {
+  description: 'The name of a secret.',
+  type: 'string',
+  pattern: '^[A-Z][A-Z0-9_]*$',
+} as const
+
+const keyPattern = '^[a-z0-9][a-z0-9_-]{1,254}$'
+
+const stepConditions = { $ref: '#/$defs/conditions' } as const
+
+/** The fields that steps of all types share; a branch step has no conditions. */
+export const stepFields = {
+  ref: {
+    description: 'Names the step: lower-case letters, digits and "_"; unique in the workflow.',
+    type: 'string',
+    pattern: '^[a-z][a-z0-9_]*$',
+    maxLength: 255,
+  },
+  name: { description: 'What the timeline calls the step.', type: 'string', maxLength: 255 },
+  description: { description: 'For its readers.', type: 'string', maxLength: 1000 },
+  conditions: { ...stepConditions, description: 'Where they do not hold, the step is skipped.' },
+} as const
+
+/** The fields of `workflow.yaml` beside `steps`. */
+export const workflowFields = {
+  name: { description: 'What people call it.', type: 'string', minLength: 1, maxLength: 255 },
+  description: { description: 'What it is for.', type: 'string', maxLength: 1000 },
+  categories: {
+    description: 'What people switch off in their preferences.',
+    type: 'array',
+    maxItems: 50,
+    items: { type: 'string', minLength: 1, maxLength: 255 },
+  },
+  tags: {
+    description: 'For the order of your house; without effect.',
+    type: 'array',
+    maxItems: 50,
+    items: { type: 'string', minLength: 1, maxLength: 255 },
+  },
+  trigger: {
+    description: 'What a trigger may and must bring.',
+    type: 'object',
+    properties: {
+      data_schema: {
+        description: 'JSON Schema 2020-12 of `data`, inline or `{ file: path }`.',
+        type: ['object', 'boolean'],
+      },
+    },
+    additionalProperties: false,
+  },
+  conditions: {
+    ...stepConditions,
+    description: 'Where they do not hold, the run halts before its first step.',
+  },
+} as const
+
+/** The JSON Schema of `workflow.yaml`, composed of the step types. */
+export function workflowSchema(): object {
+  const types = listStepTypes()
+  const steps = Object.fromEntries(types.map((type) => [`step.${type.type}`, stepSchema(type)]))
+  return {
+    $schema: 'https://json-schema.org/draft/2020-12/schema',
+    title: 'A workflow of Belfry',
+    type: 'object',
+    required: ['name', 'steps'],
+    properties: {
+      ...workflowFields,
+      steps: {
+        $ref: '#/$defs/steps',
+        type: 'array',
+        description: 'Run from first to last.',
+        minItems: 1,
+      },
+    },
+    additionalProperties: false,
+    $defs: {
+      conditions: conditionsSchema,
+      steps: { type: 'array', maxItems: STEPS_MAX, items: { $ref: '#/$defs/step' } },
+      step: {
+        type: 'object',
+        required: ['type'],
+        discriminator: { propertyName: 'type' },
+        oneOf: types.map(({ type }) => ({ $ref: `#/$defs/step.${type}` })),
+      },
+      ...steps,
+    },
+  }
+}
+
+function stepSchema({ type, summary, schema, conditional }: StepType<string, object>): object {
+  return {
+    description: summary,
+    type: 'object',
+    required: ['ref', 'type', ...schema.required],
+    properties: {
+      ref: stepFields.ref,
+      type: { const: type },
+      name: stepFields.name,
+      description: stepFields.description,
+      ...(conditional && { conditions: stepFields.conditions }),
+      ...schema.properties,
+    },
+    additionalProperties: false,
+  }
+}
+
+/** The fields of `environments/<name>.yaml`. */
+export const environmentFields = {
+  ref: {
+    description: "The branch that it follows; the environment's name when left out.",
+    type: 'string',
+    pattern:
+      '^(?![./-]|@$)(?!.*(?:\\.\\.|//|@\\{|/\\.|\\.lock(?:/|$)))[^\\u0000-\\u0020\\u007f~^:?*\\[\\\\]{1,' +
+      `${BRANCH_LENGTH_MAX}}(?<![./])$`,
+  },
+  timezone: {
+    description:
+      'An IANA name such as `Europe/Berlin`, for recipients without one; UTC when left out.',
+    type: 'string',
+  },
+  locale: {
+    description:
+      'A language tag such as `en` or `de-AT`, for recipients without one; `en` when left out.',
+    type: 'string',
+  },
+  variables: {
+    description: 'What templates reach as `vars.<name>`.',
+    type: 'object',
+    maxProperties: 500,
+    propertyNames: {
+      description: 'letters, digits and "_", not starting with a digit',
+      pattern: '^[A-Za-z_][A-Za-z0-9_]{0,99}$',
+    },
+    additionalProperties: { $ref: '#/$defs/variable' },
+  },
+  channels: {
+    description: 'How messages leave, by key.',
+    type: 'object',
+    maxProperties: 200,
+    propertyNames: {
+      description: 'two or more of a-z, 0-9, "_" and "-", starting with a letter or digit',
+      pattern: keyPattern,
+    },
+    additionalProperties: { $ref: '#/$defs/channel' },
+  },
+} as const
+
+/** The fields of a variable: a value that may be seen, or the name of a secret. */
+export const variableFields = {
+  value: { description: 'Any value.' },
+  public: { description: 'Also shown to in-app clients.', type: 'boolean' },
+  secret: secretSchema,
+} as const
+
+/** The fields that channels of all providers share, beside `type`, `provider` and `settings`. */
+export const channelFields = {
+  name: { description: 'What people call it.', type: 'string', minLength: 1, maxLength: 255 },
+  sandbox: {
+    description: 'Messages are made and rendered, and not handed over.',
+    type: 'boolean',
+  },
+  conditions: {
+    ...stepConditions,
+    description: 'Where they do not hold, steps that use the channel are skipped.',
+  },
+  on_ambiguous: {
+    description:
+      'What becomes of a message that may have been taken: `retry` (with the same key; the default) or `hold`.',
+    enum: ['retry', 'hold'],
+  },
+} as const
+
+/** The JSON Schema of `environments/<name>.yaml`, composed of the providers' settings. */
+export function environmentSchema(providers: readonly ProviderShape[]): object {
+  return {
+    $schema: 'https://json-schema.org/draft/2020-12/schema',
+    title: 'An environment of Belfry',
+    type: 'object',
+    properties: environmentFields,
+    additionalProperties: false,
+    $defs: {
+      conditions: conditionsSchema,
+      variable: {
+        description: 'either "value" or "secret"',
+        type: 'object',
+        properties: variableFields,
+        additionalProperties: false,
+        oneOf: [
+          { required: ['value'] },
+          { required: ['secret'], properties: { public: { const: false } } },
+        ],
+      },
+      channel: {
+        type: 'object',
+        required: ['type', 'provider'],
+        discriminator: { propertyName: 'provider' },
+        oneOf: providers.map(({ name }) => ({ $ref: `#/$defs/channel.${name}` })),
+      },
+      ...Object.fromEntries(providers.map((one) => [`channel.${one.name}`, channelSchema(one)])),
+    },
+  }
+}
+
+function channelSchema({ name, type, schema }: ProviderShape): object {
+  const isNeeded = schema.required.length > 0
+  return {
+    type: 'object',
+    required: ['type', 'provider', ...(isNeeded ? ['settings'] : [])],
+    properties: {
+      type: { const: type },
+      provider: { const: name },
+      ...channelFields,
+      settings: {
+        description: `The settings of ${name}.`,
+        type: 'object',
+        required: schema.required,
+        properties: schema.properties,
+        additionalProperties: false,
+      },
+    },
+    additionalProperties: false,
+  }
+}
+
+/** Says what is wrong with a value; nothing where it is as the schema wants it. */
+export type Validate = (value: unknown) => readonly ErrorObject[]
+
+let compiledWorkflow: Validate | undefined
+const compiledEnvironments = new WeakMap<readonly ProviderShape[], Validate>()
+
+/** What is wrong with the value of a workflow file. The schema is compiled at the first call. */
+export function validateWorkflow(value: unknown): readonly ErrorObject[] {
+  compiledWorkflow ??= compile(workflowSchema())
+  return compiledWorkflow(value)
+}
+
+/** What is wrong with the value of an environment file, for these providers. */
+export function validateEnvironment(
+  providers: readonly ProviderShape[],
+  value: unknown,
+): readonly ErrorObject[] {
+  const compiled = compiledEnvironments.get(providers) ?? compile(environmentSchema(providers))
+  compiledEnvironments.set(providers, compiled)
+  return compiled(value)
+}
+
+function compile(schema: object): Validate {
+  const ajv = new Ajv2020({
+    allErrors: true,
+    // The explanations read the value and the schema of an error.
+    verbose: true,
+    strict: true,
+    strictRequired: false,
+    discriminator: true,
+    allowUnionTypes: true,
+  })
+  const validate = ajv.compile(schema)
+  return (value) => (validate(value) ? [] : (validate.errors ?? []))
+}

@@ -1,0 +1,98 @@
+import type { EnvironmentName } from '../ids.ts'
+import { checkAgainstEnvironment } from './check.ts'
+import { sortDiagnostics, type Diagnostic } from './diagnostic.ts'
+import { readDirectory } from './directory.ts'
+import type { Entry } from './draft.ts'
+import { checkCount } from './entry.ts'
+import { checkNames, parseEnvironment, type EnvironmentContext } from './environment-file.ts'
+import type { EnvironmentSettings } from './environment.ts'
+import { linkVersion } from './link.ts'
+import type { ProviderShape } from './schema.ts'
+import { parseSharedParts } from './shared.ts'
+import { parseWorkflowDirectory } from './snapshot.ts'
+import { sortFiles } from './tree.ts'
+import type { Version } from './workflow.ts'
+
+/** What a set of files says, checked as a revision would be. */
+export interface Validation {
+  /** Sorted by place. */
+  readonly diagnostics: readonly Diagnostic[]
+  readonly workflows: number
+  readonly environments: number
+  readonly errors: number
+  readonly warnings: number
+}
+
+export interface ValidationOptions {
+  readonly providers: readonly ProviderShape[]
+  /** Warnings count as errors. */
+  readonly strict?: boolean
+}
+
+/**
+ * Checks what stands on disk in `root`: every workflow for itself, and with every environment
+ * there. Which secrets a server has is not known here, and none is missed. Throws where the
+ * directory cannot be read.
+ */
+export async function validateDirectory(
+  root: string,
+  options: ValidationOptions,
+): Promise<Validation & { readonly files: ReadonlyMap<string, Entry> }> {
+  const files = await readDirectory(root)
+  return { ...validateFiles(files, options), files }
+}
+
+/** Checks a set of files, by path from the repository's root. */
+export function validateFiles(
+  files: ReadonlyMap<string, Entry>,
+  { providers, strict = false }: ValidationOptions,
+): Validation {
+  const tree = sortFiles(files)
+  const shared = parseSharedParts(tree.shared)
+  const versions: Version[] = []
+  const found: Diagnostic[] = [
+    ...checkCount(tree.workflows.size),
+    ...tree.diagnostics,
+    ...shared.diagnostics,
+  ]
+  for (const [key, entries] of tree.workflows) {
+    const linked = linkVersion(parseWorkflowDirectory(key, entries), shared)
+    found.push(...linked.diagnostics)
+    if (linked.kind === 'version') versions.push(linked.version)
+  }
+  const places = [...tree.environments].map(([name, { path }]) => ({ name, path }))
+  found.push(...checkNames(places).map(({ diagnostic }) => diagnostic))
+  const context: EnvironmentContext = { providers, hasSecret: () => true }
+  for (const [name, { path, file }] of tree.environments) {
+    const parsed = parseEnvironment(name as EnvironmentName, path, { bytes: file.bytes, context })
+    if (parsed.kind === 'invalid') found.push(...parsed.diagnostics)
+    else found.push(...checkAll(versions, name, parsed.settings))
+  }
+  const diagnostics = sortDiagnostics(found.map((one) => (strict ? promoted(one) : one)))
+  const errors = diagnostics.filter(({ severity }) => severity === 'error').length
+  return {
+    diagnostics,
+    workflows: tree.workflows.size,
+    environments: tree.environments.size,
+    errors,
+    warnings: diagnostics.length - errors,
+  }
+}
+
+/** Says of each problem in which environment it is one: the files are the same for all. */
+function checkAll(
+  versions: readonly Version[],
+  name: string,
+  settings: EnvironmentSettings,
+): readonly Diagnostic[] {
+  return versions.flatMap((version) =>
+    checkAgainstEnvironment(version, settings).map((one) => ({
+      ...one,
+      message: `in "${name}": ${one.message}`,
+    })),
+  )
+}
+
+function promoted(diagnostic: Diagnostic): Diagnostic {
+  return { ...diagnostic, severity: 'error' }
+}

@@ -1,0 +1,56 @@
+import type { ChannelKey, StepRef, VersionId, WorkflowKey } from '../ids.ts'
+import type { Conditions } from '../language/conditions.ts'
+import type { ChannelType } from '../steps/step.ts'
+import type { Step } from '../steps/index.ts'
+
+/** A workflow file, parsed and checked. What a file leaves out is absent here too. */
+export interface Workflow {
+  readonly name: string
+  readonly description?: string
+  readonly categories?: readonly string[]
+  readonly tags?: readonly string[]
+  readonly trigger?: Trigger
+  /** False: the run halts before its first step. */
+  readonly conditions?: Conditions
+  readonly steps: readonly Step[]
+}
+
+export interface Trigger {
+  /** JSON Schema 2020-12 of `data`; a file is read into its place when the version is made. */
+  readonly data_schema?: object
+}
+
+/** A step's demand on the environment: a channel by key, or the only one of its type. */
+export interface ChannelUse {
+  readonly ref: StepRef
+  readonly type: ChannelType
+  readonly channel: ChannelKey | null
+  /** Where the step (or its `channel`) stands, for diagnostics that depend on the environment. */
+  readonly path: string
+  readonly line: number
+  readonly column: number
+}
+
+/** Where a step uses `vars.<name>`: which kind of place, for the checks on secret variables. */
+export interface VariableUse {
+  readonly name: string
+  /** Whether a secret variable may stand here. */
+  readonly secrets: boolean
+  readonly path: string
+  readonly line: number
+  readonly column: number
+}
+
+/** All that a run of this workflow needs, immutable and named by its content. */
+export interface Version {
+  /** SHA-256 of the canonical list of (path, blob id), hex. */
+  readonly id: VersionId
+  readonly key: WorkflowKey
+  readonly workflow: Workflow
+  /** Every template file of the version, by path from the repository's root. */
+  readonly files: Readonly<Record<string, string>>
+  /** The canonical list: path → blob id, sorted by path; the workflow's own files and the shared ones it uses. */
+  readonly blobs: Readonly<Record<string, string>>
+  readonly channelUses: readonly ChannelUse[]
+  readonly variableUses: readonly VariableUse[]
+}

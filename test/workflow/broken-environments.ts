@@ -1,0 +1,96 @@
+import { inApp, step, type BrokenFiles, type Content } from './files.ts'
+
+const WORKFLOW = 'workflows/welcome/workflow.yaml'
+const ENVIRONMENT = 'environments/production.yaml'
+
+function environment(name: string, content: Content, place: string): BrokenFiles {
+  return { name, files: { [ENVIRONMENT]: content }, diagnostic: `${ENVIRONMENT}:${place}` }
+}
+
+const feed = (lines: string): string => `channels:\n  feed:\n    type: in_app\n${lines}`
+
+/** Environment files with one mistake, and workflows that do not fit their environment. */
+export const brokenEnvironments: readonly BrokenFiles[] = [
+  environment('an empty environment file', '', '1:1 empty_file'),
+  environment('an unknown key of an environment', 'sources: {}\n', '1:1 unknown_key'),
+  environment('an unknown time zone', 'timezone: Europe/Berlim\n', '1:11 unknown_timezone'),
+  environment('a locale that is none', 'locale: "de AT"\n', '1:9 invalid_locale'),
+  environment('a ref that is no branch', 'ref: "a b"\n', '1:6 invalid_value'),
+  environment('an unknown provider', feed('    provider: in_ap\n'), '4:15 unknown_provider'),
+  environment('a channel without a provider', feed('    name: Feed\n'), '2:3 missing_key'),
+  environment(
+    'a provider of another type',
+    'channels:\n  feed: {type: email, provider: in_app}\n',
+    '2:16 invalid_value',
+  ),
+  environment(
+    'an unknown setting',
+    feed('    provider: in_app\n    settings: {color: red}\n'),
+    '5:16 unknown_key',
+  ),
+  environment(
+    'a missing setting',
+    'channels:\n  mail: {type: email, provider: smtp, settings: {host: a}}\n',
+    '2:39 missing_key',
+  ),
+  environment(
+    'a setting of the wrong type',
+    'channels:\n  mail: {type: email, provider: smtp, settings: {host: 5, from: a@example.com}}\n',
+    '2:56 invalid_value',
+  ),
+  environment(
+    'a channel whose name is no key',
+    'channels:\n  Feed: {type: in_app, provider: in_app}\n',
+    '2:3 invalid_key',
+  ),
+  environment(
+    'a variable with value and secret',
+    'variables:\n  a: {value: 1, secret: A}\n',
+    '2:6 invalid_value',
+  ),
+  environment('a bare variable', 'variables:\n  a: 1\n', '2:6 wrong_type'),
+  environment(
+    'a secret in small letters',
+    'variables:\n  a: {secret: token}\n',
+    '2:15 invalid_value',
+  ),
+  environment(
+    'a public secret',
+    'variables:\n  a: {secret: TOKEN, public: true}\n',
+    '2:6 invalid_value',
+  ),
+  {
+    name: 'an environment twice',
+    files: { [ENVIRONMENT]: 'locale: en\n', 'environments/production.json': '{}' },
+    diagnostic: `${ENVIRONMENT}:1:1 two_environment_files`,
+  },
+  {
+    name: 'an environment whose name is no key',
+    files: { 'environments/Production.yaml': 'locale: en\n' },
+    diagnostic: 'environments/Production.yaml:1:1 invalid_key',
+  },
+  {
+    name: 'a channel that the environment does not have',
+    files: {
+      [WORKFLOW]: step('type: in_app', 'body: x', 'channel: fed'),
+      [ENVIRONMENT]: feed('    provider: in_app\n'),
+    },
+    diagnostic: `${WORKFLOW}:6:14 unknown_channel`,
+  },
+  {
+    name: 'two channels to choose from',
+    files: {
+      [WORKFLOW]: inApp('Hello'),
+      [ENVIRONMENT]: `${feed('    provider: in_app\n')}  other: {type: in_app, provider: in_app}\n`,
+    },
+    diagnostic: `${WORKFLOW}:3:5 ambiguous_channel`,
+  },
+  {
+    name: 'a secret in a message',
+    files: {
+      [WORKFLOW]: inApp('"Psst: {{vars.token}}"'),
+      [ENVIRONMENT]: `${feed('    provider: in_app\n')}variables: {token: {secret: TOKEN}}\n`,
+    },
+    diagnostic: `${WORKFLOW}:5:20 secret_in_template`,
+  },
+]

@@ -1,0 +1,45 @@
+import { createHash } from 'node:crypto'
+import { providers } from '../../src/channels/index.ts'
+import type { Entry } from '../../src/workflow/draft.ts'
+
+/** A file of a test: its text, its bytes, or what Git has in its place. */
+export type Content = string | Uint8Array | { readonly mode: '120000' | '160000' }
+
+/** The shapes of all providers, in one array for all tests: the environment schema is kept by it. */
+export const providerShapes = Object.values(providers)
+
+/** Files as a commit has them, by path. */
+export function entriesOf(files: Readonly<Record<string, Content>>): ReadonlyMap<string, Entry> {
+  return new Map(Object.entries(files).map(([path, content]) => [path, entryOf(content)]))
+}
+
+function entryOf(content: Content): Entry {
+  if (typeof content === 'object' && 'mode' in content) {
+    return { blob: '0'.repeat(40), mode: content.mode, bytes: new Uint8Array() }
+  }
+  const bytes = Buffer.from(content as string)
+  const blob = createHash('sha1').update(`blob ${bytes.length}\0`).update(bytes).digest('hex')
+  return { blob, mode: '100644', bytes }
+}
+
+/** Files that hold exactly one mistake, and the one diagnostic that it must give. */
+export interface BrokenFiles {
+  readonly name: string
+  readonly files: Readonly<Record<string, Content>>
+  /** `path:line:column code`. */
+  readonly diagnostic: string
+}
+
+/** A workflow that is in order when `step` is: one step in lines 3 and following. */
+export function step(...lines: readonly string[]): string {
+  return [
+    'name: Welcome',
+    'steps:',
+    '  - ref: first',
+    ...lines.map((line) => `    ${line}`),
+    '',
+  ].join('\n')
+}
+
+/** A workflow with an in-app step whose body is `body`, as YAML, from line 5 column 11 on. */
+export const inApp = (body: string): string => step('type: in_app', `body: ${body}`)

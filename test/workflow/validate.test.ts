@@ -1,0 +1,157 @@
+import { mkdtemp, mkdir, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { afterEach, expect, test } from 'vitest'
+import { formatDiagnostic } from '../../src/workflow/format.ts'
+import { validateDirectory, validateFiles } from '../../src/workflow/validate.ts'
+import { entriesOf, inApp, providerShapes } from './files.ts'
+
+const options = { providers: providerShapes }
+const made: string[] = []
+
+async function aDirectory(files: Readonly<Record<string, string>>): Promise<string> {
+  const root = await mkdtemp(join(tmpdir(), 'belfry-validate-'))
+  made.push(root)
+  for (const [path, text] of Object.entries(files)) {
+    await mkdir(dirname(join(root, path)), { recursive: true })
+    await writeFile(join(root, path), text)
+  }
+  return root
+}
+
+afterEach(async () => {
+  for (const root of made.splice(0)) await rm(root, { recursive: true })
+})
+
+test('checks what stands on disk', async () => {
+  const root = await aDirectory({
+    'workflows/welcome/workflow.yaml': inApp('"{{vars.app_ulr}}"'),
+    'workflows/README.md': 'About these',
+    'environments/production.yaml':
+      'variables: {app_url: {value: x}}\nchannels: {feed: {type: in_app, provider: in_app}}\n',
+    'environments/README.md': 'About those',
+    'package.json': '{',
+  })
+  const { diagnostics, workflows, environments, errors, warnings } = await validateDirectory(
+    root,
+    options,
+  )
+  expect({ workflows, environments, errors, warnings }).toEqual({
+    workflows: 1,
+    environments: 1,
+    errors: 0,
+    warnings: 1,
+  })
+  expect(diagnostics).toEqual([
+    {
+      path: 'workflows/welcome/workflow.yaml',
+      line: 5,
+      column: 14,
+      code: 'unknown_variable',
+      severity: 'warning',
+      message: 'in "production": the environment has no variable "app_ulr": it renders empty',
+      hint: expect.stringMatching(/did you mean "app_url"/i),
+    },
+  ])
+})
+
+test('takes warnings for errors when it is strict', async () => {
+  const root = await aDirectory({
+    'workflows/welcome/workflow.yaml': inApp('x'),
+    'environments/production.yaml': '{}',
+  })
+  expect(await validateDirectory(root, options)).toMatchObject({ errors: 0, warnings: 1 })
+  expect(await validateDirectory(root, { ...options, strict: true })).toMatchObject({
+    errors: 1,
+    warnings: 0,
+  })
+})
+
+test('does not follow links', async () => {
+  const root = await aDirectory({ 'workflows/welcome/workflow.yaml': inApp('x') })
+  await symlink('/etc', join(root, 'workflows/welcome/etc'))
+  await symlink('/etc', join(root, 'environments'))
+  const { diagnostics } = await validateDirectory(root, options)
+  expect(diagnostics.map(({ path, code }) => `${path} ${code}`)).toEqual([
+    'environments symlink',
+    'workflows/welcome/etc symlink',
+  ])
+})
+
+test('finds nothing wrong with a directory that has neither', async () => {
+  expect(await validateDirectory(await aDirectory({}), options)).toMatchObject({
+    workflows: 0,
+    environments: 0,
+    diagnostics: [],
+  })
+})
+
+test('says that a directory cannot be read', async () => {
+  await expect(validateDirectory('/nowhere/at/all', options)).rejects.toThrow(/ENOENT/)
+})
+
+test('names each problem of a shared part once, however many workflows use it', () => {
+  const files = {
+    'workflows/one/workflow.yaml': inApp('"{{> a}}"'),
+    'workflows/two/workflow.yaml': inApp('"{{> a}}"'),
+    'workflows/_partials/a.hbs': '{{> gone}}',
+  }
+  const { diagnostics } = validateFiles(entriesOf(files), options)
+  expect(diagnostics.map(({ path, code }) => `${path} ${code}`)).toEqual([
+    'workflows/_partials/a.hbs unknown_partial',
+  ])
+})
+
+test('the repository ships nothing that it would complain about', async () => {
+  const { diagnostics, workflows, environments } = await validateDirectory('.', options)
+  expect(diagnostics).toEqual([])
+  expect(workflows).toBeGreaterThan(2)
+  expect(environments).toBe(3)
+})
+
+test('shows the line, and a caret under the place', () => {
+  const diagnostic = {
+    path: 'a.yaml',
+    line: 2,
+    column: 5,
+    code: 'unknown_key',
+    message: 'unknown key "b"',
+    hint: 'Did you mean "a"?',
+    severity: 'error',
+  } as const
+  expect(formatDiagnostic(diagnostic, 'one\n\t{a: 1, b: 2}\n')).toBe(
+    [
+      'a.yaml:2:5 error unknown_key unknown key "b"',
+      '  2 |  {a: 1, b: 2}',
+      '    |     ^',
+      '  hint: Did you mean "a"?',
+    ].join('\n'),
+  )
+  expect(formatDiagnostic(diagnostic).split('\n')).toHaveLength(2)
+})
+
+test('refuses environments that would read the secrets of each other', () => {
+  const files = entriesOf({
+    'environments/eu-prod.yaml': 'locale: en\n',
+    'environments/eu_prod.yaml': 'locale: en\n',
+    'environments/us-prod.yaml': 'locale: en\n',
+  })
+  const { diagnostics } = validateFiles(files, options)
+  expect(diagnostics.map(({ path, code }) => `${path} ${code}`)).toEqual([
+    'environments/eu-prod.yaml same_secrets',
+    'environments/eu_prod.yaml same_secrets',
+  ])
+})
+
+test('counts the workflows', () => {
+  const entry = { mode: '100644', blob: '', bytes: new Uint8Array() }
+  const codes = (count: number) => {
+    const files = Array.from(
+      { length: count },
+      (_, at) => [`workflows/k${at}/a.md`, entry] as const,
+    )
+    return validateFiles(new Map(files), options).diagnostics.map(({ code }) => code)
+  }
+  expect(codes(50_000)).not.toContain('too_many_workflows')
+  expect(codes(50_001)).toContain('too_many_workflows')
+})
