@@ -1,0 +1,62 @@
+import type { Dirent } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import ignore from 'ignore'
+import { ignoreMissing } from './location.ts'
+
+/** Which paths Git ignores, by the rules of the directories entered so far. */
+export interface Ignores {
+  /** Takes in the `.gitignore` of a directory, before its children are asked about. */
+  enter(directory: string, listed: readonly Dirent[]): Promise<void>
+  ignored(path: string, isDirectory: boolean): boolean
+}
+
+interface Rules {
+  /** From the root, with a slash at its end; empty for the root. */
+  readonly prefix: string
+  readonly matcher: ReturnType<typeof ignore>
+}
+
+/**
+ * Reads what is ignored everywhere: the root's `.gitignore` and `info/exclude`. Rules of the user
+ * outside the repository do not count, so that two checkouts agree.
+ */
+export async function readIgnores(root: string, commonDir: string): Promise<Ignores> {
+  const excluded = await readRules(join(commonDir, 'info', 'exclude'), '')
+  const own = await readRules(join(root, '.gitignore'), '')
+  const byDirectory = new Map<string, Rules>()
+  return {
+    async enter(directory, listed) {
+      if (!listed.some(({ name }) => name === '.gitignore')) return
+      const rules = await readRules(join(root, directory, '.gitignore'), `${directory}/`)
+      if (rules) byDirectory.set(directory, rules)
+    },
+    ignored(path, isDirectory) {
+      const named = isDirectory ? `${path}/` : path
+      for (const rules of [...nearestFirst(path, byDirectory), own, excluded]) {
+        const verdict = rules?.matcher.test(named.slice(rules.prefix.length))
+        if (verdict?.ignored) return true
+        if (verdict?.unignored) return false
+      }
+      return false
+    },
+  }
+}
+
+function nearestFirst(path: string, byDirectory: ReadonlyMap<string, Rules>): Rules[] {
+  const found: Rules[] = []
+  if (byDirectory.size === 0) return found
+  for (let end = path.lastIndexOf('/'); end > 0; end = path.lastIndexOf('/', end - 1)) {
+    const rules = byDirectory.get(path.slice(0, end))
+    if (rules) found.push(rules)
+  }
+  return found
+}
+
+async function readRules(file: string, prefix: string): Promise<Rules | undefined> {
+  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) =>
+    error.code === 'EISDIR' ? undefined : ignoreMissing(error),
+  )
+  if (text === undefined) return undefined
+  return { prefix, matcher: ignore({ ignorecase: false }).add(text) }
+}

@@ -1,0 +1,89 @@
+import { join } from 'node:path'
+import { watch } from 'chokidar'
+import type { FSWatcher } from 'chokidar'
+import { identityOf } from './location.ts'
+import type { Location } from './location.ts'
+import { isTemporary } from './temporary.ts'
+
+export interface WatchOptions {
+  /** Also `workflows/` and `environments/` of the work tree. */
+  readonly workingTree: boolean
+  readonly pollMs: number
+  /** Something may have changed: look again. Says nothing about what, and may come for nothing. */
+  readonly onChange: () => void
+}
+
+/**
+ * Watches a repository for changes of its refs, and its work tree in development. Events are not
+ * enough: some file systems send none, and a watcher is dead once its directory was replaced. So a
+ * poll asks to look again all the same, and watches anew what stands in the place of the old.
+ */
+export class Watch implements AsyncDisposable {
+  readonly #paths: readonly string[]
+  readonly #options: WatchOptions
+  #watcher: FSWatcher | undefined
+  #watched = ''
+  #timer: NodeJS.Timeout | undefined
+  #closed = false
+
+  constructor(location: Location, options: WatchOptions) {
+    this.#options = options
+    this.#paths = watchedPaths(location, options.workingTree)
+  }
+
+  /** Resolves once changes are noticed. */
+  async start(): Promise<void> {
+    await this.#arm(await this.#identity())
+    this.#timer = setInterval(() => void this.poll(), this.#options.pollMs)
+    this.#timer.unref()
+  }
+
+  /** Watches anew where a watched path was replaced, made or removed, and asks to look again. */
+  async poll(): Promise<void> {
+    const identity = await this.#identity().catch(() => '')
+    if (identity !== this.#watched && !this.#closed) await this.#arm(identity)
+    if (!this.#closed) this.#options.onChange()
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    clearInterval(this.#timer)
+    await this.#watcher?.close()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  async #identity(): Promise<string> {
+    return (await Promise.all(this.#paths.map(identityOf))).join(' ')
+  }
+
+  async #arm(identity: string): Promise<void> {
+    const old = this.#watcher
+    this.#watched = identity
+    const watcher = watch([...this.#paths], {
+      ignoreInitial: true,
+      followSymlinks: false,
+      ignored: (path) => isNoise(path),
+    })
+    this.#watcher = watcher
+    watcher.on('all', () => this.#options.onChange())
+    // Out of watches, or a directory that may not be read: the poll goes on.
+    watcher.on('error', () => {})
+    await old?.close()
+    await new Promise<void>((resolve) => watcher.once('ready', () => resolve()))
+    if (this.#closed) await watcher.close()
+  }
+}
+
+function watchedPaths({ gitDir, commonDir, workTree }: Location, workingTree: boolean): string[] {
+  const own = [join(gitDir, 'HEAD'), join(commonDir, 'refs'), join(commonDir, 'packed-refs')]
+  if (!workingTree || workTree === null) return own
+  return [...own, join(workTree, 'workflows'), join(workTree, 'environments')]
+}
+
+function isNoise(path: string): boolean {
+  const name = path.slice(Math.max(path.lastIndexOf('/'), path.lastIndexOf('\\')) + 1)
+  return name.endsWith('.lock') || name.endsWith('.new') || isTemporary(name)
+}
