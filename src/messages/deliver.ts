@@ -1,0 +1,334 @@
+import { scrubExchange, scrubText } from '../channels/exchange.ts'
+import { isProviderName, providers } from '../channels/index.ts'
+import type { Door } from '../channels/door.ts'
+import type { Answer, Provider } from '../channels/provider.ts'
+import { secretNames, withSecrets } from '../channels/secret.ts'
+import type { Clock } from '../clock.ts'
+import type { Database, Transaction } from '../db/database.ts'
+import { messageOf, TerminalFailure } from '../errors.ts'
+import type { EnvironmentName, MessageId, ProcessId } from '../ids.ts'
+import type { MessageContent } from '../steps/step.ts'
+import type { Channel, EnvironmentSettings } from '../workflow/environment.ts'
+import { claimMessages, loadFacts, lockDueMessages, saveSettlements } from './delivery-store.ts'
+import type { DueMessage, Facts } from './delivery-store.ts'
+import { loadEnvironment } from './environments.ts'
+import { Lanes } from './lanes.ts'
+import { settle, settleReleased, settleUnsent } from './message.ts'
+import type { Claimed, MessageReason, Settlement } from './message.ts'
+import { Settler } from './settler.ts'
+import type { Warnings } from './settler.ts'
+
+export interface DeliveryOptions {
+  readonly database: Database
+  readonly clock: Clock
+  /** Its lease must beat, see leases.ts. */
+  readonly process: ProcessId
+  readonly door: Door
+  /** Aborted when the process stops: what is under way ends as unknown, what has not begun goes back. */
+  readonly signal: AbortSignal
+  /** The value of a secret of an environment; undefined where there is none. */
+  readonly secret: (environment: EnvironmentName, name: string) => string | undefined
+  readonly log: Warnings
+  /** From 0 to 1. */
+  readonly random?: () => number
+}
+
+export interface DeliveryContext extends Required<DeliveryOptions> {
+  readonly lanes: Lanes
+  readonly settler: Settler
+  /** What is being worked on: a claim of this process for another message is one that it does not know of. */
+  readonly jobs: Set<DeliverJob>
+}
+
+/** The payload of a `deliver` job. */
+export interface DeliverJob {
+  readonly environment: EnvironmentName
+  readonly messageIds: readonly MessageId[]
+}
+
+/** How many hand-overs one process has under way, in all and through one channel. */
+const HANDOVERS_MAX = 100
+const HANDOVERS_PER_CHANNEL_MAX = 10
+/** For one hand-over, whatever its provider does. */
+const HANDOVER_MS_MAX = 30_000
+/** What a provider may take to notice that its time is over. */
+const GRACE_MS = 1_000
+/** The age of the facts up to which they are believed: together with one query well below a second. */
+const FACTS_MS_MAX = 300
+
+/** What the hand-overs of one process share. */
+export function openDelivery(options: DeliveryOptions): DeliveryContext {
+  return {
+    ...options,
+    random: options.random ?? Math.random,
+    lanes: new Lanes({ total: HANDOVERS_MAX, perLane: HANDOVERS_PER_CHANNEL_MAX }),
+    settler: new Settler(options),
+    jobs: new Set(),
+  }
+}
+
+interface Claims {
+  readonly environment: EnvironmentName
+  readonly settings: EnvironmentSettings
+  readonly messages: readonly DueMessage[]
+  /** When the facts were read, and what they say about those that are still this process's. */
+  readAt: number
+  facts: ReadonlyMap<MessageId, Facts>
+  reading: Promise<void> | undefined
+}
+
+/**
+ * Hands over those messages of the job that are due: claims them in one commit, in which `complete`
+ * also ends the job; hands them to their providers outside any transaction; and settles each.
+ * Resolves when all are settled. A message that is not due, or another's, is left alone.
+ */
+export async function deliver(
+  ctx: DeliveryContext,
+  job: DeliverJob,
+  complete?: (tx: Transaction) => Promise<void>,
+): Promise<void> {
+  ctx.jobs.add(job)
+  try {
+    await claimAndHandOver(ctx, job, complete)
+  } finally {
+    ctx.jobs.delete(job)
+  }
+}
+
+async function claimAndHandOver(
+  ctx: DeliveryContext,
+  job: DeliverJob,
+  complete?: (tx: Transaction) => Promise<void>,
+): Promise<void> {
+  const claims = await ctx.database.transaction(async (tx) => {
+    const claimed = await claim(ctx, tx, job)
+    await complete?.(tx)
+    return claimed
+  })
+  if (!claims) return
+  await Promise.all(
+    claims.messages.map((message) =>
+      ctx.lanes.run(`${claims.environment}/${message.channel}`, () =>
+        handOver(ctx, claims, message),
+      ),
+    ),
+  )
+}
+
+async function claim(
+  ctx: DeliveryContext,
+  tx: Transaction,
+  { environment, messageIds }: DeliverJob,
+): Promise<Claims | undefined> {
+  const now = ctx.clock.now()
+  const due = await lockDueMessages(tx, environment, messageIds, now)
+  if (due.length === 0) return undefined
+  const applied = await loadEnvironment(tx, environment)
+  const judged = due.map((message) => ({
+    message,
+    reason: judge(message) ?? judgeChannel(message, applied?.settings),
+  }))
+  const unsent = judged.flatMap(({ message, reason }) =>
+    // Judged before it is claimed, so there is no attempt to give back.
+    reason === undefined
+      ? []
+      : [
+          {
+            environment,
+            id: message.id,
+            ...settleUnsent(claimedAs(message, 'retry'), reason),
+          },
+        ],
+  )
+  const messages = judged.flatMap(({ message, reason }) => (reason === undefined ? [message] : []))
+  if (unsent.length > 0) await saveSettlements(tx, unsent, now)
+  if (messages.length === 0 || !applied) return undefined
+  const ids = messages.map(({ id }) => id)
+  await claimMessages(tx, environment, ids, { process: ctx.process, now })
+  return {
+    environment,
+    settings: applied.settings,
+    messages,
+    readAt: now.getTime(),
+    facts: new Map(messages.map((message) => [message.id, message])),
+    reading: undefined,
+  }
+}
+
+/** Why a message must not be handed over now, as far as its facts say. */
+function judge(facts: Facts): MessageReason | undefined {
+  if (facts.cancelled) return 'cancelled'
+  if (!facts.recipientKnown) return 'recipient_deleted'
+  if (facts.archived) return 'workflow_archived'
+  if (facts.inactive) return 'workflow_inactive'
+  if (facts.expired) return 'expired'
+  return undefined
+}
+
+function judgeChannel(
+  message: DueMessage,
+  settings: EnvironmentSettings | undefined,
+): MessageReason | undefined {
+  const channel = settings?.channels[message.channel]
+  const provider = channel && providerOf(channel)
+  if (!provider || provider.type !== message.channelType) return 'channel_missing'
+  if (provider.delivery === 'stored') return 'channel_missing'
+  return channel.sandbox ? 'sandbox' : undefined
+}
+
+function providerOf(channel: Channel): Provider<string, MessageContent, object> | undefined {
+  if (!isProviderName(channel.provider)) return undefined
+  return providers[channel.provider]
+}
+
+/** The message as it is once claimed. */
+function claimedAs(message: DueMessage, onAmbiguous: 'retry' | 'hold'): Claimed {
+  const { status, reason, plannedAt, cancelled, ambiguous } = message
+  const attempt = message.attempt + 1
+  return { attempt, status, reason, plannedAt, cancelled, ambiguous, onAmbiguous }
+}
+
+async function handOver(ctx: DeliveryContext, claims: Claims, message: DueMessage): Promise<void> {
+  const channel = claims.settings.channels[message.channel]!
+  const claimed = claimedAs(message, channel.on_ambiguous)
+  const ref = { environment: claims.environment, id: message.id, attempt: claimed.attempt }
+  const end = (decide: (cancelled: boolean) => Settlement) =>
+    ctx.settler.settle({ claim: ref, decide, delivery: null })
+  const options = () => ({ now: ctx.clock.now(), random: ctx.random() })
+  const facts = await freshFacts(ctx, claims, message.id)
+  // Another process took it for lost: it is not ours to hand over.
+  if (facts === undefined) return
+  const reason = facts === 'unreadable' ? undefined : judge(facts)
+  if (reason !== undefined) return await end(() => settleUnsent(claimed, reason))
+  if (facts === 'unreadable' || ctx.signal.aborted) {
+    return await end((cancelled) =>
+      cancelled ? settleUnsent(claimed, 'cancelled') : settleReleased(claimed, options()),
+    )
+  }
+  const answer = await send(ctx, { ...ref, content: message.content }, channel, claims.settings)
+  const at = ctx.clock.now()
+  await ctx.settler.settle({
+    claim: ref,
+    decide: (cancelled) => settle({ ...claimed, cancelled }, answer, options()),
+    delivery: answer.exchange && {
+      ...ref,
+      service: channel.provider,
+      exchange: answer.exchange,
+      at,
+    },
+  })
+}
+
+/**
+ * What holds for the message now. Facts older than `FACTS_MS_MAX` are read again, in one query for
+ * all that wait, so that no hand-over starts later than a second after a switch was turned.
+ */
+async function freshFacts(
+  ctx: DeliveryContext,
+  claims: Claims,
+  id: MessageId,
+): Promise<Facts | 'unreadable' | undefined> {
+  while (ctx.clock.now().getTime() - claims.readAt > FACTS_MS_MAX) {
+    claims.reading ??= readFacts(ctx, claims).finally(() => {
+      claims.reading = undefined
+    })
+    try {
+      await claims.reading
+    } catch (error) {
+      ctx.log.warn('hand-overs wait: the switches cannot be read', { error: messageOf(error) })
+      return 'unreadable'
+    }
+    if (ctx.signal.aborted) break
+  }
+  return claims.facts.get(id)
+}
+
+async function readFacts(ctx: DeliveryContext, claims: Claims): Promise<void> {
+  const now = ctx.clock.now()
+  const facts = await loadFacts(ctx.database, {
+    environment: claims.environment,
+    ids: claims.messages.map(({ id }) => id),
+    process: ctx.process,
+    now,
+  })
+  // The age counts from before the query: a switch turned while it ran may be missing in its answer.
+  claims.readAt = now.getTime()
+  claims.facts = new Map(facts.map((fact) => [fact.id, fact]))
+}
+
+interface Sending {
+  readonly environment: EnvironmentName
+  readonly id: MessageId
+  readonly attempt: number
+  readonly content: MessageContent
+}
+
+/** Calls the provider within its time, and takes the secrets out of what it answers. */
+async function send(
+  ctx: DeliveryContext,
+  message: Sending,
+  channel: Channel,
+  settings: EnvironmentSettings,
+): Promise<Answer> {
+  const used: string[] = []
+  const read = (name: string): string => {
+    const value = ctx.secret(message.environment, name)
+    if (value === undefined) {
+      throw new TerminalFailure(`the secret ${name} of ${message.environment} is not set`)
+    }
+    used.push(value)
+    return value
+  }
+  try {
+    const filled = withSecrets(channel.settings, read) as object
+    const secret = (variable: string) => read(secretNameOf(settings, variable))
+    const signal = AbortSignal.any([ctx.signal, AbortSignal.timeout(HANDOVER_MS_MAX)])
+    const sending = providerOf(channel)!.send(message, {
+      settings: filled,
+      signal,
+      now: ctx.clock.now(),
+      door: ctx.door,
+      secret,
+    })
+    return scrubbed(await inTime(sending, signal), used)
+  } catch (error) {
+    const details = scrubText(messageOf(error), used)
+    if (error instanceof TerminalFailure) return { kind: 'failed', details, exchange: null }
+    // A fault of ours: nobody knows how far it came.
+    ctx.log.warn('a provider failed in an unforeseen way', { provider: channel.provider, details })
+    return { kind: 'unknown', details, exchange: null }
+  }
+}
+
+function secretNameOf(settings: EnvironmentSettings, variable: string): string {
+  const value = settings.variables[variable]
+  const [name] = value === undefined ? [] : secretNames(value)
+  if (name === undefined) throw new TerminalFailure(`the variable ${variable} is not a secret`)
+  return name
+}
+
+/** The answer, or `unknown` when the provider does not notice that its time is over. */
+async function inTime(sending: Promise<Answer>, signal: AbortSignal): Promise<Answer> {
+  const { promise, resolve } = Promise.withResolvers<Answer>()
+  const late = { kind: 'unknown', details: 'no answer in time', exchange: null } as const
+  let timer: NodeJS.Timeout | undefined
+  const abort = () => {
+    timer = setTimeout(() => resolve(late), GRACE_MS)
+  }
+  signal.addEventListener('abort', abort, { once: true })
+  try {
+    return await Promise.race([sending, promise])
+  } finally {
+    clearTimeout(timer)
+    signal.removeEventListener('abort', abort)
+  }
+}
+
+function scrubbed(answer: Answer, secrets: readonly string[]): Answer {
+  const exchange = answer.exchange && scrubExchange(answer.exchange, secrets)
+  if (answer.kind === 'accepted') {
+    const reference = answer.reference === null ? null : scrubText(answer.reference, secrets)
+    return { ...answer, reference, exchange: exchange ?? answer.exchange }
+  }
+  return { ...answer, details: scrubText(answer.details, secrets), exchange }
+}

@@ -1,0 +1,272 @@
+import type { Exchange } from '../channels/provider.ts'
+import type { Queryable } from '../db/database.ts'
+import { sql } from '../db/sql.ts'
+import { isUuid } from '../ids.ts'
+import type { ChannelKey, EnvironmentName, MessageId, RunId, WorkflowRunId } from '../ids.ts'
+import type { ChannelType, MessageContent } from '../steps/step.ts'
+import type { MessageStatus } from './message.ts'
+import type { RecipientRef } from './store.ts'
+
+/** A message as lists and replies show it. */
+export interface MessageRow {
+  readonly id: MessageId
+  readonly runId: RunId
+  readonly workflowRunId: WorkflowRunId
+  readonly workflow: string
+  readonly categories: readonly string[]
+  readonly versionId: string
+  readonly stepRef: string
+  readonly channel: ChannelKey
+  readonly channelName: string | null
+  readonly channelAt: Date | null
+  readonly channelType: ChannelType
+  readonly provider: string
+  readonly collection: string
+  readonly recipient: string
+  readonly actor: RecipientRef | null
+  readonly tenant: string | null
+  readonly data: Readonly<Record<string, unknown>>
+  readonly status: MessageStatus
+  readonly reason: string | null
+  readonly attempt: number
+  readonly scheduledAt: Date | null
+  readonly seenAt: Date | null
+  readonly readAt: Date | null
+  readonly interactedAt: Date | null
+  readonly linkClickedAt: Date | null
+  readonly archivedAt: Date | null
+  readonly insertedAt: Date
+  readonly updatedAt: Date
+}
+
+/** What a list of messages is narrowed to; all that is given must hold. */
+export interface MessageFilter {
+  readonly ids?: readonly MessageId[]
+  readonly statuses?: readonly MessageStatus[]
+  readonly workflow?: string
+  readonly workflowRunId?: string
+  readonly runId?: string
+  readonly recipient?: RecipientRef
+  readonly channel?: ChannelKey
+  readonly tenant?: string
+  readonly insertedAt?: {
+    readonly gt?: Date
+    readonly gte?: Date
+    readonly lt?: Date
+    readonly lte?: Date
+  }
+}
+
+/** A place in a list: cursors are those of an earlier reply. */
+export interface PageRequest {
+  readonly after?: string
+  readonly before?: string
+  /** 50 at most. */
+  readonly size: number
+}
+
+export interface Page<Row> {
+  readonly rows: readonly Row[]
+  /** Where to go on, and where to go back; null at the ends. */
+  readonly after: string | null
+  readonly before: string | null
+}
+
+/** A cursor that no reply can have given lies before every message. */
+const NO_ID = '00000000-0000-0000-0000-000000000000'
+
+/** Messages that match, newest first. */
+export async function listMessages(
+  tx: Queryable,
+  environment: EnvironmentName,
+  filter: MessageFilter,
+  page: PageRequest,
+): Promise<Page<MessageRow>> {
+  return toPage(await queryMessages(tx, environment, filter, keysetOf(page)), page)
+}
+
+function keysetOf({ after, before, size }: PageRequest): Keyset {
+  // One row more than the page tells whether there is another one.
+  const count = size + 1
+  if (before !== undefined) return { after: null, before: cursorId(before), count }
+  return { after: after === undefined ? null : cursorId(after), before: null, count }
+}
+
+function toPage(found: readonly MessageRow[], request: PageRequest): Page<MessageRow> {
+  const more = found.length > request.size
+  const kept = found.slice(0, request.size)
+  const backwards = request.before !== undefined
+  const rows = backwards ? kept.toReversed() : kept
+  const hasOlder = backwards || more
+  const hasNewer = backwards ? more : request.after !== undefined
+  const oldest = rows.at(-1)?.id ?? null
+  const newest = rows[0]?.id ?? null
+  return { rows, after: hasOlder ? oldest : null, before: hasNewer ? newest : null }
+}
+
+function cursorId(cursor: string): string {
+  return isUuid(cursor) ? cursor : NO_ID
+}
+
+interface Keyset {
+  readonly after: string | null
+  readonly before: string | null
+  readonly count: number
+}
+
+/** What stands for a filter that is not given. */
+const ANY = {
+  ids: null,
+  statuses: null,
+  workflow: null,
+  workflowRunId: null,
+  runId: null,
+  recipient: { collection: null, id: null },
+  channel: null,
+  tenant: null,
+}
+const ANY_TIME = { gt: null, gte: null, lt: null, lte: null }
+
+/** One statement for all filters: the planner folds those that are null, as it sees their values. */
+async function queryMessages(
+  tx: Queryable,
+  environment: EnvironmentName,
+  filter: MessageFilter,
+  { after, before, count }: Keyset,
+): Promise<MessageRow[]> {
+  const { ids, statuses, workflow, workflowRunId, runId, recipient, channel, tenant } = {
+    ...ANY,
+    ...filter,
+  }
+  const times = { ...ANY_TIME, ...filter.insertedAt }
+  return await tx.query<MessageRow>(sql`
+    select m.id, m.run_id as "runId", m.workflow_run_id as "workflowRunId", m.workflow,
+           coalesce(v.workflow -> 'categories', '[]') as categories, m.version_id as "versionId",
+           m.step_ref as "stepRef", m.channel, m.channel_type as "channelType", m.provider,
+           e.settings -> 'channels' -> m.channel ->> 'name' as "channelName",
+           e.applied_at as "channelAt", m.collection, m.recipient, m.actor, m.tenant, m.data, m.status,
+           m.reason, m.attempt, m.scheduled_at as "scheduledAt", m.seen_at as "seenAt",
+           m.read_at as "readAt", m.interacted_at as "interactedAt",
+           m.link_clicked_at as "linkClickedAt", m.archived_at as "archivedAt",
+           m.inserted_at as "insertedAt", m.updated_at as "updatedAt"
+    from messages m
+    left join versions v on v.id = m.version_id
+    left join environments e on e.name = m.environment
+    where m.environment = ${environment}
+      and (${after}::uuid is null or m.id < ${after}::uuid)
+      and (${before}::uuid is null or m.id > ${before}::uuid)
+      and (${ids}::uuid[] is null or m.id = any(${ids}::uuid[]))
+      and (${statuses}::text[] is null or m.status = any(${statuses}::text[]))
+      and (${workflow}::text is null or m.workflow = ${workflow})
+      and (${workflowRunId}::uuid is null
+        or m.workflow_run_id = ${workflowRunId}::uuid)
+      and (${runId}::uuid is null or m.run_id = ${runId}::uuid)
+      and (${recipient.id}::text is null
+        or (m.collection = ${recipient.collection} and m.recipient = ${recipient.id}))
+      and (${channel}::text is null or m.channel = ${channel})
+      and (${tenant}::text is null or m.tenant = ${tenant})
+      and (${times.gt}::timestamptz is null or m.inserted_at > ${times.gt})
+      and (${times.gte}::timestamptz is null or m.inserted_at >= ${times.gte})
+      and (${times.lt}::timestamptz is null or m.inserted_at < ${times.lt})
+      and (${times.lte}::timestamptz is null or m.inserted_at <= ${times.lte})
+    order by
+      case when ${before}::uuid is null then m.id end desc,
+      case when ${before}::uuid is not null then m.id end asc
+    limit ${count}
+  `)
+}
+
+/** One message; undefined where the environment has none of that id. */
+export async function findMessage(
+  tx: Queryable,
+  environment: EnvironmentName,
+  id: string,
+): Promise<MessageRow | undefined> {
+  if (!isUuid(id)) return undefined
+  const keyset = { after: null, before: null, count: 1 }
+  const [row] = await queryMessages(tx, environment, { ids: [id as MessageId] }, keyset)
+  return row
+}
+
+/** What a message says. */
+export interface ContentRow {
+  readonly id: MessageId
+  readonly content: MessageContent
+  /** Whom a mail of its channel is from where its step names nobody, as the environment says now. */
+  readonly channelFrom: string | null
+  readonly insertedAt: Date
+}
+
+export async function loadMessageContents(
+  tx: Queryable,
+  environment: EnvironmentName,
+  ids: readonly string[],
+): Promise<ContentRow[]> {
+  return await tx.query<ContentRow>(sql`
+    select m.id, m.content, m.inserted_at as "insertedAt",
+           case when jsonb_typeof(e.settings -> 'channels' -> m.channel -> 'settings' -> 'from') = 'string'
+                then e.settings -> 'channels' -> m.channel -> 'settings' ->> 'from' end as "channelFrom"
+    from messages m
+    left join environments e on e.name = m.environment
+    where m.environment = ${environment}
+      and m.id = any(${ids.filter(isUuid)}::uuid[])
+    order by m.id
+  `)
+}
+
+/** One thing that happened to a message, as the table keeps it. */
+export interface MessageEventRow {
+  readonly type: string
+  readonly data: Readonly<Record<string, unknown>> | null
+  readonly at: string
+}
+
+export interface EventsRow {
+  readonly id: MessageId
+  readonly collection: string
+  readonly recipient: string
+  /** Oldest first. */
+  readonly events: readonly MessageEventRow[]
+}
+
+/** The history of a message; undefined where the environment has none of that id. */
+export async function findMessageEvents(
+  tx: Queryable,
+  environment: EnvironmentName,
+  id: string,
+): Promise<EventsRow | undefined> {
+  if (!isUuid(id)) return undefined
+  const [row] = await tx.query<EventsRow>(sql`
+    select id, collection, recipient, events
+    from messages
+    where environment = ${environment}
+      and id = ${id}
+  `)
+  return row
+}
+
+export interface DeliveryRow extends Exchange {
+  readonly id: string
+  readonly attempt: number
+  readonly service: string
+  readonly insertedAt: Date
+}
+
+const DELIVERIES_MAX = 500
+
+/** What went to the provider and came back, oldest first. */
+export async function listDeliveries(
+  tx: Queryable,
+  environment: EnvironmentName,
+  id: string,
+): Promise<DeliveryRow[]> {
+  if (!isUuid(id)) return []
+  return await tx.query<DeliveryRow>(sql`
+    select id, attempt, service, request, response, inserted_at as "insertedAt"
+    from deliveries
+    where environment = ${environment}
+      and message_id = ${id}
+    order by id
+    limit ${DELIVERIES_MAX}
+  `)
+}

@@ -1,0 +1,268 @@
+import type { Answer } from '../channels/provider.ts'
+import { unreachable } from '../errors.ts'
+
+export const MESSAGE_STATUSES = [
+  'queued',
+  'sent',
+  'delivered',
+  'delivery_attempted',
+  'undelivered',
+  'not_sent',
+  'bounced',
+] as const
+export type MessageStatus = (typeof MESSAGE_STATUSES)[number]
+
+/** Why a message is in its state; the words of docs/spec/delivery.md. A provider may add its own. */
+export type MessageReason =
+  | 'workflow_inactive'
+  | 'workflow_archived'
+  | 'cancelled'
+  | 'expired'
+  | 'sandbox'
+  | 'channel_missing'
+  | 'recipient_deleted'
+  | 'throttled'
+  | 'delivery_failed'
+  | 'attempts_exhausted'
+  | 'handover_unknown'
+
+/** What happened to a message, before it gets its id and time. */
+export interface MessageHappening {
+  readonly type: `message.${MessageStatus | 'created'}`
+  readonly data: Readonly<Record<string, unknown>> | null
+}
+
+/** A claimed message, as far as its next state depends on it. */
+export interface Claimed {
+  /** The number of this attempt, from 1. */
+  readonly attempt: number
+  readonly status: 'queued' | 'delivery_attempted'
+  readonly reason: string | null
+  /** When its first hand-over was due. */
+  readonly plannedAt: Date
+  /** Whether it was cancelled while it was being handed over. */
+  readonly cancelled: boolean
+  /** Whether the outcome of an earlier attempt is unknown: the provider may have the message. */
+  readonly ambiguous: boolean
+  readonly onAmbiguous: 'retry' | 'hold'
+}
+
+/** The state of a message after a hand-over. */
+export interface Settlement {
+  readonly status: MessageStatus
+  readonly reason: string | null
+  /** When the next hand-over is due; null when none is. */
+  readonly dueAt: Date | null
+  /** The attempts used up. */
+  readonly attempt: number
+  readonly reference: string | null
+  readonly happenings: readonly MessageHappening[]
+}
+
+export interface SettleOptions {
+  readonly now: Date
+  /** From 0 to 1; spreads the retries of messages that failed together. */
+  readonly random: number
+}
+
+/** Waits between the eight attempts, in milliseconds: each about three times the one before, 30 minutes in all. */
+export const BACK_OFF_MS: readonly number[] = [
+  2_000, 6_000, 20_000, 60_000, 180_000, 540_000, 992_000,
+]
+export const ATTEMPTS_MAX = BACK_OFF_MS.length + 1
+/** How long a message is postponed by throttling before it is given up. */
+export const THROTTLE_MS_MAX = 86_400_000
+const THROTTLE_MS_MIN = 1_000
+/** A postponed message waits at least this part of its age, which bounds how often it is tried in a day. */
+const THROTTLE_AGE_PART = 0.05
+const JITTER = 0.2
+
+/**
+ * The next state of a message from the provider's answer. Pure: an accepted message is done, a
+ * rejected one too, a failed one is tried again until its attempts are used up, a throttled one
+ * until a day has passed, and one of unknown outcome as its channel says.
+ */
+export function settle(message: Claimed, answer: Answer, options: SettleOptions): Settlement {
+  switch (answer.kind) {
+    case 'accepted':
+      return {
+        status: answer.status,
+        reason: null,
+        dueAt: null,
+        attempt: message.attempt,
+        reference: answer.reference,
+        happenings: [happening(answer.status, message, {})],
+      }
+    case 'rejected': {
+      const { reason, details } = answer
+      if (answer.exchange !== null) return end(message, 'undelivered', reason, { details })
+      return stop(message, reason, { attempt: message.attempt, details })
+    }
+    case 'failed':
+      return settleFailed(message, answer, options)
+    case 'throttled':
+      return settleThrottled(message, answer, options)
+    case 'unknown':
+      return settleUnknown(message, answer.details, options)
+    default:
+      return unreachable(answer)
+  }
+}
+
+/** The state of a message whose process died while it held it: of unknown outcome, and due at once. */
+export function settleLost(message: Claimed, options: SettleOptions): Settlement {
+  const details = 'the process that handed it over ended before it had an answer'
+  const settled = settleUnknown(message, details, options)
+  return settled.dueAt === null ? settled : { ...settled, dueAt: options.now }
+}
+
+/** The state of a claimed message that is not handed over after all. The attempt is not used up. */
+export function settleUnsent(message: Claimed, reason: MessageReason): Settlement {
+  return { ...stop(message, reason, {}), attempt: message.attempt - 1 }
+}
+
+/** What a message becomes that is not tried again for a cause of ours, and what its event says. */
+export function stopped(
+  ambiguous: boolean,
+  cause: string,
+): Pick<Settlement, 'status' | 'reason'> & { readonly data: Readonly<Record<string, unknown>> } {
+  // Nothing went out: the message was not sent, which is more than not delivered.
+  if (!ambiguous) return { status: 'not_sent', reason: cause, data: { reason: cause } }
+  const reason = 'handover_unknown'
+  return { status: 'undelivered', reason, data: { reason, stopped_by: cause, ambiguous: true } }
+}
+
+/** The state of a claimed message that goes back as it was, because the process stops. */
+export function settleReleased(message: Claimed, options: SettleOptions): Settlement {
+  return {
+    status: message.status,
+    reason: message.reason,
+    dueAt: options.now,
+    attempt: message.attempt - 1,
+    reference: null,
+    happenings: [],
+  }
+}
+
+function settleFailed(
+  message: Claimed,
+  answer: Answer & { readonly kind: 'failed' },
+  options: SettleOptions,
+): Settlement {
+  const { details } = answer
+  if (message.cancelled) return cancelledAfter(message, details)
+  if (message.attempt >= ATTEMPTS_MAX) {
+    return end(message, 'undelivered', 'attempts_exhausted', { details })
+  }
+  const waitMs = Math.max(backOffMs(message.attempt, options.random), answer.retryAfterMs ?? 0)
+  return again(message, 'delivery_failed', { at: later(options.now, waitMs), details })
+}
+
+function settleThrottled(
+  message: Claimed,
+  answer: Answer & { readonly kind: 'throttled' },
+  { now, random }: SettleOptions,
+): Settlement {
+  const { details } = answer
+  const unused = message.attempt - 1
+  if (message.cancelled) return { ...cancelledAfter(message, details), attempt: unused }
+  const ageMs = Math.max(now.getTime() - message.plannedAt.getTime(), 0)
+  if (ageMs >= THROTTLE_MS_MAX) {
+    return { ...end(message, 'undelivered', 'expired', { details }), attempt: unused }
+  }
+  const leastMs = Math.max(THROTTLE_MS_MIN, ageMs * THROTTLE_AGE_PART) * spread(random)
+  // The last try comes when the day is over, however long the provider asked to wait.
+  const waitMs = Math.min(Math.max(answer.retryAfterMs ?? 0, leastMs), THROTTLE_MS_MAX - ageMs)
+  return {
+    // Nothing failed, so what the message was it still is.
+    status: message.status,
+    reason: 'throttled',
+    dueAt: later(now, waitMs),
+    attempt: unused,
+    reference: null,
+    happenings: [happening('delivery_attempted', message, { reason: 'throttled', details })],
+  }
+}
+
+function settleUnknown(message: Claimed, details: string, options: SettleOptions): Settlement {
+  if (message.cancelled || message.attempt >= ATTEMPTS_MAX) {
+    return end(message, 'undelivered', 'handover_unknown', { details, ambiguous: true })
+  }
+  const waitMs = backOffMs(message.attempt, options.random)
+  const at = message.onAmbiguous === 'hold' ? null : later(options.now, waitMs)
+  return again(message, 'handover_unknown', { at, details, ambiguous: true })
+}
+
+function again(
+  message: Claimed,
+  reason: MessageReason,
+  {
+    at,
+    ...data
+  }: { readonly at: Date | null; readonly details: string; readonly ambiguous?: true },
+): Settlement {
+  return {
+    status: 'delivery_attempted',
+    reason,
+    dueAt: at,
+    attempt: message.attempt,
+    reference: null,
+    happenings: [happening('delivery_attempted', message, { reason, ...data })],
+  }
+}
+
+function end(
+  message: Claimed,
+  status: 'undelivered',
+  reason: string,
+  data: Readonly<Record<string, unknown>>,
+): Settlement {
+  return {
+    status,
+    reason,
+    dueAt: null,
+    attempt: message.attempt,
+    reference: null,
+    happenings: [happening(status, message, { reason, ...data })],
+  }
+}
+
+function cancelledAfter(message: Claimed, details: string): Settlement {
+  return stop(message, 'cancelled', { attempt: message.attempt, details })
+}
+
+function stop(
+  message: Claimed,
+  cause: string,
+  more: Readonly<Record<string, unknown>>,
+): Settlement {
+  const { status, reason, data } = stopped(message.ambiguous, cause)
+  return {
+    status,
+    reason,
+    dueAt: null,
+    attempt: message.attempt,
+    reference: null,
+    happenings: [{ type: `message.${status}`, data: { ...more, ...data } }],
+  }
+}
+
+function happening(
+  status: MessageStatus,
+  message: Claimed,
+  data: Readonly<Record<string, unknown>>,
+): MessageHappening {
+  return { type: `message.${status}`, data: { attempt: message.attempt, ...data } }
+}
+
+function backOffMs(attempt: number, random: number): number {
+  return (BACK_OFF_MS[attempt - 1] ?? BACK_OFF_MS.at(-1) ?? 0) * spread(random)
+}
+
+function spread(random: number): number {
+  return 1 - JITTER + random * 2 * JITTER
+}
+
+function later(now: Date, ms: number): Date {
+  return new Date(now.getTime() + Math.round(ms))
+}

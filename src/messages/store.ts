@@ -1,0 +1,212 @@
+import type { Queryable, Transaction } from '../db/database.ts'
+import { sql } from '../db/sql.ts'
+import type {
+  ChannelKey,
+  EnvironmentName,
+  MessageId,
+  RunId,
+  StepRef,
+  VersionId,
+  WorkflowKey,
+  WorkflowRunId,
+} from '../ids.ts'
+import type { ChannelType, MessageContent } from '../steps/step.ts'
+import { AMBIGUOUS, toEvents } from './delivery-store.ts'
+import type { DeliverJob } from './deliver.ts'
+import { toDeliverJobs } from './due.ts'
+import {
+  stopped,
+  type MessageHappening,
+  type MessageReason,
+  type MessageStatus,
+} from './message.ts'
+
+/** Who gets a message, or caused it; users are the collection `$users`. */
+export interface RecipientRef {
+  readonly collection: string
+  readonly id: string
+}
+
+/** A message as a run makes it. */
+export interface NewMessage {
+  readonly environment: EnvironmentName
+  readonly id: MessageId
+  readonly runId: RunId
+  readonly workflowRunId: WorkflowRunId
+  readonly workflow: WorkflowKey
+  readonly versionId: VersionId
+  readonly stepRef: StepRef
+  readonly channel: ChannelKey
+  readonly channelType: ChannelType
+  readonly provider: string
+  readonly recipient: RecipientRef
+  readonly actor: RecipientRef | null
+  readonly tenant: string | null
+  readonly data: Readonly<Record<string, unknown>>
+  readonly content: MessageContent
+  /** `queued`: to be handed over; `delivered`: stored is delivered; `not_sent`: made and rendered only. */
+  readonly status: 'queued' | 'delivered' | 'not_sent'
+  /** Why, where it is not sent. */
+  readonly reason?: MessageReason
+  /** When it is to be handed over, where that is not at once. */
+  readonly scheduledAt?: Date | null
+  readonly expiresAt?: Date | null
+}
+
+/**
+ * Writes messages in one statement; one that its run has made before is left as it is. Returns the
+ * `deliver` jobs of those that are due now, which the caller puts into the queue in the same
+ * transaction; what is scheduled for later is found by the loop.
+ */
+export async function insertMessages(
+  tx: Transaction,
+  messages: readonly NewMessage[],
+  now: Date,
+): Promise<readonly DeliverJob[]> {
+  if (messages.length === 0) return []
+  const rows = messages.map((message) => toRow(message, now))
+  const inserted = await tx.query<{ id: MessageId }>(sql`
+    insert into messages
+      (environment, id, run_id, workflow_run_id, workflow, version_id, step_ref, channel, channel_type,
+       provider, collection, recipient, actor, tenant, data, status, reason, content, due_at,
+       enqueued_at, scheduled_at, expires_at, events, inserted_at, updated_at)
+    select environment, id, run_id, workflow_run_id, workflow, version_id, step_ref, channel,
+           channel_type, provider, collection, recipient, actor, tenant, data, status, reason, content,
+           due_at, enqueued_at, scheduled_at, expires_at, events, ${now}, ${now}
+    from json_to_recordset(${JSON.stringify(rows)}::json) as m (
+      environment text, id uuid, run_id uuid, workflow_run_id uuid, workflow text, version_id text,
+      step_ref text, channel text, channel_type text, provider text, collection text, recipient text,
+      actor jsonb, tenant text, data jsonb, status text, reason text, content jsonb,
+      due_at timestamptz, enqueued_at timestamptz, scheduled_at timestamptz, expires_at timestamptz,
+      events jsonb
+    )
+    on conflict on constraint messages_once_per_step do nothing
+    returning id
+  `)
+  const made = new Set(inserted.map(({ id }) => id))
+  return toDeliverJobs(messages.filter((message) => isDue(message, now) && made.has(message.id)))
+}
+
+function isDue(message: NewMessage, now: Date): boolean {
+  return message.status === 'queued' && !isLater(message.scheduledAt, now)
+}
+
+function isLater(at: Date | null | undefined, now: Date): at is Date {
+  return at !== null && at !== undefined && at > now
+}
+
+function toRow(message: NewMessage, now: Date) {
+  const scheduledAt = isLater(message.scheduledAt, now) ? message.scheduledAt : null
+  const queued = message.status === 'queued'
+  const data = message.reason === undefined ? null : { reason: message.reason }
+  const happenings: MessageHappening[] = [
+    { type: 'message.created', data: null },
+    { type: `message.${message.status}`, data },
+  ]
+  return {
+    environment: message.environment,
+    id: message.id,
+    run_id: message.runId,
+    workflow_run_id: message.workflowRunId,
+    workflow: message.workflow,
+    version_id: message.versionId,
+    step_ref: message.stepRef,
+    channel: message.channel,
+    channel_type: message.channelType,
+    provider: message.provider,
+    collection: message.recipient.collection,
+    recipient: message.recipient.id,
+    actor: message.actor,
+    tenant: message.tenant,
+    data: message.data,
+    status: message.status,
+    reason: message.reason ?? null,
+    content: message.content,
+    due_at: queued ? (scheduledAt ?? now) : null,
+    enqueued_at: queued && scheduledAt === null ? now : null,
+    scheduled_at: scheduledAt,
+    expires_at: message.expiresAt ?? null,
+    events: toEvents(happenings, now),
+  }
+}
+
+/**
+ * Cancels what runs have not yet handed over, and returns how many messages that matched. A message
+ * that is being handed over keeps its claim and is not tried again. One that an earlier attempt may
+ * have handed over ends as undelivered: only of the others is it known that nothing went out.
+ */
+export async function cancelMessages(
+  tx: Transaction,
+  environment: EnvironmentName,
+  runIds: readonly RunId[],
+  now: Date,
+): Promise<number> {
+  const plain = cancelledAs(false, now)
+  const ambiguous = cancelledAs(true, now)
+  const matched = await tx.query(sql`
+    with open as (
+      select id, events @> ${AMBIGUOUS}::jsonb as ambiguous
+      from messages
+      where environment = ${environment}
+        and run_id = any(${runIds}::uuid[])
+        and status in ('queued', 'delivery_attempted')
+        and cancelled_at is null
+      order by id
+      for update
+    )
+    update messages m
+    set cancelled_at = ${now},
+        status = case when m.claimed_by is not null then m.status
+                      when open.ambiguous then ${ambiguous.status} else ${plain.status} end,
+        reason = case when m.claimed_by is not null then m.reason
+                      when open.ambiguous then ${ambiguous.reason} else ${plain.reason} end,
+        due_at = case when m.claimed_by is null then null else m.due_at end,
+        enqueued_at = null,
+        events = case when m.claimed_by is not null then m.events
+                      when open.ambiguous then m.events || ${ambiguous.events}::jsonb
+                      else m.events || ${plain.events}::jsonb end,
+        updated_at = ${now}
+    from open
+    where m.environment = ${environment} and m.id = open.id
+    returning m.id
+  `)
+  return matched.length
+}
+
+function cancelledAs(wasAmbiguous: boolean, now: Date) {
+  const { status, reason, data } = stopped(wasAmbiguous, 'cancelled')
+  const events = JSON.stringify(toEvents([{ type: `message.${status}`, data }], now))
+  return { status, reason, events }
+}
+
+/** How a step's message fares, as conditions see it in `refs.<step>`. */
+export interface RefStatus {
+  readonly runId: RunId
+  readonly stepRef: StepRef
+  readonly status: MessageStatus
+  readonly reason: string | null
+  readonly engagement: readonly Engagement[]
+}
+
+export type Engagement = 'seen' | 'read' | 'interacted' | 'link_clicked' | 'archived'
+
+/** The states of all messages of these runs. */
+export async function loadMessageStatuses(
+  tx: Queryable,
+  environment: EnvironmentName,
+  runIds: readonly RunId[],
+): Promise<RefStatus[]> {
+  return await tx.query<RefStatus>(sql`
+    select run_id as "runId", step_ref as "stepRef", status, reason,
+           array_remove(array[
+             case when seen_at is not null then 'seen' end,
+             case when read_at is not null then 'read' end,
+             case when interacted_at is not null then 'interacted' end,
+             case when link_clicked_at is not null then 'link_clicked' end,
+             case when archived_at is not null then 'archived' end
+           ], null) as engagement
+    from messages
+    where environment = ${environment}
+      and run_id = any(${runIds}::uuid[])
+  `)
+}

@@ -1,0 +1,81 @@
+import { RequestError } from '../errors.ts'
+import type { Properties } from './merge.ts'
+import { checkText } from './text.ts'
+
+/** Users and tenants live beside objects, in collections of these names. */
+export const USERS = '$users'
+export const TENANTS = '$tenants'
+
+/** Who may receive or cause something: a user, an object or a tenant. */
+export interface RecipientRef {
+  readonly collection: string
+  readonly id: string
+}
+
+export interface Recipient extends RecipientRef {
+  readonly properties: Properties
+  readonly createdAt: Date
+  readonly updatedAt: Date
+}
+
+const ID_LENGTH_MAX = 256
+/** Fields of a request that are not properties: who it is, what only replies say, and what is kept elsewhere. */
+const NOT_PROPERTIES = new Set([
+  'id',
+  'collection',
+  '__typename',
+  'updated_at',
+  'channel_data',
+  'preferences',
+])
+
+/** The id of a user, an object or a tenant. Throws a 422 `RequestError` that points at it. */
+export function checkRecipientId(id: unknown, pointer: string): string {
+  if (typeof id !== 'string' || id === '')
+    throw invalid(pointer, 'must be a text that is not empty')
+  if (id.length > ID_LENGTH_MAX)
+    throw invalid(pointer, `is longer than ${ID_LENGTH_MAX} characters`)
+  if (/[/#]/.test(id)) throw invalid(pointer, 'must not hold / or #')
+  checkText(id, pointer)
+  return id
+}
+
+/** The collection of an object; names that start with $ are ours. */
+export function checkCollection(collection: unknown, pointer: string): string {
+  const name = checkRecipientId(collection, pointer)
+  if (name.startsWith('$')) throw invalid(pointer, 'must not start with $')
+  return name
+}
+
+/** The properties among the fields of a request. */
+export function propertiesOf(fields: Properties): Properties {
+  return Object.fromEntries(Object.entries(fields).filter(([key]) => !NOT_PROPERTIES.has(key)))
+}
+
+/** A recipient as conditions and templates name it: its properties, and its id above them. */
+export function toScope(recipient: Recipient): Properties {
+  const { collection, id, properties, createdAt, updatedAt } = recipient
+  const own = collection === USERS || collection === TENANTS ? { id } : { id, collection }
+  return {
+    created_at: createdAt.toISOString(),
+    ...properties,
+    updated_at: updatedAt.toISOString(),
+    ...own,
+  }
+}
+
+/** A user in the contract's shape: custom properties stand beside the known ones. */
+export function userToWire(user: Recipient): object {
+  return {
+    created_at: null,
+    ...user.properties,
+    __typename: 'User',
+    id: user.id,
+    updated_at: user.updatedAt,
+  }
+}
+
+/** A request that names a value that cannot be. */
+export function invalid(field: string, message: string): RequestError {
+  return new RequestError(422, 'invalid_params', `${field} ${message}`, [{ field, message }])
+}

@@ -1,0 +1,165 @@
+import { isDeepStrictEqual } from 'node:util'
+import type { Queryable, Transaction } from '../db/database.ts'
+import { sql } from '../db/sql.ts'
+import type { EnvironmentName } from '../ids.ts'
+import { mergeProperties } from './merge.ts'
+import type { Properties } from './merge.ts'
+import { invalid, USERS } from './recipient.ts'
+import type { Recipient, RecipientRef } from './recipient.ts'
+
+/** What a request says about a recipient; laid over what is known. */
+export interface RecipientPatch extends RecipientRef {
+  readonly properties: Properties
+}
+
+/** What is known about one recipient, as JSON. */
+export const PROPERTIES_BYTES_MAX = 256 * 1024
+
+/** Those of `refs` that are known, in no order. */
+export async function loadRecipients(
+  tx: Queryable,
+  environment: EnvironmentName,
+  refs: readonly RecipientRef[],
+): Promise<Recipient[]> {
+  return await tx.query<Recipient>(sql`
+    select r.collection, r.id, r.properties, r.created_at as "createdAt", r.updated_at as "updatedAt"
+    from (
+      select distinct collection, id
+      from unnest(
+        ${refs.map(({ collection }) => collection)}::text[],
+        ${refs.map(({ id }) => id)}::text[]
+      ) as n (collection, id)
+    ) n
+    -- Lateral and limited, so that each is looked up by its key whatever the statistics say.
+    cross join lateral (
+      select collection, id, properties, created_at, updated_at
+      from recipients
+      where environment = ${environment} and collection = n.collection and id = n.id
+      limit 1
+    ) r
+  `)
+}
+
+/**
+ * Creates or changes recipients: each patch is merged into what is known, under a lock, so that
+ * writers at the same time lose nothing. A recipient named twice gets both patches, in their order.
+ * Returns them as they are now. Throws a 422 `RequestError` where one grows beyond 256 kB.
+ */
+export async function upsertRecipients(
+  tx: Transaction,
+  environment: EnvironmentName,
+  patches: readonly RecipientPatch[],
+  now: Date,
+): Promise<Recipient[]> {
+  if (patches.length === 0) return []
+  const groups = Map.groupBy(patches, keyOf)
+  const refs = [...groups.values()].map((group) => group[0]!)
+  await insertMissing(tx, environment, refs, now)
+  const known = await lockRecipients(tx, environment, refs)
+  const merged = known.map((recipient) => {
+    const group = groups.get(keyOf(recipient)) ?? []
+    const properties = group.reduce(
+      (all, patch) => mergeProperties(all, patch.properties),
+      recipient.properties,
+    )
+    return { recipient, properties }
+  })
+  const changed = merged.filter(
+    ({ recipient, properties }) => !isDeepStrictEqual(recipient.properties, properties),
+  )
+  for (const { recipient, properties } of changed) checkSize(recipient, properties)
+  await saveProperties(
+    tx,
+    environment,
+    changed.map(({ recipient: { collection, id }, properties }) => ({
+      collection,
+      id,
+      properties,
+    })),
+    now,
+  )
+  const isChanged = new Set(changed.map(({ recipient }) => recipient))
+  return merged.map(({ recipient, properties }) => ({
+    ...recipient,
+    properties,
+    updatedAt: isChanged.has(recipient) ? now : recipient.updatedAt,
+  }))
+}
+
+function keyOf({ collection, id }: RecipientRef): string {
+  return `${collection}/${id}`
+}
+
+function checkSize({ collection, id }: RecipientRef, properties: Properties): void {
+  if (Buffer.byteLength(JSON.stringify(properties)) <= PROPERTIES_BYTES_MAX) return
+  const who = collection === USERS ? `the user ${id}` : `${id} of ${collection}`
+  throw invalid('', `properties of ${who} are larger than ${PROPERTIES_BYTES_MAX} bytes`)
+}
+
+/** In key order, as the locks are taken: two writers of the same recipients never wait for each other. */
+async function insertMissing(
+  tx: Transaction,
+  environment: EnvironmentName,
+  refs: readonly RecipientRef[],
+  now: Date,
+): Promise<void> {
+  await tx.query(sql`
+    insert into recipients (environment, collection, id, properties, created_at, updated_at)
+    select ${environment}, collection, id, '{}', ${now}, ${now}
+    from unnest(
+      ${refs.map(({ collection }) => collection)}::text[],
+      ${refs.map(({ id }) => id)}::text[]
+    ) as n (collection, id)
+    order by collection, id
+    on conflict on constraint recipients_pkey do nothing
+  `)
+}
+
+async function lockRecipients(
+  tx: Transaction,
+  environment: EnvironmentName,
+  refs: readonly RecipientRef[],
+): Promise<Recipient[]> {
+  return await tx.query<Recipient>(sql`
+    select r.collection, r.id, r.properties, r.created_at as "createdAt", r.updated_at as "updatedAt"
+    from recipients r
+    join unnest(
+      ${refs.map(({ collection }) => collection)}::text[],
+      ${refs.map(({ id }) => id)}::text[]
+    ) as n (collection, id) on r.collection = n.collection and r.id = n.id
+    where r.environment = ${environment}
+    order by r.collection, r.id
+    for update of r
+  `)
+}
+
+async function saveProperties(
+  tx: Transaction,
+  environment: EnvironmentName,
+  recipients: readonly RecipientPatch[],
+  now: Date,
+): Promise<void> {
+  if (recipients.length === 0) return
+  await tx.query(sql`
+    update recipients r
+    set properties = p.properties, updated_at = ${now}
+    from json_to_recordset(${JSON.stringify(recipients)}::json) as p (
+      collection text, id text, properties jsonb
+    )
+    where r.environment = ${environment} and r.collection = p.collection and r.id = p.id
+  `)
+}
+
+/** Deletes a recipient for good; false where there was none. Its messages stay, its runs end as they wake. */
+export async function deleteRecipient(
+  tx: Queryable,
+  environment: EnvironmentName,
+  { collection, id }: RecipientRef,
+): Promise<boolean> {
+  const deleted = await tx.query(sql`
+    delete from recipients
+    where environment = ${environment} and collection = ${collection} and id = ${id}
+    returning id
+  `)
+  return deleted.length > 0
+}
