@@ -1,0 +1,188 @@
+import { messageOf, RetryableFailure } from '../errors.ts'
+import { UnsupportedRepository } from '../git/location.ts'
+import type { Refs } from '../git/refs.ts'
+import type { Revision } from '../ids.ts'
+import { findDefaultBranch } from './declarations.ts'
+import type { DefaultTip } from './declarations.ts'
+import { DEVELOPMENT, takeDeclarations } from './declare.ts'
+import { assertLead, LeadershipLost, loadDefaultBranch } from './leader-store.ts'
+import { reconcileRevision } from './revision.ts'
+import { isAbout, settle } from './settle.ts'
+import type { Looking } from './settle.ts'
+import {
+  defaultBranchChanged,
+  refMissing,
+  retrying,
+  undeclared,
+  unsupportedRepository,
+} from './status.ts'
+import { dropNeverRead, listKnownEnvironments, listOpenRequests, saveHandled } from './store.ts'
+import type { KnownEnvironment, OpenRequest } from './store.ts'
+
+export interface LookResult {
+  /** Something could not be read; look again after a while. */
+  readonly failed: boolean
+  /** A ref moved meanwhile; look again at once. */
+  readonly moved: boolean
+}
+
+/** Resolves all refs, and brings every environment to the tip of its own. */
+export async function look(looking: Looking): Promise<LookResult> {
+  const { database, repository } = looking
+  const requests = await listOpenRequests(database)
+  let refs: Refs
+  try {
+    refs = await repository.refs()
+  } catch (error) {
+    await saveUnreadable(looking, error)
+    await answer(looking, requests)
+    return { failed: true, moved: false }
+  }
+  const found = await findDefault(looking, refs)
+  let failed = await takeDeclarations(looking, found.kind === 'found' ? found.tip : null)
+  const tips = new Map<string, Revision | null>()
+  for (const row of await listKnownEnvironments(database)) {
+    const asked = requests.filter(({ environment }) => environment === row.name)
+    const isDone = await attempt(looking, row, { refs, found, tips, isAsked: asked.length > 0 })
+    failed = failed || !isDone
+    await answer(looking, asked)
+  }
+  if (found.kind === 'found' && found.tip !== null) tips.set(found.tip.branch, found.tip.tip)
+  return { failed, moved: await hasMoved(looking, tips) }
+}
+
+type DefaultFound =
+  | { readonly kind: 'found'; readonly tip: DefaultTip | null }
+  | { readonly kind: 'changed'; readonly recorded: string; readonly found: string }
+
+async function findDefault(looking: Looking, refs: Refs): Promise<DefaultFound> {
+  const { branch } = await loadDefaultBranch(looking.database)
+  const explicit = looking.defaultBranch
+  const bare = looking.repository.location.workTree === null
+  const tip = await findDefaultBranch(refs, { explicit, bare, recorded: branch })
+  sayDefaultMissing(looking, tip === null)
+  if (tip !== null && branch !== null && tip.branch !== branch && explicit === null) {
+    return { kind: 'changed', recorded: branch, found: tip.branch }
+  }
+  return { kind: 'found', tip }
+}
+
+/** Without a default branch nothing says which environments exist, and none of them can say so. */
+function sayDefaultMissing(
+  { memory, log, defaultBranch, workingTree }: Looking,
+  isMissing: boolean,
+): void {
+  // In development there is always one, which says so by its own state.
+  if (isMissing && !memory.isDefaultMissing && workingTree === null) {
+    const branch = defaultBranch ?? 'main'
+    log.warn('the default branch has no commit; name it with --default-branch', { branch })
+  }
+  memory.isDefaultMissing = isMissing
+}
+
+interface Surroundings {
+  readonly refs: Refs
+  readonly found: DefaultFound
+  /** Takes in the tips that were decided on. */
+  readonly tips: Map<string, Revision | null>
+  readonly isAsked: boolean
+}
+
+/** Brings one environment to its tip; false where that failed for now. */
+async function attempt(
+  looking: Looking,
+  row: KnownEnvironment,
+  surroundings: Surroundings,
+): Promise<boolean> {
+  try {
+    await reconcileEnvironment(looking, row, surroundings)
+    return true
+  } catch (error) {
+    if (error instanceof LeadershipLost) throw error
+    if (!(error instanceof RetryableFailure)) {
+      looking.log.error('a revision cannot be reconciled', { environment: row.name, error })
+    }
+    // The row as it was read may be behind what the failed attempt has written of it.
+    const current = (await listKnownEnvironments(looking.database)).find(
+      ({ name }) => name === row.name,
+    )
+    await settle(looking, current ?? row, { status: retrying(messageOf(error), row.observed) })
+    return false
+  }
+}
+
+async function reconcileEnvironment(
+  looking: Looking,
+  row: KnownEnvironment,
+  { refs, found, tips, isAsked }: Surroundings,
+): Promise<void> {
+  const { repository, workingTree } = looking
+  if (workingTree !== null && row.name === DEVELOPMENT) {
+    const read = () => workingTree.look(refs.headRevision)
+    return reconcileRevision(looking, row, { read, revision: null, isAsked })
+  }
+  if (found.kind === 'changed') {
+    return settle(looking, row, { status: defaultBranchChanged(found, row.observed) })
+  }
+  if (!row.declared) return leaveUndeclared(looking, row)
+  const tip = await refs.tip(row.gitRef)
+  tips.set(row.gitRef, tip)
+  if (tip === null) {
+    return settle(looking, row, { status: refMissing(row.gitRef, row.observed), diagnostics: [] })
+  }
+  const read = () => repository.tree(tip)
+  return reconcileRevision(looking, row, { read, revision: tip, isAsked })
+}
+
+/** Says that the default branch does not name it any more; one that never was more than a broken file goes. */
+async function leaveUndeclared(looking: Looking, row: KnownEnvironment): Promise<void> {
+  const { database, leadership, memory } = looking
+  if (row.sequence === '0' && row.attempted === null) {
+    if (memory.declarationProblems.some((one) => isAbout(one, row.name))) return
+    const isGone = await database.transaction(async (tx) => {
+      await assertLead(tx, leadership)
+      return dropNeverRead(tx, row.name)
+    })
+    if (isGone) return
+  }
+  await settle(looking, row, { status: undeclared(row.name, row.observed), diagnostics: [] })
+}
+
+/** Nothing of the repository can be read: says so at every environment, and changes nothing else. */
+async function saveUnreadable(looking: Looking, error: unknown): Promise<void> {
+  const isUnsupported = error instanceof UnsupportedRepository
+  await takeDeclarations(looking, null)
+  for (const row of await listKnownEnvironments(looking.database)) {
+    const status = isUnsupported
+      ? unsupportedRepository(error.message, row.observed)
+      : retrying(messageOf(error), row.observed)
+    if (row.declared) await settle(looking, row, { status })
+  }
+}
+
+/** Echoes the requests that this look has answered, whatever it found. */
+async function answer(looking: Looking, requests: readonly OpenRequest[]): Promise<void> {
+  if (requests.length === 0) return
+  const { database, leadership, clock } = looking
+  const byEnvironment = Map.groupBy(requests, ({ environment }) => environment)
+  await database.transaction(async (tx) => {
+    await assertLead(tx, leadership)
+    const now = clock.now()
+    for (const [environment, asked] of byEnvironment) {
+      await saveHandled(tx, environment, { ids: asked.map(({ id }) => id), now })
+    }
+  })
+}
+
+/** Whether a ref that was decided on points elsewhere by now. */
+async function hasMoved(
+  { repository }: Looking,
+  tips: ReadonlyMap<string, Revision | null>,
+): Promise<boolean> {
+  const refs = await repository.refs().catch(() => undefined)
+  if (!refs) return true
+  for (const [branch, tip] of tips) {
+    if ((await refs.tip(branch)) !== tip) return true
+  }
+  return false
+}

@@ -1,0 +1,69 @@
+import type { VersionId, WorkflowKey } from '../ids.ts'
+
+/** A workflow as its environment has it now. */
+export interface KnownWorkflow {
+  readonly key: WorkflowKey
+  readonly versionId: VersionId
+  /** The id of its directory at the revision that last changed it. */
+  readonly tree: string
+  readonly archived: boolean
+}
+
+/** What a revision does to the workflows of an environment. Each key is in one list; all are sorted. */
+export interface Plan {
+  readonly added: readonly WorkflowKey[]
+  readonly changed: readonly WorkflowKey[]
+  readonly archived: readonly WorkflowKey[]
+  readonly restored: readonly WorkflowKey[]
+  /** Live before and after, with the same files of their own. */
+  readonly same: readonly WorkflowKey[]
+}
+
+/** Compares what is known with the directories of a revision, by tree id alone. */
+export function planChanges(
+  known: readonly KnownWorkflow[],
+  directories: ReadonlyMap<string, string>,
+): Plan {
+  const rows = new Map<string, KnownWorkflow>(known.map((row) => [row.key, row]))
+  const plan = { added: [], changed: [], archived: [], restored: [], same: [] } satisfies Plan
+  const lists: Record<keyof Plan, WorkflowKey[]> = plan
+  for (const [name, tree] of directories) {
+    if (isWorkflowDirectory(name)) lists[judge(rows.get(name), tree)].push(name as WorkflowKey)
+  }
+  for (const row of known) {
+    if (!row.archived && !directories.has(row.key)) lists.archived.push(row.key)
+  }
+  for (const list of Object.values(lists)) list.sort()
+  return lists
+}
+
+function judge(row: KnownWorkflow | undefined, tree: string): keyof Plan {
+  if (!row) return 'added'
+  if (row.archived) return 'restored'
+  return row.tree === tree ? 'same' : 'changed'
+}
+
+/** Directories that start with `_` hold shared parts. */
+export function isWorkflowDirectory(name: string): boolean {
+  return !name.startsWith('_')
+}
+
+/** Path → blob id of what several workflows share. */
+export type Parts = Readonly<Record<string, string>>
+
+/** What changed about the shared parts. */
+export interface PartChanges {
+  /** Other content now, or gone: concerns the versions that name one of them. */
+  readonly moved: readonly string[]
+  /** A new part may be picked up by versions that never named it, such as a default layout. */
+  readonly concernsAll: boolean
+}
+
+/** Compares the shared parts at the applied revision with those of a new one. */
+export function planParts(known: Parts, next: Parts): PartChanges {
+  const moved = Object.keys(known).filter((path) => known[path] !== next[path])
+  const added = Object.keys(next).filter((path) => known[path] === undefined)
+  // A version that names a missing partial is never applied, so a new one changes nothing that is.
+  const concernsAll = added.some((path) => !path.startsWith('workflows/_partials/'))
+  return { moved, concernsAll }
+}

@@ -1,0 +1,126 @@
+import type { Queryable, Transaction } from '../db/database.ts'
+import { sql } from '../db/sql.ts'
+import { notify } from '../db/topics.ts'
+import { newRowId } from '../ids.ts'
+import type { EnvironmentName, Revision, VersionId, WorkflowKey } from '../ids.ts'
+import type { Diagnostic } from '../workflow/diagnostic.ts'
+import type { Workflow } from '../workflow/workflow.ts'
+import type { Reason, State } from './status.ts'
+
+/** Where processes are told that somebody asks for a look. */
+export const RECONCILE_TOPIC = 'reconcile'
+
+/** An environment as the API shows it. */
+export interface EnvironmentView {
+  readonly name: EnvironmentName
+  readonly ref: string
+  readonly state: State
+  readonly reason: Reason
+  readonly message: string
+  readonly observedRevision: Revision | null
+  readonly attemptedRevision: Revision | null
+  readonly appliedAt: Date | null
+  readonly lastHandledRequest: string | null
+  /** How many workflows are live. */
+  readonly workflows: number
+  readonly diagnostics: readonly Diagnostic[]
+}
+
+/** All environments that were ever declared, by name. */
+export async function listEnvironments(database: Queryable): Promise<EnvironmentView[]> {
+  return database.query<EnvironmentView>(sql`
+    select e.name, e.git_ref as ref, e.state, e.reason, e.message,
+      e.observed_revision as "observedRevision", e.attempted_revision as "attemptedRevision",
+      e.applied_at as "appliedAt", e.last_handled_request as "lastHandledRequest", e.diagnostics,
+      (select count(*)::integer from workflows w where w.environment = e.name and w.archived_at is null) as workflows
+    from environments e
+    order by e.name`)
+}
+
+export async function findEnvironment(
+  database: Queryable,
+  name: string,
+): Promise<EnvironmentView | undefined> {
+  const [row] = await database.query<EnvironmentView>(sql`
+    select e.name, e.git_ref as ref, e.state, e.reason, e.message,
+      e.observed_revision as "observedRevision", e.attempted_revision as "attemptedRevision",
+      e.applied_at as "appliedAt", e.last_handled_request as "lastHandledRequest", e.diagnostics,
+      (select count(*)::integer from workflows w where w.environment = e.name and w.archived_at is null) as workflows
+    from environments e
+    where e.name = ${name}`)
+  return row
+}
+
+/** A workflow as its environment has it now. */
+export interface WorkflowView {
+  readonly key: WorkflowKey
+  readonly versionId: VersionId
+  readonly workflow: Workflow
+  /** The revision that last changed it here. */
+  readonly revision: Revision
+  readonly archivedAt: Date | null
+  readonly createdAt: Date
+  readonly updatedAt: Date
+}
+
+export interface WorkflowPage {
+  /** Only keys behind this one. */
+  readonly after?: string
+  /** Only keys before this one, and of them the last. */
+  readonly before?: string
+  readonly limit: number
+}
+
+/** The live workflows of an environment, by key. */
+export async function listWorkflows(
+  database: Queryable,
+  environment: EnvironmentName,
+  { after = '', before, limit }: WorkflowPage,
+): Promise<WorkflowView[]> {
+  const found = await database.query<WorkflowView>(sql`
+    select w.key, w.version_id as "versionId", v.workflow, r.revision,
+      w.archived_at as "archivedAt", w.created_at as "createdAt", w.updated_at as "updatedAt"
+    from workflows w
+    join versions v on v.id = w.version_id
+    join revisions r on r.environment = w.environment and r.sequence = w.sequence
+    where w.environment = ${environment} and w.archived_at is null and w.key > ${after}
+      and (${before ?? null}::text is null or w.key < ${before ?? null})
+    order by
+      case when ${before ?? null}::text is null then w.key end,
+      case when ${before ?? null}::text is not null then w.key end desc
+    limit ${limit}`)
+  return before === undefined ? found : found.toReversed()
+}
+
+/** One workflow, archived ones included. */
+export async function findWorkflow(
+  database: Queryable,
+  environment: EnvironmentName,
+  key: string,
+): Promise<WorkflowView | undefined> {
+  const [row] = await database.query<WorkflowView>(sql`
+    select w.key, w.version_id as "versionId", v.workflow, r.revision,
+      w.archived_at as "archivedAt", w.created_at as "createdAt", w.updated_at as "updatedAt"
+    from workflows w
+    join versions v on v.id = w.version_id
+    join revisions r on r.environment = w.environment and r.sequence = w.sequence
+    where w.environment = ${environment} and w.key = ${key}`)
+  return row
+}
+
+/**
+ * Asks for a look at an environment that exists. Answers the id of the request, which its state
+ * echoes as the last handled one when the look is done.
+ */
+export async function requestReconcile(
+  tx: Transaction,
+  environment: EnvironmentName,
+  now: Date,
+): Promise<string> {
+  const id = newRowId()
+  await tx.query(sql`
+    insert into reconcile_requests (environment, id, requested_at)
+    values (${environment}, ${id}, ${now})`)
+  await notify(tx, RECONCILE_TOPIC, environment)
+  return id
+}

@@ -1,0 +1,204 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import type { Listening, Topics } from '../db/topics.ts'
+import { Watch } from '../git/watch.ts'
+import type { ProcessId } from '../ids.ts'
+import { keepLead, leaveLead, LeadershipLost, takeLead } from './leader-store.ts'
+import type { Leadership } from './leader-store.ts'
+import { look } from './look.ts'
+import { RECONCILE_TOPIC } from './read.ts'
+import type { Ground, Memory } from './settle.ts'
+
+export interface ReconcilerOptions extends Omit<Ground, 'settleMs'> {
+  readonly process: ProcessId
+  /** Where requests of other processes are heard. */
+  readonly topics: Topics
+  /** The safety poll, in milliseconds. */
+  readonly pollMs: number
+  /** How long to wait for the end of a burst of changes, in milliseconds. */
+  readonly debounceMs?: number
+  /** How long a broken working tree is left alone before it is taken at its word, in milliseconds. */
+  readonly settleMs?: number
+}
+
+export interface PassResult {
+  /** `standby`: another process leads, and nothing was done. */
+  readonly kind: 'leading' | 'standby'
+  /** Something could not be read; the next pass may. */
+  readonly failed: boolean
+}
+
+const DEBOUNCE_MS = 20
+const SETTLE_MS = 100
+const BEAT_MS = 2000
+/** Looks of one pass. A branch that moves all the time leaves the rest to the next pass. */
+const LOOKS_MAX = 10
+/** A burst is waited for this many times the pause between its changes. */
+const DEBOUNCES_MAX = 5
+const BACKOFF_MS_MIN = 500
+const BACKOFF_MS_MAX = 60_000
+
+/**
+ * Keeps Postgres at what Git says. Many processes may run one: the one that leads works, the
+ * others stand by and take over. Events only mark that something may have changed; what is done
+ * is decided from what the refs say at the time.
+ */
+export class Reconciler implements AsyncDisposable {
+  readonly #options: Required<ReconcilerOptions>
+  readonly #memory: Memory = {
+    judged: new Map(),
+    logged: new Map(),
+    declarationProblems: [],
+    isDefaultMissing: false,
+  }
+  #leadership: Leadership | undefined
+  #leading: Promise<Leadership | undefined> | undefined
+  #watch: Watch | undefined
+  #listening: Listening | undefined
+  #beat: NodeJS.Timeout | undefined
+  #retry: NodeJS.Timeout | undefined
+  #failures = 0
+  #marks = 0
+  #running: Promise<void> | undefined
+  #passing: Promise<unknown> = Promise.resolve()
+  #closed = false
+
+  constructor(options: ReconcilerOptions) {
+    this.#options = { debounceMs: DEBOUNCE_MS, settleMs: SETTLE_MS, ...options }
+  }
+
+  /** Begins to watch, to listen and to work. Resolves when changes are noticed from now on. */
+  async start(): Promise<void> {
+    const { repository, workingTree, topics, pollMs } = this.#options
+    const onChange = () => this.wake()
+    const watched = { workingTree: workingTree !== null, pollMs, onChange }
+    this.#watch = new Watch(repository.location, watched)
+    await this.#watch.start()
+    this.#listening = await topics.listen(RECONCILE_TOPIC, onChange)
+    this.#beat = setInterval(() => void this.#keepBeating(), BEAT_MS)
+    this.#beat.unref()
+    this.wake()
+  }
+
+  /** Marks that something may have changed; the look follows by itself. */
+  wake(): void {
+    this.#marks += 1
+    if (this.#closed) return
+    this.#running ??= this.#run().finally(() => (this.#running = undefined))
+  }
+
+  /**
+   * Brings every environment to the tip of its ref, and looks again until no ref moves meanwhile.
+   * Passes of one process follow each other. Throws only where Postgres cannot be reached.
+   */
+  pass(): Promise<PassResult> {
+    const result = this.#passing.then(() => this.#pass())
+    this.#passing = result.catch(() => {})
+    return result
+  }
+
+  /** Whether this process led at its last beat. */
+  get isLeading(): boolean {
+    return this.#leadership !== undefined
+  }
+
+  /** Ends the pass under way at its next step and gives up the lead. */
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    clearInterval(this.#beat)
+    clearTimeout(this.#retry)
+    await this.#watch?.close()
+    await this.#listening?.close()
+    await this.#running
+    await this.#passing
+    await this.#leading?.catch(() => {})
+    const leadership = this.#leadership
+    this.#leadership = undefined
+    if (!leadership) return
+    const { database, clock } = this.#options
+    // The lease ends by itself where Postgres cannot be told.
+    await leaveLead(database, leadership, clock.now()).catch(() => {})
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  async #pass(): Promise<PassResult> {
+    try {
+      for (let looks = 1; ; looks += 1) {
+        const leadership = await this.#lead()
+        if (!leadership) return { kind: 'standby', failed: false }
+        const { failed, moved } = await look({ ...this.#options, leadership, memory: this.#memory })
+        if (!moved || looks === LOOKS_MAX || this.#closed) return { kind: 'leading', failed }
+      }
+    } catch (error) {
+      if (!(error instanceof LeadershipLost)) throw error
+      this.#leadership = undefined
+      return { kind: 'standby', failed: false }
+    }
+  }
+
+  async #run(): Promise<void> {
+    let seen = -1
+    while (seen !== this.#marks && !this.#closed) {
+      seen = await this.#burstEnd()
+      clearTimeout(this.#retry)
+      const isFailed = await this.pass().then(
+        ({ failed }) => failed,
+        (error: unknown) => {
+          if (this.#failures === 0) this.#options.log.error('reconciling failed', { error })
+          return true
+        },
+      )
+      this.#failures = isFailed ? this.#failures + 1 : 0
+    }
+    if (this.#failures > 0 && !this.#closed) this.#retryLater()
+  }
+
+  /** Waits until no change comes for a while, and answers how many came. */
+  async #burstEnd(): Promise<number> {
+    const { debounceMs } = this.#options
+    for (let waits = 0; waits < DEBOUNCES_MAX; waits += 1) {
+      const seen = this.#marks
+      await pause(debounceMs)
+      if (seen === this.#marks || this.#closed) break
+    }
+    return this.#marks
+  }
+
+  #retryLater(): void {
+    const delayMs = Math.min(BACKOFF_MS_MIN * 2 ** (this.#failures - 1), BACKOFF_MS_MAX)
+    // Half of it by chance, so that processes that failed together do not come back together.
+    const jitteredMs = delayMs / 2 + Math.random() * (delayMs / 2)
+    this.#retry = setTimeout(() => this.wake(), jitteredMs)
+    this.#retry.unref()
+  }
+
+  /** The lead, held for another while, or taken where it is free. One question at a time. */
+  #lead(): Promise<Leadership | undefined> {
+    this.#leading ??= this.#askForLead().finally(() => (this.#leading = undefined))
+    return this.#leading
+  }
+
+  async #askForLead(): Promise<Leadership | undefined> {
+    const { database, process, clock } = this.#options
+    const held = this.#leadership
+    if (held && (await keepLead(database, held, clock.now()))) return held
+    this.#leadership = this.#closed ? undefined : await takeLead(database, process, clock.now())
+    return this.#leadership
+  }
+
+  async #keepBeating(): Promise<void> {
+    const before = this.#leadership
+    try {
+      const now = await this.#lead()
+      if (now && now !== before) {
+        this.#options.log.info('this process reconciles', { fence: now.fence })
+        this.wake()
+      }
+    } catch {
+      // Without Postgres there is nothing to lead; the fence keeps what another process does meanwhile.
+    }
+  }
+}

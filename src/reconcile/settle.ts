@@ -1,0 +1,133 @@
+import type { Clock } from '../clock.ts'
+import type { Database } from '../db/database.ts'
+import type { CommitSource, WorkingSource } from '../git/source.ts'
+import { isKey } from '../ids.ts'
+import type { EnvironmentName, Revision } from '../ids.ts'
+import type { Log } from '../log.ts'
+import type { Diagnostic } from '../workflow/diagnostic.ts'
+import { environmentNameOf } from '../workflow/environment-file.ts'
+import type { ProviderShape } from '../workflow/schema.ts'
+import { assertLead } from './leader-store.ts'
+import type { Leadership } from './leader-store.ts'
+import type { Status } from './status.ts'
+import { saveStatus } from './store.ts'
+import type { KnownEnvironment } from './store.ts'
+
+/** What every look needs. */
+export interface Ground {
+  readonly database: Database
+  readonly clock: Clock
+  readonly repository: CommitSource
+  /** Set in development mode. */
+  readonly workingTree: WorkingSource | null
+  /** `--default-branch`. */
+  readonly defaultBranch: string | null
+  /** The providers that environments can name. */
+  readonly providers: readonly ProviderShape[]
+  readonly hasSecret: (environment: EnvironmentName, name: string) => boolean
+  readonly log: Log
+  /** How long a broken working tree is left alone before it is taken at its word. */
+  readonly settleMs: number
+}
+
+/** What a process remembers between looks. A new process starts with nothing, and reads once more what was stalled. */
+export interface Memory {
+  /** The revision that was last read, per environment. */
+  readonly judged: Map<EnvironmentName, Revision>
+  /** The state that was last logged, per environment. */
+  readonly logged: Map<EnvironmentName, string>
+  /** What is wrong with the declarations of the default branch. */
+  declarationProblems: readonly Diagnostic[]
+  /** Whether it was said that there is no default branch. */
+  isDefaultMissing: boolean
+}
+
+/** One look under way. */
+export interface Looking extends Ground {
+  readonly leadership: Leadership
+  readonly memory: Memory
+}
+
+/** What a look found out about an environment. */
+export interface Settled {
+  readonly status: Status
+  /** Absent: what was found last still holds. */
+  readonly diagnostics?: readonly Diagnostic[]
+  readonly attempted?: Revision
+}
+
+/** Marks a warning that repeats, at an environment, what is wrong with its declaration elsewhere. */
+const DECLARATION_INVALID = 'declaration_invalid'
+
+/** Writes the state of an environment where it differs from the known one, and logs a change of it. */
+export async function settle(
+  looking: Looking,
+  row: KnownEnvironment,
+  { status, diagnostics: found = row.diagnostics, attempted }: Settled,
+): Promise<void> {
+  const { database, leadership, clock } = looking
+  const diagnostics = withDeclarationProblems(looking.memory, row, found)
+  logChange(looking, row, status)
+  const isSame =
+    row.state === status.state &&
+    row.message === status.message &&
+    (attempted === undefined || row.attempted === attempted) &&
+    fingerprint(diagnostics) === fingerprint(row.diagnostics)
+  if (isSame) return
+  await database.transaction(async (tx) => {
+    await assertLead(tx, leadership)
+    const now = clock.now()
+    await saveStatus(tx, row.name, { status, diagnostics, attempted: attempted ?? null, now })
+  })
+}
+
+/**
+ * Adds what is wrong with the environment's file on the default branch, as warnings: the known
+ * declaration goes on to hold, so they keep nothing from being applied.
+ */
+export function withDeclarationProblems(
+  { declarationProblems }: Pick<Memory, 'declarationProblems'>,
+  { name }: Pick<KnownEnvironment, 'name'>,
+  diagnostics: readonly Diagnostic[],
+): readonly Diagnostic[] {
+  const own = diagnostics.filter(({ code }) => code !== DECLARATION_INVALID)
+  const warnings = declarationProblems
+    .filter((diagnostic) => concerns(diagnostic, name))
+    .map(({ message, ...place }): Diagnostic => {
+      const text = `on the default branch, whose last good declarations still hold: ${message}`
+      return { ...place, code: DECLARATION_INVALID, message: text, severity: 'warning' }
+    })
+  return [...own, ...warnings]
+}
+
+/**
+ * Whether a problem of the declarations is shown at this environment: one about its own file, and
+ * one about a file that can be no environment's.
+ */
+function concerns({ path }: Diagnostic, name: EnvironmentName): boolean {
+  const about = environmentNameOf(path)
+  return about === undefined || !isKey(about) || about === name
+}
+
+/** Whether a problem of the declarations is one of this environment's own file. */
+export function isAbout({ path }: Diagnostic, name: EnvironmentName): boolean {
+  return environmentNameOf(path) === name
+}
+
+/** Postgres keeps neither the order of keys nor absent ones, so both sides are put in one form. */
+function fingerprint(diagnostics: readonly Diagnostic[]): string {
+  const lines = diagnostics.map(({ path, line, column, code, message, hint = '', severity }) =>
+    JSON.stringify([path, line, column, code, message, hint, severity]),
+  )
+  return lines.join('\n')
+}
+
+/** Tells the log where an environment's state is another one than before; work under way is none. */
+export function logChange({ log, memory }: Looking, row: KnownEnvironment, status: Status): void {
+  const before = memory.logged.get(row.name) ?? row.reason
+  if (status.reason === 'progressing' || status.reason === before) return
+  memory.logged.set(row.name, status.reason)
+  const { state, reason, message } = status
+  if (state === 'ready') log.info('environment is ready', { environment: row.name, message })
+  else log.warn(`environment is ${state}`, { environment: row.name, reason, message })
+}

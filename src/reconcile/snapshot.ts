@@ -1,0 +1,263 @@
+import { secretNames } from '../channels/secret.ts'
+import { mapBounded } from '../git/bounded.ts'
+import { SUBMODULE_MODE, SYMLINK_MODE } from '../git/source.ts'
+import type { Entry, RevisionTree } from '../git/source.ts'
+import type { EnvironmentName, WorkflowKey } from '../ids.ts'
+import type { Queryable } from '../db/database.ts'
+import { sortDiagnostics } from '../workflow/diagnostic.ts'
+import type { Diagnostic } from '../workflow/diagnostic.ts'
+import type { EnvironmentSettings } from '../workflow/environment.ts'
+import { checkAgainstEnvironment } from '../workflow/check.ts'
+import { checkCount, checkEntry } from '../workflow/entry.ts'
+import { parseEnvironment } from '../workflow/environment-file.ts'
+import { linkVersion } from '../workflow/link.ts'
+import { isShared } from '../workflow/paths.ts'
+import type { ProviderShape } from '../workflow/schema.ts'
+import { parseSharedParts } from '../workflow/shared.ts'
+import { parseWorkflowDirectory } from '../workflow/snapshot.ts'
+import type { Entry as SourceFile } from '../workflow/draft.ts'
+import type { Version } from '../workflow/workflow.ts'
+import { checkStrays, findEnvironmentFile } from './declarations.ts'
+import { isWorkflowDirectory, planChanges, planParts } from './plan.ts'
+import type { Parts, Plan } from './plan.ts'
+import { listKnownWorkflows, listUsersOfParts, listUses } from './store.ts'
+import type { KnownEnvironment } from './store.ts'
+
+/** Directories whose files are in memory at once while they are parsed. */
+const DIRECTORIES_AT_ONCE = 100
+const LISTS_MAX = 16
+
+/** All that a revision says to one environment, and how that differs from what is applied. */
+export interface Snapshot {
+  readonly plan: Plan
+  /** The versions that had to be read; of all others nothing changed. */
+  readonly versions: readonly Version[]
+  /** Null where the environment's file, the lack of it, or the number of workflows keeps the revision from being applied. */
+  readonly settings: EnvironmentSettings | null
+  readonly parts: Parts
+  /** Errors first, each kind by place. */
+  readonly diagnostics: readonly Diagnostic[]
+}
+
+export interface SnapshotContext {
+  readonly database: Queryable
+  readonly known: KnownEnvironment
+  /** In development an environment without a file has the default settings. */
+  readonly fileOptional: boolean
+  readonly providers: readonly ProviderShape[]
+  readonly hasSecret: (environment: EnvironmentName, name: string) => boolean
+}
+
+/**
+ * Reads a revision as far as it differs from the applied one: directories with another tree id,
+ * workflows whose layouts or partials moved, and the environment's file.
+ */
+export async function readSnapshot(
+  tree: RevisionTree,
+  context: SnapshotContext,
+): Promise<Snapshot> {
+  const { database, known } = context
+  const tooMany = checkCount([...tree.directories.keys()].filter(isWorkflowDirectory).length)
+  if (tooMany.length > 0) {
+    const plan = planChanges([], new Map())
+    return { plan, versions: [], settings: null, parts: {}, diagnostics: tooMany }
+  }
+  const plan = planChanges(await listKnownWorkflows(database, known.name), tree.directories)
+  const shared = await listShared(tree)
+  const settings = await readSettings(tree, context)
+  const parts = partsOf([...shared, ...settings.entries])
+  const touched = [
+    ...plan.added,
+    ...plan.changed,
+    ...plan.restored,
+    ...(await listTouchedByParts(database, { known, plan, parts: partsOf(shared) })),
+  ]
+  const read = await readVersions(tree, touched, shared)
+  const diagnostics = [
+    ...checkStrays(tree),
+    ...shared.flatMap((entry) => checkEntry(entry.path, entry)),
+    ...settings.diagnostics,
+    ...read.diagnostics,
+    ...(settings.value === null
+      ? []
+      : await check(settings, { context, plan, versions: read.versions })),
+    ...keptWarnings(known, { plan, touched, settings }),
+  ]
+  const sorted = [
+    ...sortDiagnostics(diagnostics.filter(({ severity }) => severity === 'error')),
+    ...sortDiagnostics(diagnostics.filter(({ severity }) => severity === 'warning')),
+  ]
+  const { versions } = read
+  return { plan, versions, settings: settings.value, parts, diagnostics: sorted }
+}
+
+interface SettingsRead {
+  readonly value: EnvironmentSettings | null
+  readonly isNew: boolean
+  readonly entries: readonly Entry[]
+  readonly diagnostics: readonly Diagnostic[]
+}
+
+async function readSettings(tree: RevisionTree, context: SnapshotContext): Promise<SettingsRead> {
+  const { known } = context
+  const file = findEnvironmentFile(tree, known.name)
+  if (file.kind === 'absent' && context.fileOptional) {
+    return parseSettings(context, file.diagnostic.path, EMPTY_FILE)
+  }
+  if (file.kind !== 'found') {
+    return { value: null, isNew: true, entries: [], diagnostics: [file.diagnostic] }
+  }
+  const { path, blob } = file.entry
+  if (
+    known.settings !== null &&
+    known.parts[path] === blob &&
+    hasSecrets(context, known.settings)
+  ) {
+    return { value: known.settings, isNew: false, entries: [file.entry], diagnostics: [] }
+  }
+  const bytes = (await tree.read([blob])).get(blob) ?? new Uint8Array()
+  return { ...parseSettings(context, path, bytes), entries: [file.entry] }
+}
+
+/** Where one is missing, the file is read again, for the place where it is named. */
+function hasSecrets(
+  { known, hasSecret }: SnapshotContext,
+  { variables, channels }: EnvironmentSettings,
+): boolean {
+  return secretNames([variables, channels]).every((name) => hasSecret(known.name, name))
+}
+
+/** What an environment is without a word about it. */
+const EMPTY_FILE = Buffer.from('{}')
+
+function parseSettings(
+  { known, providers, hasSecret }: SnapshotContext,
+  path: string,
+  bytes: Uint8Array,
+): SettingsRead {
+  const context = { providers, hasSecret: (name: string) => hasSecret(known.name, name) }
+  const parsed = parseEnvironment(known.name, path, { bytes, context })
+  return parsed.kind === 'settings'
+    ? { value: parsed.settings, isNew: true, entries: [], diagnostics: [] }
+    : { value: null, isNew: true, entries: [], diagnostics: parsed.diagnostics }
+}
+
+async function listShared(tree: RevisionTree): Promise<readonly Entry[]> {
+  const names = [...tree.directories.keys()].filter((name) => name.startsWith('_'))
+  const lists = await mapBounded(names, LISTS_MAX, (name) => tree.list(name))
+  return lists.flat().filter(({ path }) => isShared(path))
+}
+
+function partsOf(entries: readonly Entry[]): Parts {
+  return Object.fromEntries(entries.map(({ path, blob }) => [path, blob]))
+}
+
+/** Workflows whose own directory is the same, and whose layouts, partials or locales are not. */
+async function listTouchedByParts(
+  database: Queryable,
+  {
+    known,
+    plan,
+    parts,
+  }: { readonly known: KnownEnvironment; readonly plan: Plan; readonly parts: Parts },
+): Promise<readonly WorkflowKey[]> {
+  if (plan.same.length === 0) return []
+  const shared = Object.entries(known.parts).filter(([path]) => path.startsWith('workflows/'))
+  const { moved, concernsAll } = planParts(Object.fromEntries(shared), parts)
+  if (concernsAll) return plan.same
+  if (moved.length === 0) return []
+  const users = new Set(await listUsersOfParts(database, known.name, moved))
+  return plan.same.filter((key) => users.has(key))
+}
+
+interface VersionsRead {
+  readonly versions: readonly Version[]
+  readonly diagnostics: readonly Diagnostic[]
+}
+
+async function readVersions(
+  tree: RevisionTree,
+  keys: readonly WorkflowKey[],
+  shared: readonly Entry[],
+): Promise<VersionsRead> {
+  if (keys.length === 0) return { versions: [], diagnostics: [] }
+  const sharedParts = parseSharedParts(await readFiles(tree, shared))
+  const versions: Version[] = []
+  const diagnostics: Diagnostic[] = []
+  for (let at = 0; at < keys.length; at += DIRECTORIES_AT_ONCE) {
+    const some = keys.slice(at, at + DIRECTORIES_AT_ONCE)
+    const lists = await mapBounded(some, LISTS_MAX, (key) => tree.list(key))
+    const files = await readFiles(tree, lists.flat())
+    for (const [index, key] of some.entries()) {
+      const own = new Map(
+        (lists[index] ?? []).map(({ path }) => [path, files.get(path) as SourceFile]),
+      )
+      const result = linkVersion(parseWorkflowDirectory(key, own), sharedParts)
+      diagnostics.push(...result.diagnostics)
+      if (result.kind === 'version') versions.push(result.version)
+    }
+  }
+  return { versions, diagnostics }
+}
+
+async function readFiles(
+  tree: RevisionTree,
+  entries: readonly Entry[],
+): Promise<ReadonlyMap<string, SourceFile>> {
+  const files = entries.filter(({ mode }) => mode !== SYMLINK_MODE && mode !== SUBMODULE_MODE)
+  const contents = await tree.read(files.map(({ blob }) => blob))
+  return new Map(
+    entries.map((entry) => {
+      const isFile = entry.mode !== SYMLINK_MODE && entry.mode !== SUBMODULE_MODE
+      const bytes = isFile ? contents.get(entry.blob) : undefined
+      return [entry.path, { blob: entry.blob, mode: entry.mode, bytes: bytes ?? NOTHING }]
+    }),
+  )
+}
+
+const NOTHING = new Uint8Array()
+
+interface Checked {
+  readonly context: SnapshotContext
+  readonly plan: Plan
+  readonly versions: readonly Version[]
+}
+
+/** Checks what was read against the settings; with new settings also all that was not read. */
+async function check(
+  { value, isNew }: SettingsRead,
+  { context, plan, versions }: Checked,
+): Promise<readonly Diagnostic[]> {
+  if (value === null) return []
+  const { database, known } = context
+  const read = new Set<WorkflowKey>(versions.map(({ key }) => key))
+  const same = new Set(plan.same)
+  const stored =
+    isNew && same.size > 0
+      ? (await listUses(database, known.name)).filter(({ key }) => same.has(key) && !read.has(key))
+      : []
+  return [...versions, ...stored].flatMap((uses) => checkAgainstEnvironment(uses, value))
+}
+
+/** Warnings about what was not looked at again still hold. */
+function keptWarnings(
+  known: KnownEnvironment,
+  {
+    plan,
+    touched,
+    settings,
+  }: {
+    readonly plan: Plan
+    readonly touched: readonly WorkflowKey[]
+    readonly settings: SettingsRead
+  },
+): readonly Diagnostic[] {
+  if (settings.isNew) return []
+  const same = new Set<string>(plan.same)
+  for (const key of touched) same.delete(key)
+  return known.diagnostics.filter(({ path, severity }) => {
+    const [top, name = ''] = path.split('/')
+    if (severity !== 'warning') return false
+    return top === 'environments' || (top === 'workflows' && same.has(name))
+  })
+}

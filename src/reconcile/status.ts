@@ -1,0 +1,102 @@
+import type { Revision } from '../ids.ts'
+import type { Diagnostic } from '../workflow/diagnostic.ts'
+
+/** Every reason, with the state it belongs to. Each is explained in docs/spec/environment-state.md. */
+export const REASONS = {
+  applied: 'ready',
+  progressing: 'reconciling',
+  retrying: 'reconciling',
+  invalid_files: 'stalled',
+  undeclared: 'stalled',
+  unsupported_repository: 'stalled',
+  default_branch_changed: 'stalled',
+  ref_missing: 'waiting',
+} as const
+
+export type Reason = keyof typeof REASONS
+export type State = (typeof REASONS)[Reason]
+
+/** Where an environment stands, why, and what to do about it. */
+export type Status = {
+  [Each in Reason]: {
+    readonly state: (typeof REASONS)[Each]
+    readonly reason: Each
+    readonly message: string
+  }
+}[Reason]
+
+/** The tip of its ref is what runs. */
+export function applied(revision: Revision): Status {
+  return { state: 'ready', reason: 'applied', message: `Revision ${short(revision)} is live.` }
+}
+
+/** A revision is being read. */
+export function progressing(revision: Revision, live: Revision | null): Status {
+  const message = `Revision ${short(revision)} is being read and checked. ${staysLive(live)}`
+  return { state: 'reconciling', reason: 'progressing', message }
+}
+
+/** An environment that was declared just now. */
+export function declaredFirst(): Status {
+  const message = 'The environment was declared and is read for the first time.'
+  return { state: 'reconciling', reason: 'progressing', message }
+}
+
+/** Something could not be read or written for now; `cause` says what. */
+export function retrying(cause: string, live: Revision | null): Status {
+  const message = `The last look failed and is repeated with growing pauses: ${cause}. ${staysLive(live)}`
+  return { state: 'reconciling', reason: 'retrying', message }
+}
+
+/** The revision holds errors; null for one that declares an environment for the first time. */
+export function invalidFiles(
+  revision: Revision | null,
+  diagnostics: readonly Diagnostic[],
+  live: Revision | null,
+): Status {
+  const errors = diagnostics.filter(({ severity }) => severity === 'error')
+  const [first] = errors
+  const where = first ? `${first.path}:${first.line}:${first.column} ${first.message}` : ''
+  const count = errors.length === 1 ? 'a problem' : `${errors.length} problems, the first`
+  const subject =
+    revision === null ? 'The file on the default branch' : `Revision ${short(revision)}`
+  const message = `${subject} has ${count} at ${where}. Correct it and commit again. ${staysLive(live)}`
+  return { state: 'stalled', reason: 'invalid_files', message }
+}
+
+/** The default branch does not name the environment any more. */
+export function undeclared(name: string, live: Revision | null): Status {
+  const message = `The default branch has no environments/${name}.yaml any more. Bring it back to follow its branch again. ${staysLive(live)}`
+  return { state: 'stalled', reason: 'undeclared', message }
+}
+
+/** The repository is in a form that cannot be read; `cause` says which, and how to convert it. */
+export function unsupportedRepository(cause: string, live: Revision | null): Status {
+  const message = `${cause.charAt(0).toUpperCase()}${cause.slice(1)}. ${staysLive(live)}`
+  return { state: 'stalled', reason: 'unsupported_repository', message }
+}
+
+/** Another branch than the recorded one would now say which environments exist. */
+export function defaultBranchChanged(
+  { recorded, found }: { readonly recorded: string; readonly found: string },
+  live: Revision | null,
+): Status {
+  const message = `The default branch was ${recorded} and is ${found} now. Start with --default-branch ${found} to confirm, or with --default-branch ${recorded} to stay. ${staysLive(live)}`
+  return { state: 'stalled', reason: 'default_branch_changed', message }
+}
+
+/** The branch that the environment follows is not there. */
+export function refMissing(gitRef: string, live: Revision | null): Status {
+  const message = `There is no branch ${gitRef}. Create it or push it; it is picked up by itself. ${staysLive(live)}`
+  return { state: 'waiting', reason: 'ref_missing', message }
+}
+
+/** A revision as people read it: twelve digits of a commit, all of a working tree's. */
+export function short(revision: Revision): string {
+  const [commit = '', tree] = revision.split('+')
+  return tree === undefined ? commit.slice(0, 12) : `${commit.slice(0, 12)}+${tree}`
+}
+
+function staysLive(live: Revision | null): string {
+  return live === null ? 'Nothing was applied before.' : `Revision ${short(live)} stays live.`
+}

@@ -1,0 +1,315 @@
+import type { Queryable, Transaction } from '../db/database.ts'
+import { sql } from '../db/sql.ts'
+import type { EnvironmentName, Revision, VersionId, WorkflowKey } from '../ids.ts'
+import type { Diagnostic } from '../workflow/diagnostic.ts'
+import type { Declaration, EnvironmentSettings } from '../workflow/environment.ts'
+import type { ChannelUse, VariableUse, Version } from '../workflow/workflow.ts'
+import type { KnownWorkflow, Parts } from './plan.ts'
+import type { Reason, State, Status } from './status.ts'
+
+/** What Postgres knows about an environment when a look begins. */
+export interface KnownEnvironment {
+  readonly name: EnvironmentName
+  readonly gitRef: string
+  readonly declared: boolean
+  readonly state: State
+  readonly reason: Reason
+  readonly message: string
+  readonly sequence: string
+  readonly observed: Revision | null
+  readonly attempted: Revision | null
+  readonly settings: EnvironmentSettings | null
+  readonly parts: Parts
+  readonly diagnostics: readonly Diagnostic[]
+}
+
+/** The state of an environment as it was written last. */
+export function statusOf({ state, reason, message }: KnownEnvironment): Status {
+  return { state, reason, message } as Status
+}
+
+/** More are of no use to anyone; the state's message has the whole count. */
+const DIAGNOSTICS_MAX = 200
+/** Handled requests are kept this long for those who still ask about them. */
+const REQUESTS_KEPT_MS = 24 * 3600 * 1000
+
+export async function listKnownEnvironments(database: Queryable): Promise<KnownEnvironment[]> {
+  return database.query<KnownEnvironment>(sql`
+    select name, git_ref as "gitRef", declared, state, reason, message, sequence::text as sequence,
+      observed_revision as observed, attempted_revision as attempted, settings, parts, diagnostics
+    from environments
+    order by name`)
+}
+
+/** Adds what is new and takes over the refs of what is known; a new one begins as `status` says. */
+export async function saveDeclarations(
+  tx: Transaction,
+  declarations: readonly Declaration[],
+  { status, now }: { readonly status: Status; readonly now: Date },
+): Promise<void> {
+  await tx.query(sql`
+    insert into environments (name, git_ref, declared, state, reason, message, updated_at)
+    select name, ref, true, ${status.state}, ${status.reason}, ${status.message}, ${now}
+    from unnest(${declarations.map(({ name }) => name)}::text[], ${declarations.map(({ ref }) => ref)}::text[]) as d (name, ref)
+    on conflict (name) do update
+    set git_ref = excluded.git_ref, declared = true, updated_at = excluded.updated_at
+    where environments.git_ref <> excluded.git_ref or not environments.declared`)
+}
+
+/** Marks every environment that is not among `names` as no longer declared. */
+export async function saveUndeclared(
+  tx: Transaction,
+  names: readonly EnvironmentName[],
+  now: Date,
+): Promise<void> {
+  await tx.query(sql`
+    update environments
+    set declared = false, updated_at = ${now}
+    where declared and name <> all (${names}::text[])`)
+}
+
+/** Makes a broken declaration visible that has no environment yet. It is not followed. */
+export async function saveBrokenDeclaration(
+  tx: Transaction,
+  name: EnvironmentName,
+  { status, diagnostics, now }: Look & { readonly now: Date },
+): Promise<void> {
+  await tx.query(sql`
+    insert into environments (name, git_ref, declared, state, reason, message, diagnostics, updated_at)
+    values (${name}, ${name}, false, ${status.state}, ${status.reason}, ${storable(status.message)},
+      ${storedDiagnostics(diagnostics)}::jsonb, ${now})
+    on conflict (name) do update
+    set message = excluded.message, diagnostics = excluded.diagnostics, updated_at = excluded.updated_at
+    where environments.sequence = 0 and not environments.declared`)
+}
+
+/**
+ * Forgets an environment that is not declared and of which no revision was ever read. Answers
+ * whether it is gone: one that somebody has switched or given recipients stays.
+ */
+export async function dropNeverRead(tx: Transaction, name: EnvironmentName): Promise<boolean> {
+  await lockEnvironment(tx, name)
+  await tx.query(sql`delete from reconcile_requests where environment = ${name}`)
+  const rows = await tx.query(sql`
+    delete from environments e
+    where e.name = ${name} and not e.declared and e.sequence = 0 and e.attempted_revision is null
+      and not exists (select from switches s where s.environment = ${name})
+      and not exists (select from switch_events s where s.environment = ${name})
+      and not exists (select from recipients r where r.environment = ${name})
+    returning e.name`)
+  return rows.length > 0
+}
+
+/** What a look found out. */
+export interface Look {
+  readonly status: Status
+  readonly diagnostics: readonly Diagnostic[]
+}
+
+/** Writes the state of an environment; `attempted` null leaves the attempted revision as it is. */
+export async function saveStatus(
+  tx: Transaction,
+  environment: EnvironmentName,
+  {
+    status,
+    diagnostics,
+    attempted,
+    now,
+  }: Look & { readonly attempted: Revision | null; readonly now: Date },
+): Promise<void> {
+  await tx.query(sql`
+    update environments
+    set state = ${status.state}, reason = ${status.reason}, message = ${storable(status.message)},
+      diagnostics = ${storedDiagnostics(diagnostics)}::jsonb,
+      attempted_revision = coalesce(${attempted}, attempted_revision), updated_at = ${now}
+    where name = ${environment}`)
+}
+
+/** Holds the environment's row and answers its applied sequence. */
+export async function lockEnvironment(
+  tx: Transaction,
+  environment: EnvironmentName,
+): Promise<string> {
+  const [row] = await tx.query<{ sequence: string }>(sql`
+    select sequence::text as sequence from environments where name = ${environment} for update`)
+  return row?.sequence ?? ''
+}
+
+export async function listKnownWorkflows(
+  database: Queryable,
+  environment: EnvironmentName,
+): Promise<KnownWorkflow[]> {
+  return database.query<KnownWorkflow>(sql`
+    select key, version_id as "versionId", tree, archived_at is not null as archived
+    from workflows
+    where environment = ${environment}`)
+}
+
+/** The live workflows whose version holds one of these files. */
+export async function listUsersOfParts(
+  database: Queryable,
+  environment: EnvironmentName,
+  paths: readonly string[],
+): Promise<WorkflowKey[]> {
+  const rows = await database.query<{ key: WorkflowKey }>(sql`
+    select w.key
+    from workflows w
+    join versions v on v.id = w.version_id
+    where w.environment = ${environment} and w.archived_at is null and v.blobs ?| ${paths}::text[]`)
+  return rows.map(({ key }) => key)
+}
+
+/** What a version demands of its environment. */
+export interface VersionUses {
+  readonly key: WorkflowKey
+  readonly channelUses: readonly ChannelUse[]
+  readonly variableUses: readonly VariableUse[]
+}
+
+/** The demands of all live workflows, so that new settings can be checked without reading Git. */
+export async function listUses(
+  database: Queryable,
+  environment: EnvironmentName,
+): Promise<VersionUses[]> {
+  return database.query<VersionUses>(sql`
+    select w.key, v.channel_uses as "channelUses", v.variable_uses as "variableUses"
+    from workflows w
+    join versions v on v.id = w.version_id
+    where w.environment = ${environment} and w.archived_at is null`)
+}
+
+/** Adds versions that are new; one with the same content is the same version. */
+export async function saveVersions(
+  tx: Transaction,
+  versions: readonly Version[],
+  now: Date,
+): Promise<void> {
+  const column = (value: (version: Version) => unknown) =>
+    versions.map((version) => JSON.stringify(value(version)))
+  await tx.query(sql`
+    insert into versions (id, key, workflow, files, blobs, channel_uses, variable_uses, created_at)
+    select id, key, workflow, files, blobs, channel_uses, variable_uses, ${now}
+    from unnest(
+      ${versions.map(({ id }) => id)}::text[],
+      ${versions.map(({ key }) => key)}::text[],
+      ${column(({ workflow }) => workflow)}::jsonb[],
+      ${column(({ files }) => files)}::jsonb[],
+      ${column(({ blobs }) => blobs)}::jsonb[],
+      ${column(({ channelUses }) => channelUses)}::jsonb[],
+      ${column(({ variableUses }) => variableUses)}::jsonb[]
+    ) as v (id, key, workflow, files, blobs, channel_uses, variable_uses)
+    on conflict (id) do nothing`)
+}
+
+/** One workflow at the version that a revision gives it. */
+export interface WorkflowRow {
+  readonly key: WorkflowKey
+  readonly versionId: VersionId
+  readonly tree: string
+}
+
+export interface AppliedAt {
+  readonly environment: EnvironmentName
+  readonly sequence: string
+  readonly now: Date
+}
+
+/** Makes these versions the live ones; brings back what was archived. */
+export async function saveWorkflows(
+  tx: Transaction,
+  { environment, sequence, now }: AppliedAt,
+  rows: readonly WorkflowRow[],
+): Promise<void> {
+  await tx.query(sql`
+    insert into workflows (environment, key, version_id, tree, sequence, created_at, updated_at)
+    select ${environment}, key, version_id, tree, ${sequence}, ${now}, ${now}
+    from unnest(
+      ${rows.map(({ key }) => key)}::text[],
+      ${rows.map(({ versionId }) => versionId)}::text[],
+      ${rows.map(({ tree }) => tree)}::text[]
+    ) as w (key, version_id, tree)
+    on conflict (environment, key) do update
+    set version_id = excluded.version_id, tree = excluded.tree, sequence = excluded.sequence,
+      archived_at = null, updated_at = excluded.updated_at`)
+}
+
+export async function archiveWorkflows(
+  tx: Transaction,
+  { environment, sequence, now }: AppliedAt,
+  keys: readonly WorkflowKey[],
+): Promise<void> {
+  await tx.query(sql`
+    update workflows
+    set archived_at = ${now}, sequence = ${sequence}, updated_at = ${now}
+    where environment = ${environment} and key = any (${keys}::text[]) and archived_at is null`)
+}
+
+/** What an applied revision leaves behind beside its workflows. */
+export interface AppliedRevision extends Look {
+  readonly revision: Revision
+  readonly settings: EnvironmentSettings
+  readonly parts: Parts
+  readonly added: readonly WorkflowKey[]
+  readonly changed: readonly WorkflowKey[]
+  readonly archived: readonly WorkflowKey[]
+}
+
+/** Writes the history entry of a revision and makes it the applied one of its environment. */
+export async function saveRevision(
+  tx: Transaction,
+  { environment, sequence, now }: AppliedAt,
+  revision: AppliedRevision,
+): Promise<void> {
+  const settings = JSON.stringify(revision.settings)
+  await tx.query(sql`
+    insert into revisions (environment, sequence, revision, settings, added, changed, archived, applied_at)
+    values (${environment}, ${sequence}, ${revision.revision}, ${settings}::jsonb,
+      ${revision.added}::text[], ${revision.changed}::text[], ${revision.archived}::text[], ${now})`)
+  const { state, reason, message } = revision.status
+  await tx.query(sql`
+    update environments
+    set sequence = ${sequence}, observed_revision = ${revision.revision}, attempted_revision = ${revision.revision},
+      applied_at = ${now}, state = ${state}, reason = ${reason}, message = ${message},
+      settings = ${settings}::jsonb, parts = ${JSON.stringify(revision.parts)}::jsonb,
+      diagnostics = ${storedDiagnostics(revision.diagnostics)}::jsonb, updated_at = ${now}
+    where name = ${environment}`)
+}
+
+/** A request to look now that has not been answered. */
+export interface OpenRequest {
+  readonly environment: EnvironmentName
+  readonly id: string
+}
+
+/** Oldest first. */
+export async function listOpenRequests(database: Queryable): Promise<OpenRequest[]> {
+  return database.query<OpenRequest>(sql`
+    select environment, id from reconcile_requests where handled_at is null order by id`)
+}
+
+/** Echoes the newest of these requests of an environment, and forgets old ones. */
+export async function saveHandled(
+  tx: Transaction,
+  environment: EnvironmentName,
+  { ids, now }: { readonly ids: readonly string[]; readonly now: Date },
+): Promise<void> {
+  const old = new Date(now.getTime() - REQUESTS_KEPT_MS)
+  await tx.query(sql`
+    update reconcile_requests set handled_at = ${now}
+    where environment = ${environment} and id = any (${ids}::uuid[])`)
+  await tx.query(sql`
+    update environments set last_handled_request = ${ids.at(-1)} where name = ${environment}`)
+  await tx.query(sql`
+    delete from reconcile_requests where environment = ${environment} and handled_at < ${old}`)
+}
+
+function storedDiagnostics(diagnostics: readonly Diagnostic[]): string {
+  return JSON.stringify(diagnostics.slice(0, DIAGNOSTICS_MAX), (_, value: unknown) =>
+    typeof value === 'string' ? storable(value) : value,
+  )
+}
+
+/** A diagnostic may quote what a file says, and Postgres stores neither NUL nor half a surrogate pair. */
+function storable(text: string): string {
+  return text.replaceAll('\0', '\uFFFD').toWellFormed()
+}
