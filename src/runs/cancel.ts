@@ -1,0 +1,141 @@
+import type { Transaction } from '../db/database.ts'
+import { sql } from '../db/sql.ts'
+import { RequestError } from '../errors.ts'
+import {
+  newRowId,
+  type EnvironmentName,
+  type RunId,
+  type WorkflowKey,
+  type WorkflowRunId,
+} from '../ids.ts'
+import { cancelMessages } from '../messages/store.ts'
+import type { EntityRef } from './run.ts'
+
+export interface CancelCall {
+  readonly environment: EnvironmentName
+  readonly workflow: WorkflowKey
+  readonly cancellationKey: string
+  /** Only these; null for all that the key names. */
+  readonly recipients: readonly EntityRef[] | null
+  /** Who asked, for the audit. */
+  readonly requestedBy: string
+  readonly now: Date
+}
+
+/** How much a cancel matched: runs that had not ended, messages that were not handed over. */
+export interface Cancelled {
+  readonly runs: number
+  readonly messages: number
+}
+
+/**
+ * Ends every run that triggers with this key have started or will still start, and ends their
+ * messages. It locks the triggers first, so that a fan-out under way is over before its runs are looked
+ * for; a trigger that comes later is not touched (design ruling 5).
+ */
+export async function cancelByKey(tx: Transaction, call: CancelCall): Promise<Cancelled> {
+  const { environment, workflow, cancellationKey, recipients, now } = call
+  const triggers = await tx.query<{ id: WorkflowRunId }>(sql`
+    select id from workflow_runs
+    where environment = ${environment} and workflow = ${workflow}
+      and cancellation_key = ${cancellationKey}
+    order by id
+    for update
+  `)
+  const ids = triggers.map((trigger) => trigger.id)
+  await markTriggers(tx, ids, call)
+  const keys = recipients?.map((recipient) => `${recipient.collection}/${recipient.id}`) ?? null
+  const locked = await tx.query<{ id: RunId; ended: boolean }>(sql`
+    select id, status in ('completed', 'cancelled') as ended from runs
+    where environment = ${environment} and workflow_run_id = any(${ids}::uuid[])
+      and (${keys}::text[] is null or collection || '/' || recipient = any(${keys}::text[]))
+    order by id
+    for update
+  `)
+  const cancelled = await cancelLocked(tx, environment, locked, now)
+  await audit(tx, { ...call, runId: null, cancelled })
+  return cancelled
+}
+
+/** Ends one run by its id; 404 `resource_missing` where there is none. A run that has ended stays as it is. */
+export async function cancelRun(
+  tx: Transaction,
+  call: {
+    readonly environment: EnvironmentName
+    readonly id: RunId
+    readonly requestedBy: string
+    readonly now: Date
+  },
+): Promise<Cancelled> {
+  const { environment, id, now } = call
+  const [run] = await tx.query<{ id: RunId; ended: boolean; workflow: WorkflowKey }>(sql`
+    select id, status in ('completed', 'cancelled') as ended, workflow from runs
+    where environment = ${environment} and id = ${id}
+    for update
+  `)
+  if (!run)
+    throw new RequestError(404, 'resource_missing', `run ${id} does not exist in ${environment}`)
+  const cancelled = await cancelLocked(tx, environment, [run], now)
+  const { requestedBy } = call
+  await audit(tx, {
+    environment,
+    workflow: run.workflow,
+    cancellationKey: null,
+    recipients: null,
+    runId: id,
+    requestedBy,
+    now,
+    cancelled,
+  })
+  return cancelled
+}
+
+/** Leaves word for a fan-out that has not happened yet. */
+async function markTriggers(
+  tx: Transaction,
+  ids: readonly WorkflowRunId[],
+  { environment, recipients, now }: CancelCall,
+): Promise<void> {
+  if (ids.length === 0) return
+  await tx.query(sql`
+    update workflow_runs set
+      cancelled_at = case when ${recipients === null} then coalesce(cancelled_at, ${now}) else cancelled_at end,
+      cancelled_recipients = cancelled_recipients || ${JSON.stringify(recipients ?? [])}::jsonb
+    where environment = ${environment} and id = any(${ids}::uuid[])
+  `)
+}
+
+/** Ends locked runs and their messages that are not handed over. */
+async function cancelLocked(
+  tx: Transaction,
+  environment: EnvironmentName,
+  runs: readonly { readonly id: RunId; readonly ended: boolean }[],
+  now: Date,
+): Promise<Cancelled> {
+  const ids = runs.map((run) => run.id)
+  if (ids.length === 0) return { runs: 0, messages: 0 }
+  const open = runs.filter((run) => !run.ended).map((run) => run.id)
+  await tx.query(sql`
+    update runs set status = 'cancelled', outcome = 'cancelled', reason = 'cancelled',
+      wakes_at = null, updated_at = ${now}, finished_at = ${now}
+    where environment = ${environment} and id = any(${open}::uuid[])
+  `)
+  return { runs: open.length, messages: await cancelMessages(tx, environment, ids, now) }
+}
+
+interface Audit extends Omit<CancelCall, 'cancellationKey'> {
+  readonly cancellationKey: string | null
+  readonly runId: RunId | null
+  readonly cancelled: Cancelled
+}
+
+async function audit(tx: Transaction, entry: Audit): Promise<void> {
+  const { recipients, cancelled } = entry
+  await tx.query(sql`
+    insert into cancellations (environment, id, workflow, cancellation_key, run_id, recipients,
+      runs_matched, messages_matched, actor, inserted_at)
+    values (${entry.environment}, ${newRowId()}, ${entry.workflow}, ${entry.cancellationKey},
+      ${entry.runId}, ${recipients && JSON.stringify(recipients)}, ${cancelled.runs},
+      ${cancelled.messages}, ${entry.requestedBy}, ${entry.now})
+  `)
+}

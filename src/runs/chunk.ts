@@ -1,0 +1,93 @@
+import type { Transaction } from '../db/database.ts'
+import { assert } from '../errors.ts'
+import type { EnvironmentName, RunId, VersionId, WorkflowKey, WorkflowRunId } from '../ids.ts'
+import { loadEnvironment, type AppliedEnvironment } from '../messages/environments.ts'
+import { loadMessageStatuses, type RefStatus } from '../messages/store.ts'
+import { loadSwitches, type SwitchLookup } from '../messages/switches.ts'
+import type { Recipient } from '../recipients/recipient.ts'
+import { loadRecipients } from '../recipients/store.ts'
+import type { EntityRef, QueuedRun, WorkflowRun } from './run.ts'
+import { loadArchived, loadWorkflowRuns } from './store.ts'
+import { entityKey } from './trigger-request.ts'
+import { loadVersions, type LoadedVersion } from './versions.ts'
+
+/** All that a chunk of runs of one environment needs to go on, read in its transaction. */
+export interface Chunk {
+  readonly environment: EnvironmentName
+  readonly live: AppliedEnvironment
+  readonly workflowRuns: ReadonlyMap<WorkflowRunId, WorkflowRun>
+  readonly versions: ReadonlyMap<VersionId, LoadedVersion>
+  readonly archived: ReadonlySet<WorkflowKey>
+  readonly switches: SwitchLookup
+  /** By `collection/id`: recipients, actors and tenants. */
+  readonly entities: ReadonlyMap<string, Recipient>
+  /** Of the messages that these runs made before, by run. */
+  readonly statuses: ReadonlyMap<RunId, readonly RefStatus[]>
+  readonly now: Date
+}
+
+/** Loads a chunk with a fixed number of queries, whatever the number of runs. */
+export async function loadChunk(
+  tx: Transaction,
+  environment: EnvironmentName,
+  runs: readonly QueuedRun[],
+  now: Date,
+): Promise<Chunk> {
+  const workflows = [...new Set(runs.map((run) => run.workflow))]
+  const live = await loadEnvironment(tx, environment)
+  assert(live, `environment ${environment} has runs and no applied revision`)
+  const workflowRuns = await loadWorkflowRuns(
+    tx,
+    environment,
+    runs.map((run) => run.workflowRunId),
+  )
+  const versions = await loadVersions(
+    tx,
+    runs.map((run) => run.versionId),
+  )
+  const archived = await loadArchived(tx, environment, workflows)
+  const switches = await loadSwitches(tx, environment, workflows, now)
+  const known = await loadRecipients(tx, environment, named(runs, workflowRuns))
+  const entities = new Map(known.map((entity) => [entityKey(entity), entity]))
+  const statuses = await loadStatuses(tx, environment, runs, versions)
+  return { environment, live, workflowRuns, versions, archived, switches, entities, statuses, now }
+}
+
+/** The states of earlier messages, of those runs whose versions ask for them. */
+async function loadStatuses(
+  tx: Transaction,
+  environment: EnvironmentName,
+  runs: readonly QueuedRun[],
+  versions: ReadonlyMap<VersionId, LoadedVersion>,
+): Promise<ReadonlyMap<RunId, readonly RefStatus[]>> {
+  const asking = runs.filter(
+    (run) => run.steps > 0 && asksForMessages(versions.get(run.versionId)!),
+  )
+  if (asking.length === 0) return new Map()
+  const ids = asking.map((run) => run.id)
+  return Map.groupBy(await loadMessageStatuses(tx, environment, ids), (status) => status.runId)
+}
+
+/** Everybody that the scopes of these runs show. */
+function named(
+  runs: readonly QueuedRun[],
+  workflowRuns: ReadonlyMap<WorkflowRunId, WorkflowRun>,
+): readonly EntityRef[] {
+  const refs: EntityRef[] = runs.map((run) => ({ collection: run.collection, id: run.recipient }))
+  for (const { actor, tenant } of workflowRuns.values()) {
+    if (actor) refs.push(actor)
+    if (tenant !== null) refs.push({ collection: '$tenants', id: tenant })
+  }
+  return refs
+}
+
+const askingVersions = new WeakMap<LoadedVersion, boolean>()
+
+/** Whether a version looks at `refs.…` anywhere: only then the states of earlier messages are read. */
+function asksForMessages(version: LoadedVersion): boolean {
+  const known = askingVersions.get(version)
+  if (known !== undefined) return known
+  const asks = JSON.stringify([version.workflow, version.files]).includes('refs.')
+  askingVersions.set(version, asks)
+  return asks
+}

@@ -1,0 +1,79 @@
+import { assert, TerminalFailure } from '../errors.ts'
+import { isTimeZone } from '../language/durations.ts'
+import { renderText, renderTree, type OutputKind } from '../language/templates.ts'
+import type { Scope, StepContext, TemplateText } from '../steps/step.ts'
+import { layoutPath, PARTIALS, resolveFile } from '../workflow/paths.ts'
+import type { LoadedVersion } from './versions.ts'
+import type { Walker } from './walker.ts'
+
+/** What a step of this run may look at and render with. */
+export function stepContext(walker: Walker, scope: Scope, waited: boolean): StepContext {
+  const { chunk, shared, version } = walker
+  const { files } = version
+  const partials = partialsOf(version)
+  const timeZone = timeZoneOf(scope, chunk.live.settings.timezone)
+  const view = { ...scope, timestamp: chunk.now.toISOString(), timezone: timeZone }
+  const render = (template: TemplateText, kind: OutputKind) => {
+    const { name, source } = sourceOf(version, template)
+    return renderText(source, { kind, partials, scope: view, name })
+  }
+  const renderLayout = (layout: string, content: string) => {
+    const name = layoutPath(layout)
+    const source = files[name]
+    if (source === undefined) throw new TerminalFailure(`the layout ${name} is not in this version`)
+    return renderText(source, {
+      kind: 'html',
+      partials,
+      scope: { ...view, content },
+      name,
+      layout: true,
+    })
+  }
+  return {
+    now: chunk.now,
+    timeZone,
+    scope,
+    waited,
+    skipDelay: shared.settings.skip_delay === true,
+    render,
+    renderHtml(template, layout) {
+      const html = render(template, 'html')
+      return layout === undefined ? html : renderLayout(layout, html)
+    },
+    renderLayout,
+    renderTree: (tree) => renderTree(tree, { partials, scope: view, name: version.key }),
+    hasLayout: (layout) => files[layoutPath(layout)] !== undefined,
+  }
+}
+
+function timeZoneOf(scope: Scope, fallback: string): string {
+  const { timezone } = scope.recipient
+  return typeof timezone === 'string' && isTimeZone(timezone) ? timezone : fallback
+}
+
+function sourceOf(
+  version: LoadedVersion,
+  template: TemplateText,
+): { name: string; source: string } {
+  if (typeof template === 'string') return { name: version.key, source: template }
+  const name = resolveFile(version.key, template.file)
+  const source = name === undefined ? undefined : version.files[name]
+  assert(name !== undefined && source !== undefined, `${template.file} is not in the version`)
+  return { name, source }
+}
+
+const partialsByVersion = new WeakMap<LoadedVersion, Readonly<Record<string, string>>>()
+
+/** The version's partials by the name that templates call them. */
+function partialsOf(version: LoadedVersion): Readonly<Record<string, string>> {
+  const known = partialsByVersion.get(version)
+  if (known) return known
+  const prefix = `${PARTIALS}/`
+  const partials = Object.fromEntries(
+    Object.entries(version.files)
+      .filter(([path]) => path.startsWith(prefix) && path.endsWith('.hbs'))
+      .map(([path, source]) => [path.slice(prefix.length, -'.hbs'.length), source]),
+  )
+  partialsByVersion.set(version, partials)
+  return partials
+}

@@ -1,0 +1,48 @@
+import type { Transaction } from '../db/database.ts'
+import type { EnvironmentName, RunId, WorkflowRunId } from '../ids.ts'
+import { loadRecipients } from '../recipients/store.ts'
+import {
+  finishFanOut,
+  insertRuns,
+  lockPendingWorkflowRun,
+  type PendingWorkflowRun,
+} from './store.ts'
+import { entityKey } from './trigger-request.ts'
+
+/**
+ * Gives each known recipient of a trigger its run, in the caller's transaction. Repeating it after a crash
+ * changes nothing. Answers the ids of the new runs, or undefined where another job has done it.
+ */
+export async function expandWorkflowRun(
+  tx: Transaction,
+  environment: EnvironmentName,
+  id: WorkflowRunId,
+  now: Date,
+): Promise<readonly RunId[] | undefined> {
+  const run = await lockPendingWorkflowRun(tx, environment, id)
+  if (!run) return undefined
+  const recipients = await loadRecipients(tx, environment, run.recipients)
+  const known = new Set(recipients.map(entityKey))
+  const isCancelled = cancelled(run)
+  const found = run.recipients.filter((recipient) => known.has(entityKey(recipient)))
+  const missing = run.recipients.filter((recipient) => !known.has(entityKey(recipient)))
+  const runs = found.map((recipient) => ({
+    ...recipient,
+    cancelled: isCancelled(entityKey(recipient)),
+  }))
+  const ids = await insertRuns(tx, { environment, id, run }, runs, now)
+  await finishFanOut(
+    tx,
+    environment,
+    id,
+    missing.map(({ collection, id: recipient }) => ({ collection, id: recipient })),
+  )
+  return ids
+}
+
+/** Whether a cancel that came before the fan-out covers a recipient. */
+function cancelled(run: PendingWorkflowRun): (key: string) => boolean {
+  if (run.cancelled_at) return () => true
+  const keys = new Set(run.cancelled_recipients.map(entityKey))
+  return (key) => keys.has(key)
+}

@@ -1,0 +1,26 @@
+import type { EnvironmentName, RunId, WorkflowRunId } from '../ids.ts'
+
+/** How many runs one transaction works on. */
+export const CHUNK_RUNS_MAX = 200
+/** A wake-up for the engine. The rows it names are the truth; a job too many, or too late, finds nothing to do. */
+export type RunJob =
+  /** Give the trigger's recipients their runs, and begin. */
+  | {
+      readonly kind: 'start'
+      readonly environment: EnvironmentName
+      readonly workflowRunId: WorkflowRunId
+    }
+  /** Go on with these runs. */
+  | {
+      readonly kind: 'runs'
+      readonly environment: EnvironmentName
+      readonly runIds: readonly RunId[]
+    }
+
+/** Jobs for these runs of one environment, a chunk each. */
+export function runJobs(environment: EnvironmentName, ids: readonly RunId[]): readonly RunJob[] {
+  const jobs: RunJob[] = []
+  for (let start = 0; start < ids.length; start += CHUNK_RUNS_MAX)
+    jobs.push({ kind: 'runs', environment, runIds: ids.slice(start, start + CHUNK_RUNS_MAX) })
+  return jobs
+}

@@ -1,0 +1,90 @@
+import type {
+  EnvironmentName,
+  RunId,
+  StepRef,
+  VersionId,
+  WorkflowKey,
+  WorkflowRunId,
+} from '../ids.ts'
+
+/**
+ * Where a run stands: the index of its next step, then, for each nesting, the child list and the
+ * index in it. `[2, 1, 0]` is the first step of the second branch of the third step.
+ */
+export type Position = readonly number[]
+
+/** What the wire shows of a run's life. */
+export type RunStatus = 'queued' | 'processing' | 'paused' | 'completed' | 'cancelled'
+
+/** How a run ended; all but `cancelled` read `completed` on the wire. */
+export type RunOutcome = 'completed' | 'halted' | 'failed' | 'cancelled'
+
+/** What a paused run sleeps for. */
+export type WaitReason = 'delay' | 'retry'
+
+/** A run as the engine works on it: locked, queued, about to go on. */
+export interface QueuedRun {
+  readonly environment: EnvironmentName
+  readonly id: RunId
+  readonly workflowRunId: WorkflowRunId
+  readonly workflow: WorkflowKey
+  readonly versionId: VersionId
+  readonly collection: string
+  readonly recipient: string
+  readonly position: Position
+  readonly steps: number
+  readonly attempt: number
+  readonly waitsFor: WaitReason | null
+  readonly errorCount: number
+  /** `$trigger_data` of this recipient. */
+  readonly data: Readonly<Record<string, unknown>> | null
+}
+
+/** What all runs of one trigger share. */
+export interface WorkflowRun {
+  readonly id: WorkflowRunId
+  readonly data: Readonly<Record<string, unknown>>
+  readonly actor: EntityRef | null
+  readonly tenant: string | null
+  readonly settings: TriggerSettings
+}
+
+export interface TriggerSettings {
+  readonly sandbox_mode?: boolean
+  readonly skip_delay?: boolean
+}
+
+/** A recipient, actor or tenant by name. Users are in the collection `$users`, tenants in `$tenants`. */
+export interface EntityRef {
+  readonly collection: string
+  readonly id: string
+}
+
+/** One entry of the timeline, as stored: its place is its id. Times are ISO 8601, UTC. */
+export interface TimelineEvent {
+  readonly event: string
+  readonly status: 'ok' | 'error'
+  readonly attempt: number
+  readonly data: Readonly<Record<string, unknown>> | null
+  readonly at: string
+}
+
+/** The row of one step reached: what happened there. */
+export interface StepRecord {
+  readonly number: number
+  readonly ref: StepRef | null
+  readonly type: string | null
+  readonly events: readonly TimelineEvent[]
+}
+
+/** Where a run stands after a step. */
+export type Progress =
+  | { readonly kind: 'queued'; readonly position: Position }
+  | {
+      readonly kind: 'paused'
+      readonly position: Position
+      readonly waitsFor: WaitReason
+      readonly wakesAt: Date
+      readonly attempt: number
+    }
+  | { readonly kind: 'ended'; readonly outcome: RunOutcome; readonly reason: string | null }

@@ -1,0 +1,96 @@
+import { randomBytes } from 'node:crypto'
+import type { RefStatus } from '../messages/store.ts'
+import { toScope, type Recipient } from '../recipients/recipient.ts'
+import { stepTypeOf } from '../steps/index.ts'
+import type { Scope, StepBase } from '../steps/step.ts'
+import type { EnvironmentSettings } from '../workflow/environment.ts'
+import type { Workflow } from '../workflow/workflow.ts'
+import type { Chunk } from './chunk.ts'
+import type { QueuedRun } from './run.ts'
+import { entityKey } from './trigger-request.ts'
+
+/**
+ * What secret variables look like until a message is handed over: words that nobody can guess, so that
+ * no text from outside can ask for a secret, and that pass through every kind of escaping unchanged.
+ */
+export interface SecretPlaceholders {
+  /** `vars` of a scope, without secret variables. */
+  readonly open: Readonly<Record<string, unknown>>
+  /** `vars` where secrets may stand, with a placeholder for each. */
+  readonly all: Readonly<Record<string, unknown>>
+  /** Placeholder → name of the secret variable. */
+  readonly names: ReadonlyMap<string, string>
+}
+
+const PLACEHOLDER_BYTES = 12
+
+/** Makes the variables of one piece of work; placeholders differ from one to the next. */
+export function secretPlaceholders(settings: EnvironmentSettings): SecretPlaceholders {
+  const open: Record<string, unknown> = {}
+  const placeholders: Record<string, string> = {}
+  const names = new Map<string, string>()
+  const nonce = randomBytes(PLACEHOLDER_BYTES).toString('hex')
+  for (const [name, variable] of Object.entries(settings.variables)) {
+    if ('value' in variable) {
+      open[name] = variable.value
+      continue
+    }
+    const placeholder = `secret${nonce}x${names.size}x`
+    names.set(placeholder, name)
+    placeholders[name] = placeholder
+  }
+  return { open, all: { ...open, ...placeholders }, names }
+}
+
+/** What the conditions and templates of a run can name. */
+export function scopeOf(
+  chunk: Chunk,
+  run: QueuedRun,
+  { vars, refs }: Pick<Scope, 'vars' | 'refs'>,
+): Scope {
+  const shared = chunk.workflowRuns.get(run.workflowRunId)!
+  const { workflow } = chunk.versions.get(run.versionId)!
+  const recipient = chunk.entities.get(entityKey({ collection: run.collection, id: run.recipient }))
+  const actor = shared.actor && chunk.entities.get(entityKey(shared.actor))
+  const tenant = shared.tenant === null ? null : { collection: '$tenants', id: shared.tenant }
+  return {
+    recipient: show(recipient) ?? {},
+    actor: show(actor),
+    tenant: show(tenant && chunk.entities.get(entityKey(tenant))),
+    data: run.data ? { ...shared.data, ...run.data } : shared.data,
+    vars,
+    workflow: {
+      id: run.workflow,
+      key: run.workflow,
+      name: workflow.name,
+      categories: workflow.categories ?? [],
+    },
+    run: { id: run.id, total_activities: 1, total_actors: actor ? 1 : 0 },
+    refs,
+  }
+}
+
+function show(entity: Recipient | null | undefined): Readonly<Record<string, unknown>> | null {
+  return entity ? toScope(entity) : null
+}
+
+/** How the messages of a run fare, by the step that made them. */
+export type Refs = Record<string, Readonly<Record<string, unknown>>>
+
+/** A channel step without a message was skipped; of one that was not reached yet the same is said. */
+export function refsOf(workflow: Workflow, statuses: readonly RefStatus[]): Refs {
+  const refs: Refs = {}
+  for (const ref of channelRefs(workflow.steps))
+    refs[ref] = { delivery_status: 'skipped', engagement_status: [] }
+  for (const { stepRef, status, engagement } of statuses)
+    refs[stepRef] = { delivery_status: status, engagement_status: engagement }
+  return refs
+}
+
+function channelRefs(steps: readonly StepBase[]): readonly string[] {
+  return steps.flatMap((step) => {
+    const type = stepTypeOf(step)
+    const nested = type.children?.(step).flatMap((child) => channelRefs(child.steps)) ?? []
+    return type.channelType === undefined ? nested : [step.ref, ...nested]
+  })
+}

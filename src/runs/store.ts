@@ -1,0 +1,277 @@
+import type { Queryable, Transaction } from '../db/database.ts'
+import { sql } from '../db/sql.ts'
+import { unreachable } from '../errors.ts'
+import {
+  newId,
+  type EnvironmentName,
+  type Revision,
+  type RunId,
+  type VersionId,
+  type WorkflowKey,
+  type WorkflowRunId,
+} from '../ids.ts'
+import type {
+  EntityRef,
+  Progress,
+  QueuedRun,
+  RunOutcome,
+  StepRecord,
+  WaitReason,
+  WorkflowRun,
+} from './run.ts'
+import type { NamedRecipient, TriggerRequest } from './trigger-request.ts'
+
+interface NewWorkflowRun {
+  readonly id: WorkflowRunId
+  readonly environment: EnvironmentName
+  readonly workflow: WorkflowKey
+  readonly versionId: VersionId
+  readonly sequence: number
+  readonly revision: Revision
+  readonly request: TriggerRequest
+  readonly now: Date
+}
+
+/** Stores a trigger: what its runs share, once, and whom it names. */
+export async function insertWorkflowRun(tx: Transaction, run: NewWorkflowRun): Promise<void> {
+  const { request, now } = run
+  const source = { type: 'api', cancellation_key: request.cancellationKey }
+  await tx.query(sql`
+    insert into workflow_runs (environment, id, workflow, version_id, sequence, revision,
+      trigger_source, actor, tenant, data, settings, cancellation_key, recipients, fan_out, inserted_at)
+    values (${run.environment}, ${run.id}, ${run.workflow}, ${run.versionId}, ${run.sequence},
+      ${run.revision}, ${JSON.stringify(source)}, ${request.actor && JSON.stringify(request.actor)},
+      ${request.tenant}, ${JSON.stringify(request.data)}, ${JSON.stringify(request.settings)},
+      ${request.cancellationKey}, ${JSON.stringify(request.recipients)}, 'pending', ${now})
+  `)
+}
+
+/** A trigger whose recipients are still to be given runs, locked against a cancel. */
+export interface PendingWorkflowRun {
+  readonly workflow: WorkflowKey
+  readonly version_id: VersionId
+  readonly tenant: string | null
+  readonly recipients: readonly NamedRecipient[]
+  readonly cancelled_at: Date | null
+  readonly cancelled_recipients: readonly EntityRef[]
+}
+
+export async function lockPendingWorkflowRun(
+  tx: Transaction,
+  environment: EnvironmentName,
+  id: WorkflowRunId,
+): Promise<PendingWorkflowRun | undefined> {
+  const [row] = await tx.query<PendingWorkflowRun>(sql`
+    select workflow, version_id, tenant, recipients, cancelled_at, cancelled_recipients
+    from workflow_runs
+    where environment = ${environment} and id = ${id} and fan_out = 'pending'
+    for update
+  `)
+  return row
+}
+
+/** A run to be, and whether a cancel came before it. */
+export interface NewRun extends NamedRecipient {
+  readonly cancelled: boolean
+}
+
+/** Gives each recipient its run, once: repeating it changes nothing. Answers the ids of the queued ones. */
+export async function insertRuns(
+  tx: Transaction,
+  trigger: {
+    readonly environment: EnvironmentName
+    readonly id: WorkflowRunId
+    readonly run: PendingWorkflowRun
+  },
+  runs: readonly NewRun[],
+  now: Date,
+): Promise<readonly RunId[]> {
+  const ids = runs.map(() => newId<RunId>())
+  const rows = await tx.query<{ id: RunId }>(sql`
+    insert into runs (environment, id, workflow_run_id, workflow, version_id, collection, recipient,
+      tenant, data, status, outcome, reason, inserted_at, updated_at, finished_at)
+    select ${trigger.environment}, i.id, ${trigger.id}, ${trigger.run.workflow},
+      ${trigger.run.version_id}, i.collection, i.recipient, ${trigger.run.tenant}, i.data,
+      case when i.cancelled then 'cancelled' else 'queued' end,
+      case when i.cancelled then 'cancelled' end, case when i.cancelled then 'cancelled' end,
+      ${now}, ${now}, case when i.cancelled then ${now}::timestamptz end
+    from unnest(${ids}::uuid[], ${runs.map((run) => run.collection)}::text[],
+      ${runs.map((run) => run.id)}::text[],
+      ${runs.map((run) => (run.data ? JSON.stringify(run.data) : null))}::jsonb[],
+      ${runs.map((run) => run.cancelled)}::boolean[]) as i (id, collection, recipient, data, cancelled)
+    on conflict on constraint runs_once_per_recipient do nothing
+    returning id, status
+  `)
+  return rows.map((row) => row.id)
+}
+
+/** Marks a trigger's fan-out as done, with those recipients that nobody knows. */
+export async function finishFanOut(
+  tx: Transaction,
+  environment: EnvironmentName,
+  id: WorkflowRunId,
+  missing: readonly EntityRef[],
+): Promise<void> {
+  await tx.query(sql`
+    update workflow_runs set fan_out = 'done', missing = ${JSON.stringify(missing)}
+    where environment = ${environment} and id = ${id}
+  `)
+}
+
+interface QueuedRow {
+  readonly id: RunId
+  readonly workflow_run_id: WorkflowRunId
+  readonly workflow: WorkflowKey
+  readonly version_id: VersionId
+  readonly collection: string
+  readonly recipient: string
+  readonly position: readonly number[]
+  readonly steps: number
+  readonly attempt: number
+  readonly waits_for: QueuedRun['waitsFor']
+  readonly error_count: number
+  readonly data: Readonly<Record<string, unknown>> | null
+}
+
+/** Locks those of the named runs that are queued, in id order. The others have gone on without this job. */
+export async function lockQueuedRuns(
+  tx: Transaction,
+  environment: EnvironmentName,
+  ids: readonly RunId[],
+): Promise<readonly QueuedRun[]> {
+  const rows = await tx.query<QueuedRow>(sql`
+    select r.id, r.workflow_run_id, r.workflow, r.version_id, r.collection, r.recipient, r.position,
+      r.steps, r.attempt, r.waits_for, r.error_count, r.data
+    from unnest(${ids.toSorted()}::uuid[]) as i (id)
+    -- Lateral and limited, so that each is looked up by its key whatever the statistics say.
+    cross join lateral (
+      select id, workflow_run_id, workflow, version_id, collection, recipient, position, steps,
+        attempt, waits_for, error_count, data
+      from runs
+      where environment = ${environment} and id = i.id and status = 'queued'
+      limit 1
+      for update
+    ) r
+  `)
+  return rows.map((row) => toQueuedRun(environment, row))
+}
+
+function toQueuedRun(environment: EnvironmentName, row: QueuedRow): QueuedRun {
+  return {
+    environment,
+    id: row.id,
+    workflowRunId: row.workflow_run_id,
+    workflow: row.workflow,
+    versionId: row.version_id,
+    collection: row.collection,
+    recipient: row.recipient,
+    position: row.position,
+    steps: row.steps,
+    attempt: row.attempt,
+    waitsFor: row.waits_for,
+    errorCount: row.error_count,
+    data: row.data,
+  }
+}
+
+/** What the runs of these triggers share, by trigger. */
+export async function loadWorkflowRuns(
+  tx: Queryable,
+  environment: EnvironmentName,
+  ids: Iterable<WorkflowRunId>,
+): Promise<ReadonlyMap<WorkflowRunId, WorkflowRun>> {
+  const rows = await tx.query<WorkflowRun>(sql`
+    select id, data, actor, tenant, settings from workflow_runs
+    where environment = ${environment} and id = any(${[...new Set(ids)]}::uuid[])
+  `)
+  return new Map(rows.map((row) => [row.id, row]))
+}
+
+/** Those of these workflows that are archived in this environment. */
+export async function loadArchived(
+  tx: Queryable,
+  environment: EnvironmentName,
+  workflows: readonly WorkflowKey[],
+): Promise<ReadonlySet<WorkflowKey>> {
+  const rows = await tx.query<{ key: WorkflowKey }>(sql`
+    select key from workflows
+    where environment = ${environment} and key = any(${workflows}) and archived_at is not null
+  `)
+  return new Set(rows.map((row) => row.key))
+}
+
+/** Where a run stands after this piece of work, and what happened meanwhile. */
+export interface RunResult {
+  readonly run: QueuedRun
+  readonly progress: Progress
+  readonly steps: readonly StepRecord[]
+  readonly errorCount: number
+}
+
+/** Writes what a chunk of runs did: two statements, whatever the number of runs. */
+export async function saveRuns(
+  tx: Transaction,
+  environment: EnvironmentName,
+  results: readonly RunResult[],
+  now: Date,
+): Promise<void> {
+  const records = results.flatMap(({ run, steps }) =>
+    steps.map((step) => ({ runId: run.id, step })),
+  )
+  if (records.length > 0) {
+    await tx.query(sql`
+      insert into run_steps (environment, run_id, number, ref, type, events)
+      select ${environment}, i.run_id, i.number, i.ref, i.type, i.events
+      from unnest(${records.map((record) => record.runId)}::uuid[],
+        ${records.map((record) => record.step.number)}::integer[],
+        ${records.map((record) => record.step.ref)}::text[],
+        ${records.map((record) => record.step.type)}::text[],
+        ${records.map((record) => JSON.stringify(record.step.events))}::jsonb[])
+        as i (run_id, number, ref, type, events)
+    `)
+  }
+  const rows = results.map(toUpdate)
+  await tx.query(sql`
+    update runs set status = i.status, outcome = i.outcome, reason = i.reason,
+      position = i.position, steps = i.steps, attempt = i.attempt, waits_for = i.waits_for,
+      wakes_at = i.wakes_at, error_count = i.error_count, updated_at = ${now},
+      finished_at = case when i.outcome is not null then ${now}::timestamptz end
+    from unnest(${rows.map((row) => row.id)}::uuid[], ${rows.map((row) => row.status)}::text[],
+      ${rows.map((row) => row.outcome)}::text[], ${rows.map((row) => row.reason)}::text[],
+      ${rows.map((row) => row.position)}::jsonb[], ${rows.map((row) => row.steps)}::integer[],
+      ${rows.map((row) => row.attempt)}::integer[], ${rows.map((row) => row.waitsFor)}::text[],
+      ${rows.map((row) => row.wakesAt)}::timestamptz[], ${rows.map((row) => row.errorCount)}::integer[])
+      as i (id, status, outcome, reason, position, steps, attempt, waits_for, wakes_at, error_count)
+    where runs.environment = ${environment} and runs.id = i.id
+  `)
+}
+
+function toUpdate({ run, progress, steps, errorCount }: RunResult) {
+  const row = {
+    id: run.id,
+    steps: run.steps + steps.length,
+    errorCount,
+    status: progress.kind as string,
+    outcome: null as RunOutcome | null,
+    reason: null as string | null,
+    position: JSON.stringify('position' in progress ? progress.position : run.position),
+    attempt: 0,
+    waitsFor: null as WaitReason | null,
+    wakesAt: null as Date | null,
+  }
+  switch (progress.kind) {
+    case 'queued':
+      return row
+    case 'paused': {
+      const { attempt, waitsFor, wakesAt } = progress
+      return { ...row, attempt, waitsFor, wakesAt }
+    }
+    case 'ended': {
+      const { outcome, reason } = progress
+      const status = outcome === 'cancelled' ? 'cancelled' : 'completed'
+      return { ...row, status, outcome, reason }
+    }
+    default:
+      return unreachable(progress)
+  }
+}

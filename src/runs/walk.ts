@@ -1,0 +1,182 @@
+import { assert, messageOf, TerminalFailure } from '../errors.ts'
+import { evaluate, type Conditions } from '../language/conditions.ts'
+import { lookUp } from '../language/paths.ts'
+import type { NewMessage } from '../messages/store.ts'
+import { stepTypeOf, type Step } from '../steps/index.ts'
+import type { Outcome, Scope } from '../steps/step.ts'
+import type { Channel } from '../workflow/environment.ts'
+import { advance, stepAt, type Decision } from './advance.ts'
+import { chooseChannel } from './channel.ts'
+import type { Chunk } from './chunk.ts'
+import { stepContext } from './context.ts'
+import { composeMessage } from './message.ts'
+import type { Progress, QueuedRun, RunOutcome } from './run.ts'
+import { refsOf, scopeOf, type SecretPlaceholders } from './scope.ts'
+import type { RunResult } from './store.ts'
+import { TimelineWriter } from './timeline.ts'
+import type { Walker } from './walker.ts'
+
+/** What a run did until it paused or ended: its new standing, and the messages it made. */
+export interface Walk {
+  readonly result: RunResult
+  readonly messages: readonly NewMessage[]
+}
+
+/**
+ * Takes a run through its steps until it pauses or ends. Decides in memory, from what was loaded: no query,
+ * no request, no clock of its own, so that a chunk of runs is one transaction of a fixed size.
+ */
+export function walk(chunk: Chunk, run: QueuedRun, secrets: SecretPlaceholders): Walk {
+  const shared = chunk.workflowRuns.get(run.workflowRunId)
+  const version = chunk.versions.get(run.versionId)
+  assert(shared && version, `run ${run.id} has no trigger or no version`)
+  const timeline = new TimelineWriter(run, chunk.now)
+  const refs = refsOf(version.workflow, chunk.statuses.get(run.id) ?? [])
+  const walker: Walker = { chunk, run, shared, version, secrets, timeline, messages: [], refs }
+  const progress = stopped(walker) ?? proceed(walker)
+  return {
+    result: { run, progress, steps: timeline.records(), errorCount: timeline.errorCount },
+    messages: walker.messages,
+  }
+}
+
+/** What ends a run before it is looked at: its workflow may not run, or its recipient is gone. */
+function stopped({ chunk, run, timeline }: Walker): Progress | undefined {
+  if (chunk.archived.has(run.workflow)) return ended('cancelled', 'workflow_archived')
+  const sending = chunk.switches.workflow(run.workflow)
+  if (!sending.active) {
+    timeline.add('switch_checked', { active: false, reason: sending.reason })
+    timeline.close(null)
+    return ended('cancelled', 'workflow_inactive')
+  }
+  if (!chunk.entities.has(`${run.collection}/${run.recipient}`))
+    return ended('cancelled', 'recipient_deleted')
+  return undefined
+}
+
+function proceed(walker: Walker): Progress {
+  const { chunk, run, version, timeline } = walker
+  const scope = scopeOf(chunk, run, { vars: walker.secrets.open, refs: walker.refs })
+  const { conditions } = version.workflow
+  if (run.steps === 0 && run.attempt === 0 && conditions) {
+    const holds = judge(walker, scope, 'trigger_conditions_evaluated', conditions)
+    timeline.close(null)
+    if (!holds) return ended('halted', 'conditions_not_met')
+  }
+  let { attempt } = run
+  let waited = run.waitsFor === 'delay'
+  let progress: Progress = { kind: 'queued', position: run.position }
+  while (progress.kind === 'queued') {
+    const { position } = progress
+    const step = stepAt(version.workflow, position)
+    if (!step) return ended('completed', null)
+    const decision = decide(walker, step, scope, waited)
+    progress = advance(version.workflow, { position, attempt }, decision, chunk.now)
+    record(walker, step, decision, progress)
+    attempt = 0
+    waited = false
+  }
+  return progress
+}
+
+function decide(walker: Walker, step: Step, scope: Scope, waited: boolean): Decision {
+  const { conditions } = step
+  if (conditions && !waited && !judge(walker, scope, 'step_conditions_evaluated', conditions))
+    return { kind: 'skip', reason: 'conditions_not_met' }
+  const { channelType } = stepTypeOf(step)
+  if (channelType === undefined) return tryStep(walker, step, scope, waited)
+  const named = 'channel' in step ? step.channel : undefined
+  const choice = chooseChannel(walker.chunk.live.settings, named, channelType)
+  if (choice.kind === 'none') return { kind: 'skip', reason: choice.reason }
+  const { channel } = choice
+  if (channel.conditions && !isSandboxed(walker, channel)) {
+    if (!judge(walker, scope, 'channel_conditions_evaluated', channel.conditions))
+      return { kind: 'skip', reason: 'channel_conditions_not_met' }
+  }
+  const decision = tryStep(walker, step, scope, waited)
+  if (decision.kind === 'message') send(walker, step, channel, decision)
+  return decision
+}
+
+/**
+ * Secret variables are there only for a step that may hold them. A failure that may be a matter of time is
+ * worth another attempt; a broken template is not.
+ */
+function tryStep(walker: Walker, step: Step, scope: Scope, waited: boolean): Decision {
+  try {
+    const type = stepTypeOf(step)
+    const seen = mayHoldSecrets(step) ? { ...scope, vars: walker.secrets.all } : scope
+    return type.execute(step, stepContext(walker, seen, waited))
+  } catch (error) {
+    const retryable = !(error instanceof TerminalFailure)
+    return { kind: 'fail', message: messageOf(error), retryable }
+  }
+}
+
+const trusted = new WeakMap<Step, boolean>()
+
+/** Whether a step has a field in which a secret variable may stand. */
+function mayHoldSecrets(step: Step): boolean {
+  const known = trusted.get(step)
+  if (known !== undefined) return known
+  const may = stepTypeOf(step)
+    .templates(step)
+    .some((field) => field.secrets)
+  trusted.set(step, may)
+  return may
+}
+
+function send(
+  walker: Walker,
+  step: Step,
+  channel: Channel,
+  outcome: Outcome & { kind: 'message' },
+): void {
+  const message = composeMessage(walker, {
+    step,
+    channel,
+    outcome,
+    sandbox: isSandboxed(walker, channel),
+  })
+  walker.messages.push(message)
+  walker.refs[step.ref] = { delivery_status: message.status, engagement_status: [] }
+  walker.timeline.add('message_enqueued', {
+    message_id: message.id,
+    channel: message.channel,
+    channel_type: message.channelType,
+    provider: message.provider,
+    message_status: message.status,
+    reason: message.reason ?? null,
+    environment_revision: walker.chunk.live.revision,
+  })
+}
+
+function isSandboxed({ shared }: Walker, channel: Channel): boolean {
+  return channel.sandbox || shared.settings.sandbox_mode === true
+}
+
+function judge(walker: Walker, scope: Scope, event: string, conditions: Conditions): boolean {
+  const { holds, results } = evaluate(conditions, (path) => lookUp(scope, path), {
+    now: walker.chunk.now,
+  })
+  walker.timeline.add(event, { result: holds, conditions: results })
+  return holds
+}
+
+/** Writes down what a step decided, and closes its entry in the timeline. */
+function record(walker: Walker, step: Step, decision: Decision, progress: Progress): void {
+  const { timeline } = walker
+  if ('events' in decision) timeline.addAll(decision.events)
+  if (decision.kind === 'skip') timeline.add('step_skipped', { reason: decision.reason })
+  if (decision.kind === 'wait')
+    timeline.add('waiting', { until: decision.until.toISOString(), reason: decision.reason })
+  if (decision.kind === 'fail') {
+    const retryAt = progress.kind === 'paused' ? progress.wakesAt.toISOString() : null
+    timeline.fail('step_failed', { message: decision.message, retry_at: retryAt })
+  }
+  timeline.close(step)
+}
+
+function ended(outcome: RunOutcome, reason: string | null): Progress {
+  return { kind: 'ended', outcome, reason }
+}

@@ -1,0 +1,19 @@
+import type { NewMessage } from '../messages/store.ts'
+import type { Chunk } from './chunk.ts'
+import type { QueuedRun, WorkflowRun } from './run.ts'
+import type { Refs, SecretPlaceholders } from './scope.ts'
+import type { TimelineWriter } from './timeline.ts'
+import type { LoadedVersion } from './versions.ts'
+
+/** One run on its way, with all that its steps may look at. */
+export interface Walker {
+  readonly chunk: Chunk
+  readonly run: QueuedRun
+  readonly shared: WorkflowRun
+  readonly version: LoadedVersion
+  readonly secrets: SecretPlaceholders
+  readonly timeline: TimelineWriter
+  readonly messages: NewMessage[]
+  /** Also of the messages made on this way. */
+  readonly refs: Refs
+}

@@ -1,0 +1,108 @@
+import type { Clock } from '../clock.ts'
+import type { Database, Transaction } from '../db/database.ts'
+import type { Batch, Job, Queue } from '../db/queue.ts'
+import { messageOf, unreachable } from '../errors.ts'
+import type { Log } from '../log.ts'
+import { advance } from './advance.ts'
+import { executeRuns } from './execute.ts'
+import { expandWorkflowRun } from './expand.ts'
+import { CHUNK_RUNS_MAX, runJobs, type RunJob } from './jobs.ts'
+import type { QueuedRun } from './run.ts'
+import { lockQueuedRuns, saveRuns } from './store.ts'
+import { loadVersion } from './versions.ts'
+
+export interface RunsContext {
+  readonly database: Database
+  readonly queue: Queue
+  readonly clock: Clock
+  readonly log: Log
+}
+
+/**
+ * Says who works on runs. Large triggers have a queue and workers of their own, so that a password reset
+ * never waits for a newsletter.
+ */
+export function registerRunWorkers(context: RunsContext): void {
+  const handle = (batch: Batch<RunJob>) => handleRunJobs(context, batch)
+  context.queue.work<RunJob>('run', { concurrency: 2, handle })
+  context.queue.work<RunJob>('run_bulk', { concurrency: 2, handle })
+}
+
+/**
+ * Does jobs: all of them and their completion in one transaction, or nothing. The runs of a job that failed
+ * before are split where they fail, so that one poisoned run does not take its neighbours with it.
+ */
+async function handleRunJobs(context: RunsContext, batch: Batch<RunJob>): Promise<void> {
+  await context.database.transaction(async (tx) => {
+    for (const job of batch.jobs) await work(context, tx, job)
+    await batch.complete(tx)
+  })
+}
+
+async function work(context: RunsContext, tx: Transaction, job: Job<RunJob>): Promise<void> {
+  const { payload } = job
+  const execute = job.retryCount === 0 ? executeRuns : executeSplit
+  const now = context.clock.now()
+  switch (payload.kind) {
+    case 'start':
+      return start(context, tx, job)
+    case 'runs': {
+      const runs = await lockQueuedRuns(tx, payload.environment, payload.runIds)
+      return execute(context, tx, runs, now)
+    }
+    default:
+      return unreachable(payload)
+  }
+}
+
+async function start(context: RunsContext, tx: Transaction, job: Job<RunJob>): Promise<void> {
+  const { payload } = job
+  if (payload.kind !== 'start') return
+  const { environment, workflowRunId } = payload
+  const now = context.clock.now()
+  const ids = await expandWorkflowRun(tx, environment, workflowRunId, now)
+  if (!ids || ids.length === 0) return
+  if (ids.length <= CHUNK_RUNS_MAX && job.retryCount === 0) {
+    // The first steps of a small trigger need no second job.
+    await executeRuns(context, tx, await lockQueuedRuns(tx, environment, ids), now)
+    return
+  }
+  // At the end of the queue: two large triggers take turns, chunk by chunk.
+  await context.queue.enqueue(tx, 'run_bulk', runJobs(environment, ids))
+}
+
+/** Works on runs whose job failed before: where they fail together, in halves, until those that fail stand alone. */
+async function executeSplit(
+  context: RunsContext,
+  tx: Transaction,
+  runs: readonly QueuedRun[],
+  now: Date,
+): Promise<void> {
+  const [first] = runs
+  if (!first) return
+  try {
+    await tx.savepoint(() => executeRuns(context, tx, runs, now))
+  } catch (error) {
+    if (runs.length === 1) {
+      context.log.error('a run could not be worked on', { run: first.id, error: messageOf(error) })
+      await tx.savepoint(() => postpone(tx, first, error, now))
+      return
+    }
+    const half = Math.ceil(runs.length / 2)
+    await executeSplit(context, tx, runs.slice(0, half), now)
+    await executeSplit(context, tx, runs.slice(half), now)
+  }
+}
+
+/** Puts a run that the engine itself could not work on to sleep, or ends it after its last attempt. */
+async function postpone(tx: Transaction, run: QueuedRun, error: unknown, now: Date): Promise<void> {
+  const { workflow } = await loadVersion(tx, run.versionId)
+  const message = messageOf(error)
+  const progress = advance(workflow, run, { kind: 'fail', message, retryable: true }, now)
+  await saveRuns(
+    tx,
+    run.environment,
+    [{ run, progress, steps: [], errorCount: run.errorCount + 1 }],
+    now,
+  )
+}

@@ -1,0 +1,56 @@
+import { expect } from 'vitest'
+import type { Database, Queryable, Transaction } from '../../src/db/database.ts'
+import { test } from '../support/database.ts'
+import { openEngine } from '../support/engine.ts'
+
+/** The same database, and how many statements were sent to it. */
+function counted(database: Database): { database: Database; count: () => number } {
+  let count = 0
+  const counting = <Target extends Queryable>(target: Target): Target => ({
+    ...target,
+    query: (statement) => {
+      count += 1
+      return target.query(statement)
+    },
+    execute: (text, values) => {
+      count += 1
+      return target.execute(text, values)
+    },
+  })
+  const transaction: Database['transaction'] = (work) =>
+    database.transaction((tx: Transaction) => work(counting(tx)))
+  return { database: { ...counting(database), transaction }, count: () => count }
+}
+
+const steps = `name: W
+conditions: { all: [{ variable: recipient.n, operator: exists }] }
+steps:
+  - { ref: feed, type: in_app, body: "Hello {{recipient.n}}" }
+  - { ref: mail, type: email, subject: s, markdown: "Hello {{actor.id}}" }
+  - { ref: pause, type: delay, for: 1h }
+  - { ref: again, type: in_app, body: x, conditions: { all: [{ variable: refs.feed.delivery_status, operator: equal_to, argument: $message.delivered }] } }
+`
+
+test('no statement count grows with the number of recipients', async ({ database }) => {
+  const watched = counted(database)
+  await using engine = await openEngine(watched.database)
+  await engine.commit({ 'workflows/hello/workflow.yaml': steps })
+  const statements = async (count: number) => {
+    const recipients = Array.from({ length: count }, (_, index) => ({
+      id: `${count}-${index}`,
+      n: 1,
+    }))
+    const before = watched.count()
+    await engine.trigger('hello', { recipients, actor: recipients[0] })
+    await engine.drain()
+    engine.clock.advance(3_600_000)
+    await engine.drain()
+    return watched.count() - before
+  }
+  // The first one fills the caches of the process.
+  await statements(2)
+  const few = await statements(3)
+  expect(await statements(200)).toBe(few)
+  const runs = await engine.runs()
+  expect(runs.every((run) => run.outcome === 'completed')).toBe(true)
+})
