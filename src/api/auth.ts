@@ -1,0 +1,131 @@
+import { timingSafeEqual } from 'node:crypto'
+import type { Clock } from '../clock.ts'
+import type { Queryable } from '../db/database.ts'
+import { sql } from '../db/sql.ts'
+import { RequestError } from '../errors.ts'
+import type { EnvironmentName } from '../ids.ts'
+import { findKey, hashKey, type FoundKey } from './keys.ts'
+import type { Caller, EnvironmentFrom, Scope } from './route.ts'
+
+/** How long a key that was revoked elsewhere may still be taken. */
+const CACHE_MS = 3_000
+const CACHED_KEYS_MAX = 10_000
+
+/** Who a request comes from, and what it may do. */
+export interface Credential extends Caller {
+  readonly scopes: readonly Scope[]
+}
+
+export type Authenticate = (authorization: string | undefined) => Promise<Credential>
+
+export interface AuthOptions {
+  readonly database: Queryable
+  readonly clock: Clock
+  readonly operatorToken: string | undefined
+}
+
+/**
+ * Makes the check of the `authorization` header. What it answers was true at most three seconds ago.
+ * Throws a `RequestError`: 401 without a key or with one that is not known, 403 for one of the wrong kind.
+ */
+export function authenticator({ database, clock, operatorToken }: AuthOptions): Authenticate {
+  const operatorHash = operatorToken === undefined ? undefined : hashKey(operatorToken)
+  const cache = new Map<string, { readonly found: FoundKey; readonly at: number }>()
+
+  async function find(hash: Buffer): Promise<FoundKey | undefined> {
+    const name = hash.toString('base64')
+    const cached = cache.get(name)
+    const at = clock.now().getTime()
+    if (cached && Math.abs(at - cached.at) < CACHE_MS) return cached.found
+    cache.delete(name)
+    const found = await findKey(database, hash)
+    if (!found || found.revoked_at) return undefined
+    if (cache.size >= CACHED_KEYS_MAX) cache.clear()
+    cache.set(name, { found, at })
+    return found
+  }
+
+  return async (authorization) => {
+    const key = keyOf(authorization)
+    const hash = hashKey(key)
+    if (operatorHash && timingSafeEqual(hash, operatorHash))
+      return {
+        name: 'operator',
+        environment: null,
+        scopes: ['trigger', 'read', 'write', 'operate'],
+      }
+    if (key.startsWith('pk_')) {
+      const message = 'this is a public key; the call needs a secret key, sk_…'
+      throw new RequestError(403, 'incorrect_token_type', message)
+    }
+    const found = await find(hash)
+    if (!found || !timingSafeEqual(hash, found.hash)) {
+      const message = 'the API key is not known, or it was revoked'
+      throw new RequestError(401, 'api_key_missing', message)
+    }
+    const { environment, scopes } = found
+    return { name: `key ${found.name} (${found.id})`, environment, scopes }
+  }
+}
+
+function keyOf(authorization: string | undefined): string {
+  const key = /^Bearer +(\S+) *$/i.exec(authorization ?? '')?.[1]
+  if (key) return key
+  const message = 'no API key: send the header "authorization: Bearer sk_…"'
+  throw new RequestError(401, 'authentication_required', message)
+}
+
+/** Throws a 403 unless the caller may use routes of this scope. */
+export function requireScope(credential: Credential, scope: Scope): void {
+  if (credential.scopes.includes(scope)) return
+  const message = `this key has no scope "${scope}", only ${credential.scopes.join(', ')}`
+  throw new RequestError(403, 'insufficient_scope', message)
+}
+
+/** What names the environment of a call. */
+export interface EnvironmentQuestion {
+  readonly route: { readonly environment: EnvironmentFrom }
+  readonly params: Readonly<Record<string, string>>
+  readonly query: Readonly<Record<string, unknown>>
+}
+
+/**
+ * The environment that a call is about; empty for a route of none.
+ * Throws a `RequestError`: 403 for another one than the key's, 404 for one that does not exist, 422 where an
+ * operator has not said which.
+ */
+export async function environmentOf(
+  db: Queryable,
+  credential: Credential,
+  question: EnvironmentQuestion,
+): Promise<EnvironmentName> {
+  const { route, params, query } = question
+  const named = route.environment === 'path' ? params['environment'] : query['environment']
+  if (credential.environment !== null) {
+    if (named !== undefined && named !== credential.environment) {
+      const message = `this key belongs to the environment "${credential.environment}"`
+      throw new RequestError(403, 'environment_mismatch', message)
+    }
+    return credential.environment
+  }
+  if (route.environment === 'none') return '' as EnvironmentName
+  return named === undefined ? onlyEnvironment(db) : knownEnvironment(db, named)
+}
+
+async function knownEnvironment(db: Queryable, named: unknown): Promise<EnvironmentName> {
+  const [row] = await db.query<{ name: EnvironmentName }>(sql`
+    select name from environments where name = ${String(named)}
+  `)
+  if (row) return row.name
+  throw new RequestError(404, 'environment_missing', `there is no environment "${String(named)}"`)
+}
+
+async function onlyEnvironment(db: Queryable): Promise<EnvironmentName> {
+  const rows = await db.query<{ name: EnvironmentName }>(sql`
+    select name from environments where declared order by name limit 2
+  `)
+  const [first, second] = rows
+  if (first && !second) return first.name
+  const message = 'say which environment this is about, with ?environment=<name>'
+  throw new RequestError(422, 'environment_required', message)
+}

@@ -1,0 +1,141 @@
+import type { IncomingMessage } from 'node:http'
+import type { Readable, Transform } from 'node:stream'
+import zlib from 'node:zlib'
+import { RequestError } from '../errors.ts'
+import { refuseBadText } from './text.ts'
+
+/** Of a request body, on the wire and again after inflation. */
+export const BODY_BYTES_MAX = 10 * 1024 * 1024
+/** How much of a refused body is still read, so that the client sees the answer and not a broken pipe. */
+const DRAIN_BYTES_MAX = 4 * BODY_BYTES_MAX
+const DRAIN_MS_MAX = 2_000
+
+const inflaters: Readonly<Record<string, () => Transform>> = {
+  gzip: () => zlib.createGunzip(),
+  deflate: () => zlib.createInflate(),
+  br: () => zlib.createBrotliDecompress(),
+}
+
+export interface Body {
+  /** As sent, inflated; what an idempotency key is held to. */
+  readonly bytes: Buffer
+  /** Undefined where there was no body. */
+  readonly value: unknown
+}
+
+/**
+ * Reads a JSON body of any method, DELETE included.
+ * Throws a `RequestError`: 413 beyond the bound, 415 where it is not JSON, 400 where it cannot be read as JSON
+ * in UTF-8, 422 for text that cannot be stored.
+ */
+export async function readJsonBody(request: IncomingMessage): Promise<Body> {
+  const bytes = await readBody(request)
+  if (bytes.length === 0) return { bytes, value: undefined }
+  refuseOtherMediaType(request.headers['content-type'])
+  const text = decode(bytes)
+  const value = parse(text)
+  refuseBadText('', value)
+  return { bytes, value }
+}
+
+function refuseOtherMediaType(type: string | undefined): void {
+  const name = type?.split(';', 1)[0]?.trim().toLowerCase()
+  if (!name || name === 'application/json' || name.endsWith('+json')) return
+  const message = `the body is sent as ${name}; send JSON, with "content-type: application/json"`
+  throw new RequestError(415, 'unsupported_media_type', message)
+}
+
+function decode(bytes: Buffer): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    throw new RequestError(400, 'invalid_json', 'the body is not valid UTF-8')
+  }
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    const why = error instanceof Error ? error.message : 'malformed'
+    throw new RequestError(400, 'invalid_json', `the body is not JSON: ${why.toWellFormed()}`)
+  }
+}
+
+async function readBody(request: IncomingMessage): Promise<Buffer> {
+  const encoding = (request.headers['content-encoding'] ?? 'identity').trim().toLowerCase()
+  const inflate = encoding === 'identity' ? undefined : inflaters[encoding]?.()
+  if (!inflate && encoding !== 'identity') {
+    const message = `content-encoding "${encoding}" is not known; send gzip, deflate, br or none`
+    throw new RequestError(415, 'unsupported_encoding', message)
+  }
+  if (Number(request.headers['content-length'] ?? 0) > BODY_BYTES_MAX) throw tooLarge()
+  return collect(request, inflate)
+}
+
+/** Collects the bytes, counted before and after inflation, chunk by chunk. */
+function collect(request: IncomingMessage, inflate: Transform | undefined): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = []
+    let wire = 0
+    let size = 0
+    const source: Readable = inflate ?? request
+    const stop = (error: RequestError) => {
+      request.unpipe()
+      request.removeAllListeners('data')
+      inflate?.destroy()
+      reject(error)
+    }
+    request.on('data', (chunk: Buffer) => {
+      wire += chunk.length
+      if (wire > BODY_BYTES_MAX) stop(tooLarge())
+    })
+    source.on('data', (chunk: Buffer) => {
+      size += chunk.length
+      if (size > BODY_BYTES_MAX) stop(tooLarge())
+      else chunks.push(chunk)
+    })
+    source.on('end', () => resolve(Buffer.concat(chunks)))
+    source.on('error', () => stop(unreadable(inflate)))
+    request.on('error', () => stop(unreadable(undefined)))
+    request.on('close', () => {
+      if (!request.complete) stop(unreadable(undefined))
+    })
+    if (inflate) request.pipe(inflate)
+  })
+}
+
+function tooLarge(): RequestError {
+  const message = `the body is larger than ${BODY_BYTES_MAX} bytes`
+  return new RequestError(413, 'body_too_large', message)
+}
+
+function unreadable(inflate: Transform | undefined): RequestError {
+  const what = inflate ? 'is not what its content-encoding says' : 'ended too early'
+  return new RequestError(400, 'invalid_body', `the body ${what}`)
+}
+
+/**
+ * Takes in what is left of a refused body, up to a bound of bytes and of time: a socket that is closed with
+ * bytes unread is reset, and the client never sees why.
+ */
+export function drainBody(request: IncomingMessage): Promise<void> {
+  if (request.complete || request.destroyed) return Promise.resolve()
+  return new Promise((resolve) => {
+    let size = 0
+    const timer = setTimeout(done, DRAIN_MS_MAX)
+    function done(): void {
+      clearTimeout(timer)
+      request.removeListener('data', count)
+      resolve()
+    }
+    function count(chunk: Buffer): void {
+      size += chunk.length
+      if (size > DRAIN_BYTES_MAX) done()
+    }
+    request.on('data', count)
+    request.once('end', done)
+    request.once('close', done)
+    request.resume()
+  })
+}

@@ -1,0 +1,26 @@
+import type { Queryable } from '../db/database.ts'
+import { channelId, type ChannelKey, type EnvironmentName } from '../ids.ts'
+import { loadEnvironment } from '../messages/environments.ts'
+import { invalid } from '../recipients/recipient.ts'
+
+/** A channel of the environment by its key or its id; undefined where it has none. */
+export async function findChannel(
+  db: Queryable,
+  environment: EnvironmentName,
+  name: string,
+): Promise<ChannelKey | undefined> {
+  const applied = await loadEnvironment(db, environment)
+  const keys = Object.keys(applied?.settings.channels ?? {}) as ChannelKey[]
+  return keys.find((key) => key === name || channelId(key) === name.toLowerCase())
+}
+
+/** As `findChannel`, for the body's `channel`; throws a 422 `invalid_params` where there is none. */
+export async function requireChannel(
+  db: Queryable,
+  environment: EnvironmentName,
+  name: string,
+): Promise<ChannelKey> {
+  const key = await findChannel(db, environment, name)
+  if (key !== undefined) return key
+  throw invalid('/channel', `"${name}" is neither key nor id of a channel of ${environment}`)
+}

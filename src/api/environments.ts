@@ -1,0 +1,131 @@
+import type { Queryable } from '../db/database.ts'
+import { RequestError } from '../errors.ts'
+import type { EnvironmentName } from '../ids.ts'
+import { listSwitches, listSwitchEvents, setSwitch } from '../messages/switches.ts'
+import { invalid } from '../recipients/recipient.ts'
+import {
+  findEnvironment,
+  listEnvironments,
+  requestReconcile,
+  type EnvironmentView,
+} from '../reconcile/read.ts'
+import { wholePage } from './page.ts'
+import { ok, type MutationRoute, type ReadRoute } from './route.ts'
+import { readSwitch, switchSchema, toActivation, type SwitchBody } from './switch-body.ts'
+
+const list: ReadRoute = {
+  kind: 'read',
+  method: 'GET',
+  path: '/v1/environments',
+  scope: 'read',
+  environment: 'none',
+  async handle({ database, caller, now }) {
+    const views =
+      caller.environment === null
+        ? await listEnvironments(database)
+        : [await loadEnvironment(database, caller.environment)]
+    const entries = await Promise.all(views.map((view) => toEnvironment(database, view, now)))
+    return ok({ entries, page_info: wholePage(entries.length) })
+  },
+}
+
+const find: ReadRoute = {
+  kind: 'read',
+  method: 'GET',
+  path: '/v1/environments/:environment',
+  scope: 'read',
+  environment: 'path',
+  async handle({ database, environment, now }) {
+    return ok(await toEnvironment(database, await loadEnvironment(database, environment), now))
+  },
+}
+
+const reconcile: MutationRoute = {
+  kind: 'mutation',
+  method: 'POST',
+  path: '/v1/environments/:environment/reconcile',
+  scope: 'operate',
+  environment: 'path',
+  async handle({ tx, environment, now }) {
+    await loadEnvironment(tx, environment)
+    const id = await requestReconcile(tx, environment, now)
+    const body = { __typename: 'ReconcileRequest', id, environment, requested_at: now }
+    return { status: 202, body }
+  },
+}
+
+const turnSending: MutationRoute = {
+  kind: 'mutation',
+  method: 'PUT',
+  path: '/v1/environments/:environment/sending',
+  scope: 'operate',
+  environment: 'path',
+  body: switchSchema({}),
+  async handle({ tx, environment, body, caller, now }) {
+    const view = await loadEnvironment(tx, environment)
+    const change = readSwitch(body as SwitchBody, now)
+    if (!change.active && !change.reason?.trim())
+      throw invalid('/reason', 'is missing: say why nothing is to be sent')
+    const place = { environment, workflow: '', channel: '' }
+    await setSwitch(tx, { ...place, ...change, actor: caller.name, now })
+    return ok(await toEnvironment(tx, view, now))
+  },
+}
+
+const sending: ReadRoute = {
+  kind: 'read',
+  method: 'GET',
+  path: '/v1/environments/:environment/sending',
+  scope: 'read',
+  environment: 'path',
+  async handle({ database, environment, now }) {
+    await loadEnvironment(database, environment)
+    const events = await listSwitchEvents(database, environment, '')
+    return ok({
+      __typename: 'EnvironmentSending',
+      environment,
+      sending: await loadSending(database, environment, now),
+      items: events.map(toActivation),
+      page_info: wholePage(events.length),
+    })
+  },
+}
+
+/** Whether anything is sent at all; who turned that off, why, since when and until when. */
+async function loadSending(db: Queryable, environment: EnvironmentName, now: Date) {
+  const switches = await listSwitches(db, environment, now)
+  const off = switches.find(({ workflow, channel }) => workflow === '' && channel === '')
+  return {
+    active: off === undefined,
+    reason: off?.reason ?? null,
+    actor: off?.actor ?? null,
+    expires_at: off?.expiresAt ?? null,
+    updated_at: off?.updatedAt ?? null,
+  }
+}
+
+async function loadEnvironment(db: Queryable, name: EnvironmentName): Promise<EnvironmentView> {
+  const view = await findEnvironment(db, name)
+  if (view) return view
+  throw new RequestError(404, 'environment_missing', `there is no environment "${name}"`)
+}
+
+async function toEnvironment(db: Queryable, view: EnvironmentView, now: Date) {
+  return {
+    __typename: 'Environment',
+    name: view.name,
+    ref: view.ref,
+    state: view.state,
+    reason: view.reason,
+    message: view.message,
+    observed_revision: view.observedRevision,
+    attempted_revision: view.attemptedRevision,
+    applied_at: view.appliedAt,
+    last_handled_request: view.lastHandledRequest,
+    workflows: view.workflows,
+    sending: await loadSending(db, view.name, now),
+    diagnostics: view.diagnostics,
+  }
+}
+
+export const environments = [list, find, reconcile, sending, turnSending] as const

@@ -1,0 +1,19 @@
+import { environments } from './environments.ts'
+import { health } from './health.ts'
+import { messages } from './messages.ts'
+import { recipientRuns } from './recipient-runs.ts'
+import type { Route } from './route.ts'
+import { users } from './users.ts'
+import { workflowRuns } from './workflow-runs.ts'
+import { workflows } from './workflows.ts'
+
+/** Every route, in the order in which they are tried: the trigger comes first. To add a resource: write its file, then name it here. */
+export const routes: readonly Route[] = [
+  ...workflows,
+  ...messages,
+  ...recipientRuns,
+  ...workflowRuns,
+  ...users,
+  ...environments,
+  ...health,
+]

@@ -1,0 +1,165 @@
+import { isUuid, type RunId } from '../ids.ts'
+import { cancelRun } from '../runs/cancel.ts'
+import {
+  findRun,
+  listRuns,
+  loadTimeline,
+  type RunFilter,
+  type RunRow,
+  type TimelineEntry,
+} from '../runs/read.ts'
+import { cutPage, pageQuery, readPage } from './page.ts'
+import {
+  readReference,
+  referenceSchema,
+  resourceMissing,
+  toWireReference,
+  type WireReference,
+} from './reference.ts'
+import { NO_CONTENT, ok, type MutationRoute, type ReadRoute } from './route.ts'
+
+interface RunsQuery {
+  readonly workflow?: string
+  readonly status?: readonly string[]
+  readonly outcome?: string
+  readonly reason?: string
+  readonly revision?: string
+  readonly tenant?: string
+  readonly recipient?: WireReference
+  readonly workflow_run_id?: string
+  readonly cancellation_key?: string
+  readonly has_errors?: boolean
+  readonly starting_at?: string
+  readonly ending_at?: string
+}
+
+const text = { type: 'string' } as const
+const time = { type: 'string', format: 'date-time' } as const
+const STATUSES = ['queued', 'processing', 'paused', 'completed', 'cancelled']
+
+const list: ReadRoute = {
+  kind: 'read',
+  method: 'GET',
+  path: '/v1/workflow_recipient_runs',
+  scope: 'read',
+  environment: 'key',
+  query: {
+    type: 'object',
+    properties: {
+      ...pageQuery,
+      workflow: text,
+      status: { type: 'array', items: { enum: STATUSES } },
+      outcome: text,
+      reason: text,
+      revision: text,
+      tenant: text,
+      recipient: referenceSchema,
+      workflow_run_id: { type: 'string', format: 'uuid' },
+      cancellation_key: text,
+      has_errors: { type: 'boolean' },
+      starting_at: time,
+      ending_at: time,
+    },
+  },
+  async handle({ database, environment, query }) {
+    const page = readPage(query)
+    const filter = filterOf(query)
+    const rows = await listRuns(database, environment, filter, { ...page, size: page.size + 1 })
+    const { rows: shown, info } = cutPage(rows, page)
+    return ok({ items: shown.map(toRun), page_info: info })
+  },
+}
+
+function filterOf(query: RunsQuery): RunFilter {
+  const { workflow, status, outcome, reason, revision, tenant, recipient } = query
+  return {
+    workflow,
+    status,
+    outcome,
+    reason,
+    revision,
+    tenant,
+    recipient: recipient === undefined ? undefined : readReference(recipient),
+    workflowRunId: query.workflow_run_id,
+    cancellationKey: query.cancellation_key,
+    hasErrors: query.has_errors,
+    startingAt: query.starting_at === undefined ? undefined : new Date(query.starting_at),
+    endingAt: query.ending_at === undefined ? undefined : new Date(query.ending_at),
+  }
+}
+
+const find: ReadRoute = {
+  kind: 'read',
+  method: 'GET',
+  path: '/v1/workflow_recipient_runs/:id',
+  scope: 'read',
+  environment: 'key',
+  async handle({ database, environment, params }) {
+    const id = runId(params['id'])
+    const row = await findRun(database, environment, id)
+    if (!row) throw resourceMissing('run', id)
+    const timeline = await loadTimeline(database, environment, row)
+    return ok({ ...toRun(row), events: timeline.map(toEvent) })
+  },
+}
+
+const cancel: MutationRoute = {
+  kind: 'mutation',
+  method: 'POST',
+  path: '/v1/workflow_recipient_runs/:id/cancel',
+  scope: 'trigger',
+  environment: 'key',
+  async handle({ tx, environment, params, caller, now }) {
+    const id = runId(params['id'])
+    await cancelRun(tx, { environment, id, requestedBy: caller.name, now })
+    return NO_CONTENT
+  },
+}
+
+/** What cannot be an id of ours names nothing that is there. */
+function runId(id = ''): RunId {
+  if (isUuid(id)) return id as RunId
+  throw resourceMissing('run', id)
+}
+
+function toRun(row: RunRow) {
+  return {
+    __typename: 'WorkflowRecipientRun',
+    id: row.id,
+    workflow_run_id: row.workflow_run_id,
+    workflow: row.workflow,
+    status: row.status,
+    outcome: row.outcome,
+    reason: row.reason,
+    version: row.version_id,
+    revision: row.revision,
+    recipient: toWireReference({ collection: row.collection, id: row.recipient }),
+    actor: row.actor && toWireReference(row.actor),
+    tenant: row.tenant,
+    error_count: row.error_count,
+    waits_for: row.waits_for,
+    wakes_at: row.wakes_at,
+    trigger_source: row.trigger_source,
+    inserted_at: row.inserted_at,
+    updated_at: row.updated_at,
+    finished_at: row.finished_at,
+  }
+}
+
+function toEvent(entry: TimelineEntry) {
+  const { id, event, status, step_ref, step_type, attempt, data, at } = entry
+  const typename = 'WorkflowRecipientRunEvent'
+  return {
+    __typename: typename,
+    id,
+    event,
+    status,
+    step_ref,
+    step_type,
+    attempt,
+    data,
+    inserted_at: at,
+  }
+}
+
+export const recipientRuns = [list, find, cancel] as const

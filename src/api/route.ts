@@ -1,0 +1,94 @@
+import type { Database, Queryable, Transaction } from '../db/database.ts'
+import type { EnvironmentName } from '../ids.ts'
+import type { ApiServices } from './services.ts'
+
+/** What a key may do. The operator token may do all of it, in each environment. */
+export const SCOPES = ['trigger', 'read', 'write', 'operate'] as const
+export type Scope = (typeof SCOPES)[number]
+
+/**
+ * Which environment a call is about: the key's own (an operator names it with `?environment=`), the one
+ * in the path as `:environment`, or none, where a call is about what the caller may see.
+ */
+export type EnvironmentFrom = 'key' | 'path' | 'none'
+
+interface RouteBase {
+  readonly path: string
+  readonly scope: Scope
+  readonly environment: EnvironmentFrom
+  /** JSON Schema of the query; values are coerced, lists may be given once without brackets. */
+  readonly query?: object
+}
+
+/** A call that changes nothing. */
+export interface ReadRoute extends RouteBase {
+  readonly kind: 'read'
+  readonly method: 'GET'
+  handle(request: ReadRequest): Promise<Reply>
+}
+
+/** A call that changes something, in one transaction with its idempotency key. */
+export interface MutationRoute extends RouteBase {
+  readonly kind: 'mutation'
+  readonly method: 'POST' | 'PUT' | 'DELETE'
+  /** JSON Schema of the body; without one the handler checks the body itself. */
+  readonly body?: object
+  handle(request: MutationRequest): Promise<Reply>
+}
+
+/** A call that needs no key, and says nothing about anybody's data. */
+export interface OpenRoute {
+  readonly kind: 'open'
+  readonly method: 'GET'
+  readonly path: string
+  handle(request: OpenRequest): Promise<Reply>
+}
+
+export type Route = ReadRoute | MutationRoute | OpenRoute
+
+export interface OpenRequest {
+  readonly database: Queryable
+  readonly now: Date
+  readonly services: ApiServices
+}
+
+interface RequestBase {
+  /** Empty for a route of no environment. */
+  readonly environment: EnvironmentName
+  readonly params: Readonly<Record<string, string>>
+  /** Parsed with brackets; checked and coerced where the route has a schema. */
+  readonly query: Readonly<Record<string, unknown>>
+  readonly now: Date
+  readonly caller: Caller
+  readonly services: ApiServices
+}
+
+export interface ReadRequest extends RequestBase {
+  readonly database: Queryable & Pick<Database, 'transaction'>
+}
+
+export interface MutationRequest extends RequestBase {
+  readonly tx: Transaction
+  /** Parsed JSON; undefined where the request had no body. */
+  readonly body: unknown
+}
+
+/** Who calls, as an audit names them. */
+export interface Caller {
+  readonly name: string
+  /** Null: the operator, who may see each environment. */
+  readonly environment: EnvironmentName | null
+}
+
+export interface Reply {
+  readonly status: number
+  readonly body?: unknown
+}
+
+/** 200 with a JSON body. */
+export function ok(body: unknown): Reply {
+  return { status: 200, body }
+}
+
+/** 204: done, and nothing to say. */
+export const NO_CONTENT: Reply = { status: 204 }

@@ -1,0 +1,98 @@
+import { Router, type RouterContext } from '@koa/router'
+import type { Context } from 'koa'
+import type { Clock } from '../clock.ts'
+import type { Database } from '../db/database.ts'
+import { RequestError } from '../errors.ts'
+import { environmentOf, requireScope, type Authenticate, type Credential } from './auth.ts'
+import { readJsonBody } from './body.ts'
+import { answerOnce, hashRequest, readIdempotencyKey, type Answer } from './idempotency.ts'
+import { parseQuery } from './query.ts'
+import type { MutationRoute, OpenRoute, ReadRequest, Reply, Route } from './route.ts'
+import { bodyCheck, queryCheck, type Check } from './schema.ts'
+import type { ApiServices } from './services.ts'
+
+/** What serving a route needs. */
+export interface RouterOptions {
+  readonly database: Database
+  readonly clock: Clock
+  readonly services: ApiServices
+  readonly authenticate: Authenticate
+}
+
+/** Makes the router of these routes; they are tried in order, so the hottest stands first. */
+export function createRouter(routes: readonly Route[], options: RouterOptions): Router {
+  const router = new Router({ sensitive: true })
+  for (const route of routes) {
+    const serve = route.kind === 'open' ? serveOpen(route, options) : serveKeyed(route, options)
+    router.register(route.path, [route.method.toLowerCase()], async (ctx) => {
+      const answer = await serve(ctx)
+      const { reply, originalRequestId } = answer
+      writeReply(ctx, reply)
+      if (originalRequestId === undefined) return
+      ctx.set('idempotent-replayed', 'true')
+      ctx.set('original-x-request-id', originalRequestId)
+    })
+  }
+  return router
+}
+
+/** Puts a reply into koa's response. */
+export function writeReply(ctx: Context, reply: Reply): void {
+  ctx.status = reply.status
+  if (reply.body !== undefined) ctx.body = reply.body
+}
+
+type Serve = (ctx: RouterContext) => Promise<Answer>
+
+function serveOpen(route: OpenRoute, { database, clock, services }: RouterOptions): Serve {
+  return async () => ({ reply: await route.handle({ database, services, now: clock.now() }) })
+}
+
+function serveKeyed(route: Exclude<Route, OpenRoute>, options: RouterOptions): Serve {
+  const { database, clock, services, authenticate } = options
+  const checkQuery: Check = route.query ? queryCheck(route.query) : () => {}
+  const mutate = route.kind === 'mutation' ? mutation(route, database) : undefined
+  return async (ctx) => {
+    const credential = await authenticate(ctx.get('authorization') || undefined)
+    requireScope(credential, route.scope)
+    const query = parseQuery(ctx.querystring)
+    checkQuery(query)
+    const { params } = ctx
+    const environment = await environmentOf(database, credential, { route, params, query })
+    const caller = callerOf(credential)
+    const base = { environment, params, query, caller, services, now: clock.now() }
+    if (mutate) return mutate(ctx, base)
+    if (route.kind === 'read') return { reply: await route.handle({ ...base, database }) }
+    throw new Error(`${route.method} ${route.path} is served by nobody`)
+  }
+}
+
+function callerOf({ name, environment }: Credential) {
+  return { name, environment }
+}
+
+type Base = Omit<ReadRequest, 'database'>
+
+/** Reads and checks the body, and runs the handler once for its idempotency key. */
+function mutation(route: MutationRoute, database: Database) {
+  const checkBody: Check = route.body ? bodyCheck(route.body) : () => {}
+  return async (ctx: RouterContext, base: Base): Promise<Answer> => {
+    const key = readIdempotencyKey(ctx.req.headers['idempotency-key'] as string | undefined)
+    const { bytes, value: body } = await readJsonBody(ctx.req)
+    if (route.body && body === undefined)
+      throw new RequestError(422, 'invalid_params', 'the call needs a JSON body')
+    checkBody(body)
+    const work = (tx: Parameters<Parameters<Database['transaction']>[0]>[0]) =>
+      route.handle({ ...base, tx, body })
+    if (key === undefined) return { reply: await database.transaction(work) }
+    const { method, path, querystring, state } = ctx
+    const { environment, now } = base
+    const requestHash = hashRequest([method, path, querystring, bytes])
+    const requestId = String(state['requestId'])
+    return answerOnce(
+      database,
+      { environment, method, path, key, requestHash, requestId, now },
+      work,
+    )
+  }
+}

@@ -1,0 +1,168 @@
+import type { Queryable } from '../db/database.ts'
+import { RequestError } from '../errors.ts'
+import { isKey, type EnvironmentName, type WorkflowKey } from '../ids.ts'
+import { listSwitches, listSwitchEvents, setSwitch, type Switch } from '../messages/switches.ts'
+import { findWorkflow, listWorkflows, type WorkflowView } from '../reconcile/read.ts'
+import { cancelByKey } from '../runs/cancel.ts'
+import { triggerWorkflow } from '../runs/trigger.ts'
+import { requireChannel } from './channel.ts'
+import { cutPage, pageQuery, readPage, wholePage } from './page.ts'
+import { readReference, referenceSchema, type WireReference } from './reference.ts'
+import { NO_CONTENT, ok, type MutationRoute, type ReadRoute } from './route.ts'
+import { readSwitch, switchSchema, toActivation, type SwitchBody } from './switch-body.ts'
+
+const RECIPIENTS_MAX = 1_000
+const CANCELLATION_KEY_LENGTH_MAX = 255
+
+const trigger: MutationRoute = {
+  kind: 'mutation',
+  method: 'POST',
+  path: '/v1/workflows/:key/trigger',
+  scope: 'trigger',
+  environment: 'key',
+  async handle({ tx, environment, params, body, now, services }) {
+    const workflow = params['key'] as WorkflowKey
+    const id = await triggerWorkflow(tx, services.queue, { environment, workflow, body, now })
+    return ok({ workflow_run_id: id })
+  },
+}
+
+interface CancelBody {
+  readonly cancellation_key: string
+  readonly recipients?: readonly WireReference[] | null
+}
+
+const cancel: MutationRoute = {
+  kind: 'mutation',
+  method: 'POST',
+  path: '/v1/workflows/:key/cancel',
+  scope: 'trigger',
+  environment: 'key',
+  body: {
+    type: 'object',
+    required: ['cancellation_key'],
+    properties: {
+      cancellation_key: { type: 'string', minLength: 1, maxLength: CANCELLATION_KEY_LENGTH_MAX },
+      recipients: { type: ['array', 'null'], maxItems: RECIPIENTS_MAX, items: referenceSchema },
+    },
+  },
+  async handle({ tx, environment, params, body, caller, now }) {
+    const { cancellation_key: cancellationKey, recipients } = body as CancelBody
+    const { key: workflow } = await loadWorkflow(tx, environment, params['key'])
+    await cancelByKey(tx, {
+      environment,
+      workflow,
+      cancellationKey,
+      recipients: recipients ? recipients.map(readReference) : null,
+      requestedBy: caller.name,
+      now,
+    })
+    return NO_CONTENT
+  },
+}
+
+const activate: MutationRoute = {
+  kind: 'mutation',
+  method: 'PUT',
+  path: '/v1/workflows/:key/activate',
+  scope: 'operate',
+  environment: 'key',
+  body: switchSchema({ channel: { type: ['string', 'null'], minLength: 1, maxLength: 255 } }),
+  async handle({ tx, environment, params, body, caller, now }) {
+    const view = await loadWorkflow(tx, environment, params['key'])
+    const { channel: named } = body as SwitchBody
+    const channel = named ? await requireChannel(tx, environment, named) : ''
+    const place = { environment, workflow: view.key, channel }
+    await setSwitch(tx, {
+      ...place,
+      ...readSwitch(body as SwitchBody, now),
+      actor: caller.name,
+      now,
+    })
+    return ok(toWorkflow(view, await listSwitches(tx, environment, now)))
+  },
+}
+
+async function loadWorkflow(
+  db: Queryable,
+  environment: EnvironmentName,
+  key: string | undefined,
+): Promise<WorkflowView> {
+  const view = await findWorkflow(db, environment, key ?? '')
+  if (view) return view
+  const message = `workflow "${key}" does not exist in ${environment}`
+  throw new RequestError(404, 'workflow_missing', message)
+}
+
+const activations: ReadRoute = {
+  kind: 'read',
+  method: 'GET',
+  path: '/v1/workflows/:key/activations',
+  scope: 'read',
+  environment: 'key',
+  async handle({ database, environment, params }) {
+    const { key } = await loadWorkflow(database, environment, params['key'])
+    const events = await listSwitchEvents(database, environment, key)
+    return ok({ items: events.map(toActivation), page_info: wholePage(events.length) })
+  },
+}
+
+const list: ReadRoute = {
+  kind: 'read',
+  method: 'GET',
+  path: '/v1/workflows',
+  scope: 'read',
+  environment: 'key',
+  query: { type: 'object', properties: pageQuery },
+  async handle({ database, environment, query, now }) {
+    const page = readPage(query, isKey)
+    const views = await listWorkflows(database, environment, { ...page, limit: page.size + 1 })
+    const switches = await listSwitches(database, environment, now)
+    const { rows, info } = cutPage(
+      views.map((view) => ({ id: view.key, view })),
+      page,
+    )
+    return ok({ entries: rows.map(({ view }) => toWorkflow(view, switches)), page_info: info })
+  },
+}
+
+const find: ReadRoute = {
+  kind: 'read',
+  method: 'GET',
+  path: '/v1/workflows/:key',
+  scope: 'read',
+  environment: 'key',
+  async handle({ database, environment, params, now }) {
+    const view = await loadWorkflow(database, environment, params['key'])
+    const switches = await listSwitches(database, environment, now)
+    return ok({ ...toWorkflow(view, switches), definition: view.workflow })
+  },
+}
+
+function toWorkflow(view: WorkflowView, switches: readonly Switch[]) {
+  const { name, description, categories, tags } = view.workflow
+  const own = switches.filter(({ workflow }) => workflow === view.key)
+  return {
+    __typename: 'Workflow',
+    key: view.key,
+    name,
+    description: description ?? null,
+    categories: categories ?? [],
+    tags: tags ?? [],
+    active: !own.some(({ channel }) => channel === ''),
+    switches: own.map(({ channel, reason, actor, expiresAt, updatedAt }) => ({
+      channel: channel || null,
+      reason,
+      actor,
+      expires_at: expiresAt,
+      updated_at: updatedAt,
+    })),
+    version: view.versionId,
+    revision: view.revision,
+    archived_at: view.archivedAt,
+    created_at: view.createdAt,
+    updated_at: view.updatedAt,
+  }
+}
+
+export const workflows = [trigger, cancel, activate, activations, list, find] as const

@@ -1,0 +1,33 @@
+import { activate } from './activate.ts'
+import { cancel } from './cancel.ts'
+import type { Command } from './command.ts'
+import { deactivate } from './deactivate.ts'
+import { init } from './init.ts'
+import { keys } from './keys.ts'
+import { messages } from './messages.ts'
+import { reconcile } from './reconcile.ts'
+import { run } from './run.ts'
+import { runs } from './runs.ts'
+import { schema } from './schema.ts'
+import { serve } from './serve.ts'
+import { status } from './status.ts'
+import { trigger } from './trigger.ts'
+import { validate } from './validate.ts'
+
+/** Every command, as the help lists them. To add one: write its file, then name it here. */
+export const commands: readonly Command[] = [
+  serve,
+  init,
+  validate,
+  status,
+  reconcile,
+  trigger,
+  cancel,
+  runs,
+  run,
+  messages,
+  activate,
+  deactivate,
+  keys,
+  schema,
+]

@@ -1,0 +1,33 @@
+import { ConfigError } from '../errors.ts'
+import { createClient, environmentOption } from './client.ts'
+import { FINE, type Command } from './command.ts'
+import { loadEnvironments, showEnvironments, waitFor } from './status.ts'
+
+/** Asks for a look at Git now. */
+export const reconcile: Command = {
+  name: 'reconcile',
+  summary: 'Look at Git now',
+  usage: ['[environment] [--wait]'],
+  words: { min: 0, max: 1 },
+  options: {
+    wait: { type: 'boolean', help: 'until the look is done, at most a minute' },
+    environment: environmentOption,
+  },
+  async run({ words, options, output, settings }) {
+    const client = createClient(settings, options)
+    const name = words[0] ?? client.environment
+    if (name === undefined) throw new ConfigError('say which environment: belfry reconcile <name>')
+    const path = `/v1/environments/${encodeURIComponent(name)}/reconcile`
+    const { id } = await client.call<{ id: string }>('POST', path)
+    if (!options.flag('wait')) {
+      output.result({ id }, () => [`asked for a look at ${name}: request ${id}`])
+      return FINE
+    }
+    const environments = await waitFor(
+      () => loadEnvironments(client, name),
+      (found) =>
+        found.every((one) => one.last_handled_request === id && one.state !== 'reconciling'),
+    )
+    return showEnvironments(environments, output)
+  },
+}

@@ -1,0 +1,118 @@
+import { createClient, environmentOption, type Client } from './client.ts'
+import { FINE, FOUND, type Command, type ExitCode } from './command.ts'
+import { printable, table, type Output } from './output.ts'
+import type { WireEnvironment } from './wire.ts'
+
+const POLL_MS = 250
+const WAIT_MS_MAX = 60_000
+
+/** Says how each environment stands, and what keeps it from being what Git says. */
+export const status: Command = {
+  name: 'status',
+  summary: 'Show how the environments stand',
+  usage: ['[environment] [--wait]'],
+  words: { min: 0, max: 1 },
+  options: {
+    wait: { type: 'boolean', help: 'until none is reconciling any more, at most a minute' },
+    environment: environmentOption,
+  },
+  async run({ words, options, output, settings }) {
+    const client = createClient(settings, options)
+    const name = words[0] ?? options.text('environment')
+    const load = () => loadEnvironments(client, name)
+    const environments = options.flag('wait') ? await waitFor(load, areSettled) : await load()
+    const code = showEnvironments(environments, output)
+    // Of all environments one may wait for its branch; one that was asked for shall be ready.
+    return name === undefined && !environments.some(isStalled) ? FINE : code
+  },
+}
+
+function isStalled({ state }: WireEnvironment): boolean {
+  return state === 'stalled'
+}
+
+function areSettled(found: readonly WireEnvironment[]): boolean {
+  return found.length > 0 && found.every(({ state }) => state !== 'reconciling')
+}
+
+/** Asks until the answer is good enough, for a minute; the last answer counts. */
+export async function waitFor<Answer>(
+  ask: () => Promise<Answer>,
+  isEnough: (answer: Answer) => boolean,
+): Promise<Answer> {
+  for (let waitedMs = 0; ; waitedMs += POLL_MS) {
+    const answer = await ask()
+    if (isEnough(answer) || waitedMs >= WAIT_MS_MAX) return answer
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS))
+  }
+}
+
+/** One environment, or all that the key may see. */
+export async function loadEnvironments(
+  client: Client,
+  name: string | undefined,
+): Promise<readonly WireEnvironment[]> {
+  if (name !== undefined)
+    return [
+      await client.call<WireEnvironment>('GET', `/v1/environments/${encodeURIComponent(name)}`),
+    ]
+  const list = await client.call<{ entries: WireEnvironment[] }>('GET', '/v1/environments')
+  return list.entries
+}
+
+/** Prints environments with their diagnostics; one that needs a person is something found. */
+export function showEnvironments(
+  environments: readonly WireEnvironment[],
+  output: Output,
+): ExitCode {
+  output.result(environments, () =>
+    environments.length === 0
+      ? ['no environments: add environments/<name>.yaml on the default branch']
+      : [
+          ...table(HEAD, environments.map(row)),
+          ...environments.flatMap((one) => switchedOff(one, output)),
+          ...environments.flatMap((one) => problems(one, output)),
+        ],
+  )
+  return environments.every(({ state }) => state === 'ready') ? FINE : FOUND
+}
+
+const HEAD = ['ENVIRONMENT', 'REF', 'STATE', 'REVISION', 'WORKFLOWS', 'SENDING', 'APPLIED']
+const REVISION_LENGTH = 12
+
+function row(environment: WireEnvironment): string[] {
+  const { name, ref, state, reason, observed_revision: revision } = environment
+  const shown = state === 'ready' ? state : `${state}: ${reason}`
+  const applied = environment.applied_at ?? 'never'
+  const count = String(environment.workflows)
+  const sends = environment.sending.active ? 'on' : 'OFF'
+  return [name, ref, shown, short(revision), count, sends, applied]
+}
+
+function switchedOff({ name, sending }: WireEnvironment, output: Output): string[] {
+  if (sending.active) return []
+  const until = sending.expires_at === null ? '' : ` until ${sending.expires_at}`
+  const why = sending.reason === null ? '' : `: ${printable(sending.reason)}`
+  return ['', `${output.style('bold', name)}: all sending is switched off${until}${why}`]
+}
+
+/** `<commit>` or `<commit>+<tree>`, each cut to a readable length. */
+function short(revision: string | null): string {
+  return revision
+    ? revision
+        .split('+')
+        .map((part) => part.slice(0, REVISION_LENGTH))
+        .join('+')
+    : '-'
+}
+
+function problems(environment: WireEnvironment, output: Output): string[] {
+  const { name, state, message, diagnostics } = environment
+  const found = diagnostics.map(({ path, line, column, severity, code, message: what, hint }) => {
+    const mark = output.style(severity === 'error' ? 'red' : 'yellow', severity)
+    const help = hint ? `\n    ${printable(hint)}` : ''
+    return `  ${path}:${line}:${column} ${mark} ${code}: ${printable(what)}${help}`
+  })
+  if (state === 'ready' && found.length === 0) return []
+  return ['', `${output.style('bold', name)}: ${printable(message)}`, ...found]
+}
