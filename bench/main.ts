@@ -1,0 +1,15 @@
+// Speeds, as ratios in one run on one machine, each beside a peer or the bare figure.
+import { print } from './figures.ts'
+import { openGround } from './ground.ts'
+import { measurePush } from './push.ts'
+import { measureRuns } from './runs.ts'
+import { measureTrigger } from './trigger.ts'
+
+const WORKFLOWS = 1_000
+
+await using ground = await openGround(WORKFLOWS)
+print([
+  await measureTrigger(ground),
+  await measurePush(ground, WORKFLOWS),
+  await measureRuns(ground),
+])
