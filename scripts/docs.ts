@@ -6,6 +6,7 @@ import { editorSchemas } from '../src/workflow/editor.ts'
 import {
   channelFields,
   environmentFields,
+  policyFields,
   stepFields,
   variableFields,
   workflowFields,
@@ -30,6 +31,7 @@ const tables: Readonly<Record<string, Fields>> = {
   workflow: { properties: workflowFields, required: ['name', 'steps'] },
   step: { properties: stepFields, required: ['ref', 'type'] },
   environment: { properties: environmentFields },
+  policy: { properties: policyFields },
   variable: { properties: variableFields },
   channel: { properties: channelFields, required: ['type', 'provider'] },
   helpers: {

@@ -3,6 +3,7 @@ import { RequestError } from '../errors.ts'
 import type { EnvironmentName } from '../ids.ts'
 import { listSwitches, listSwitchEvents, setSwitch } from '../messages/switches.ts'
 import { invalid } from '../recipients/recipient.ts'
+import { allowPrune } from '../reconcile/brakes.ts'
 import {
   findEnvironment,
   listEnvironments,
@@ -11,6 +12,7 @@ import {
 } from '../reconcile/read.ts'
 import { wholePage } from './page.ts'
 import { ok, type MutationRoute, type ReadRoute } from './route.ts'
+import { bodyCheck } from './schema.ts'
 import { readSwitch, switchSchema, toActivation, type SwitchBody } from './switch-body.ts'
 
 const list: ReadRoute = {
@@ -40,17 +42,37 @@ const find: ReadRoute = {
   },
 }
 
+interface ReconcileBody {
+  readonly allow_prune?: string
+}
+
+const checkReconcile = bodyCheck({
+  type: 'object',
+  properties: { allow_prune: { type: 'string', minLength: 1, maxLength: 100 } },
+  additionalProperties: false,
+})
+
+/** The body may be left out, so the handler checks it. */
+function readReconcile(body: unknown): ReconcileBody {
+  if (body === undefined) return {}
+  checkReconcile(body)
+  return body as ReconcileBody
+}
+
 const reconcile: MutationRoute = {
   kind: 'mutation',
   method: 'POST',
   path: '/v1/environments/:environment/reconcile',
   scope: 'operate',
   environment: 'path',
-  async handle({ tx, environment, now }) {
-    await loadEnvironment(tx, environment)
+  async handle({ tx, environment, body, caller, now }) {
+    const view = await loadEnvironment(tx, environment)
+    const { allow_prune: named } = readReconcile(body)
+    if (named !== undefined)
+      await allowPrune(tx, view, { environment, named, actor: caller.name, now })
     const id = await requestReconcile(tx, environment, now)
-    const body = { __typename: 'ReconcileRequest', id, environment, requested_at: now }
-    return { status: 202, body }
+    const request = { __typename: 'ReconcileRequest', id, environment, requested_at: now }
+    return { status: 202, body: request }
   },
 }
 
@@ -104,7 +126,11 @@ async function loadSending(db: Queryable, environment: EnvironmentName, now: Dat
   }
 }
 
-async function loadEnvironment(db: Queryable, name: EnvironmentName): Promise<EnvironmentView> {
+/** The environment as the API shows it. Throws a 404 where there is none. */
+export async function loadEnvironment(
+  db: Queryable,
+  name: EnvironmentName,
+): Promise<EnvironmentView> {
   const view = await findEnvironment(db, name)
   if (view) return view
   throw new RequestError(404, 'environment_missing', `there is no environment "${name}"`)

@@ -1,3 +1,4 @@
+import { brakes } from './brakes.ts'
 import { environments } from './environments.ts'
 import { health } from './health.ts'
 import { messages } from './messages.ts'
@@ -15,5 +16,6 @@ export const routes: readonly Route[] = [
   ...workflowRuns,
   ...users,
   ...environments,
+  ...brakes,
   ...health,
 ]

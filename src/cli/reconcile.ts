@@ -7,10 +7,15 @@ import { loadEnvironments, showEnvironments, waitFor } from './status.ts'
 export const reconcile: Command = {
   name: 'reconcile',
   summary: 'Look at Git now',
-  usage: ['[environment] [--wait]'],
+  usage: ['[environment] [--wait]', '[environment] --allow-prune <revision>'],
   words: { min: 0, max: 1 },
   options: {
     wait: { type: 'boolean', help: 'until the look is done, at most a minute' },
+    'allow-prune': {
+      type: 'string',
+      value: 'revision',
+      help: 'confirm what this revision archives',
+    },
     environment: environmentOption,
   },
   async run({ words, options, output, settings }) {
@@ -18,7 +23,9 @@ export const reconcile: Command = {
     const name = words[0] ?? client.environment
     if (name === undefined) throw new ConfigError('say which environment: belfry reconcile <name>')
     const path = `/v1/environments/${encodeURIComponent(name)}/reconcile`
-    const { id } = await client.call<{ id: string }>('POST', path)
+    const allowed = options.text('allow-prune')
+    const call = allowed === undefined ? {} : { body: { allow_prune: allowed } }
+    const { id } = await client.call<{ id: string }>('POST', path, call)
     if (!options.flag('wait')) {
       output.result({ id }, () => [`asked for a look at ${name}: request ${id}`])
       return FINE

@@ -7,6 +7,7 @@ import type { Revision } from '../ids.ts'
 import { assertSupported, ignoreMissing, locateRepository } from './location.ts'
 import type { Location } from './location.ts'
 import { mapBounded } from './bounded.ts'
+import { messageOfCommit } from './message.ts'
 import { parseTree, treeOfCommit } from './objects.ts'
 import type { TreeEntry } from './objects.ts'
 import { readRefs } from './refs.ts'
@@ -62,7 +63,8 @@ export class Repository implements CommitSource {
   /** Opens one commit. Throws a `RetryableFailure` when its objects are not there. */
   async tree(revision: Revision): Promise<RevisionTree> {
     await this.#followPacks()
-    const root = await this.#tree(treeOfCommit(await this.#object(revision, 'commit')))
+    const commit = await this.#object(revision, 'commit')
+    const root = await this.#tree(treeOfCommit(commit))
     const workflows = root.find(({ name }) => name === 'workflows')
     const environments = root.find(({ name }) => name === 'environments')
     const top = await this.#children(workflows)
@@ -72,6 +74,7 @@ export class Repository implements CommitSource {
     )
     return {
       revision,
+      message: messageOfCommit(commit),
       directories,
       strays: [
         ...[workflows, environments].flatMap((entry) =>

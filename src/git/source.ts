@@ -15,6 +15,8 @@ export interface Entry {
 /** What one revision holds under `workflows/` and `environments/`: names and ids first, content on demand. */
 export interface RevisionTree {
   readonly revision: Revision
+  /** What the commit says of itself; empty for a working tree. */
+  readonly message: string
   /** The directories directly under `workflows/`, shared ones (`_layouts` …) included, each with its tree id. */
   readonly directories: ReadonlyMap<string, string>
   /** What else stands directly under `workflows/`, and `workflows` or `environments` themselves where they are no directories. */

@@ -90,6 +90,7 @@ export class WorkingTree implements WorkingSource {
     const paths = new Map(entries.map((entry) => [entry.blob, entry]))
     return {
       revision,
+      message: '',
       directories,
       strays: entries.filter(isStray),
       environments: entries.filter(({ path }) => /^environments\/[^/]+$/.test(path)),

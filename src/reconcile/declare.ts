@@ -1,6 +1,7 @@
 import { isKey } from '../ids.ts'
-import type { EnvironmentName } from '../ids.ts'
+import type { EnvironmentName, Revision } from '../ids.ts'
 import type { Diagnostic } from '../workflow/diagnostic.ts'
+import { DEFAULT_POLICY } from '../workflow/environment.ts'
 import type { Declaration } from '../workflow/environment.ts'
 import { readDeclarations } from './declarations.ts'
 import type { Declarations, DefaultTip } from './declarations.ts'
@@ -18,6 +19,12 @@ import {
 
 /** The environment that follows the working tree in development. */
 export const DEVELOPMENT = 'development' as EnvironmentName
+
+const UNDECLARED_DEVELOPMENT: Declaration = {
+  name: DEVELOPMENT,
+  ref: DEVELOPMENT,
+  policy: DEFAULT_POLICY,
+}
 
 /**
  * Takes over which environments exist, and which branches they follow, from the default branch.
@@ -51,7 +58,7 @@ async function takeFrom(looking: Looking, { branch, tip }: DefaultTip): Promise<
   const found = await readDeclarations(tree, looking.providers)
   if (found.kind === 'declared') {
     memory.declarationProblems = []
-    await save(looking, found.declarations, { branch, declaredTree })
+    await save(looking, found.declarations, { branch, declaredTree, tip })
     return
   }
   await keepKnown(looking, found, { branch, declaredTree: stored.declaredTree })
@@ -65,14 +72,14 @@ function markOf({ workingTree }: Looking, environmentsTree: string | null): stri
 async function save(
   looking: Looking,
   declarations: readonly Declaration[],
-  taken: DefaultBranch,
+  taken: DefaultBranch & { readonly tip: Revision },
 ): Promise<void> {
   const { database, leadership, clock } = looking
   const all = withDevelopment(looking, declarations)
   await database.transaction(async (tx) => {
     await assertLead(tx, leadership)
     const now = clock.now()
-    await saveDeclarations(tx, all, { status: declaredFirst(), now })
+    await saveDeclarations(tx, all, { status: declaredFirst(), revision: taken.tip, now })
     await saveUndeclared(
       tx,
       all.map(({ name }) => name),
@@ -89,7 +96,7 @@ function withDevelopment(
   if (workingTree === null || declarations.some(({ name }) => name === DEVELOPMENT)) {
     return declarations
   }
-  return [...declarations, { name: DEVELOPMENT, ref: DEVELOPMENT }]
+  return [...declarations, UNDECLARED_DEVELOPMENT]
 }
 
 /** In development there is always the environment of that name, whatever a commit says. */
@@ -100,8 +107,8 @@ async function declareDevelopment(looking: Looking): Promise<void> {
   if (known.some(({ name, declared }) => name === DEVELOPMENT && declared)) return
   await database.transaction(async (tx) => {
     await assertLead(tx, leadership)
-    const declaration = { name: DEVELOPMENT, ref: DEVELOPMENT }
-    await saveDeclarations(tx, [declaration], { status: declaredFirst(), now: clock.now() })
+    const declaring = { status: declaredFirst(), revision: null, now: clock.now() }
+    await saveDeclarations(tx, [UNDECLARED_DEVELOPMENT], declaring)
   })
 }
 

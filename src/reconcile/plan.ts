@@ -48,6 +48,27 @@ export function isWorkflowDirectory(name: string): boolean {
   return !name.startsWith('_')
 }
 
+/** Workflows that a revision would archive, and of how many. */
+export interface Prune {
+  readonly archived: readonly WorkflowKey[]
+  /** How many are live. */
+  readonly of: number
+}
+
+/** Archiving fewer than this is nothing that a percentage could judge. */
+const PRUNE_MIN = 5
+
+/**
+ * What a plan must not archive unasked: every live workflow where there are two or more, or more
+ * than `maxPercent` of them and at least five. Null where it archives less.
+ */
+export function planPrune({ archived, changed, same }: Plan, maxPercent: number): Prune | null {
+  const of = archived.length + changed.length + same.length
+  const isAll = of >= 2 && archived.length === of
+  const isMany = archived.length >= PRUNE_MIN && archived.length * 100 > of * maxPercent
+  return isAll || isMany ? { archived, of } : null
+}
+
 /** Path → blob id of what several workflows share. */
 export type Parts = Readonly<Record<string, string>>
 

@@ -3,11 +3,13 @@ import { RetryableFailure } from '../errors.ts'
 import type { RevisionTree } from '../git/source.ts'
 import type { Revision } from '../ids.ts'
 import { applyRevision } from './apply.ts'
+import { findUnallowedPrune, policyFor } from './guard.ts'
 import { settle, withDeclarationProblems } from './settle.ts'
-import type { Looking } from './settle.ts'
+import type { Looking, Settled } from './settle.ts'
 import { readSnapshot } from './snapshot.ts'
 import type { Snapshot } from './snapshot.ts'
-import { applied, invalidFiles, progressing, short } from './status.ts'
+import { applied, invalidFiles, progressing, pruneGuard, short } from './status.ts'
+import type { Reason, Status } from './status.ts'
 import { statusOf } from './store.ts'
 import type { KnownEnvironment } from './store.ts'
 
@@ -48,7 +50,7 @@ export async function reconcileRevision(
     target.revision === null
       ? await readMovingTree(looking, row, { tree, target })
       : { tree, snapshot: await readTree(looking, row, { tree, target }) }
-  await conclude(looking, row, read)
+  await conclude(looking, row, { ...read, isGuarded: target.revision !== null })
 }
 
 interface Reading {
@@ -61,18 +63,26 @@ interface Read {
   readonly snapshot: Snapshot
 }
 
+/** Reasons for which a revision that was read is not applied. */
+const REFUSED: ReadonlySet<Reason> = new Set(['invalid_files', 'prune_guard'])
+
+/** What was read, and under which policy: under another one it is judged anew. */
+function judgement(row: KnownEnvironment, revision: Revision): string {
+  return `${revision} ${JSON.stringify(policyFor(row, revision))}`
+}
+
 /**
  * Whether this process has applied or refused this revision, and nobody asks again. What a new
  * process finds applied is judged once more: secrets may be gone that were there.
  */
 function isJudged(
   { memory }: Looking,
-  { name, reason, observed, attempted }: KnownEnvironment,
+  row: KnownEnvironment,
   { revision, isAsked }: { readonly revision: Revision; readonly isAsked: boolean },
 ): boolean {
-  if (isAsked || memory.judged.get(name) !== revision) return false
-  if (reason === 'applied') return observed === revision
-  return reason === 'invalid_files' && attempted === revision
+  if (isAsked || memory.judged.get(row.name) !== judgement(row, revision)) return false
+  if (row.reason === 'applied') return row.observed === revision
+  return REFUSED.has(row.reason) && row.attempted === revision
 }
 
 /** State, message and diagnostics say all there is to say. */
@@ -115,7 +125,11 @@ function isBroken({ settings, diagnostics }: Snapshot): boolean {
   return settings === null || diagnostics.some(({ severity }) => severity === 'error')
 }
 
-async function conclude(looking: Looking, row: KnownEnvironment, read: Read): Promise<void> {
+async function conclude(
+  looking: Looking,
+  row: KnownEnvironment,
+  read: Read & { readonly isGuarded: boolean },
+): Promise<void> {
   const { database, leadership, clock, memory, log } = looking
   const { tree, snapshot } = read
   const { revision, directories } = tree
@@ -124,17 +138,15 @@ async function conclude(looking: Looking, row: KnownEnvironment, read: Read): Pr
   const isLive = revision === row.observed
   // The row was marked as being worked on; what is written next always differs from that.
   const marked = { ...row, ...progressing(revision, row.observed), attempted: revision }
-  const known = isLive ? row : marked
+  const say = (status: Status) =>
+    judge(looking, isLive ? row : marked, { status, diagnostics, attempted: revision })
   if (settings === null || isBroken(snapshot)) {
-    const status = invalidFiles(revision, diagnostics, row.observed)
-    await settle(looking, known, { status, diagnostics, attempted: revision })
-    memory.judged.set(row.name, revision)
-    return
+    return say(invalidFiles(revision, diagnostics, row.observed))
   }
-  if (isLive) {
-    await settle(looking, row, { status: applied(revision), diagnostics, attempted: revision })
-    memory.judged.set(row.name, revision)
-    return
+  if (isLive) return say(applied(revision))
+  const prune = read.isGuarded ? await findUnallowedPrune(looking, row, read) : null
+  if (prune !== null) {
+    return say(pruneGuard({ environment: row.name, revision, live: row.observed }, prune))
   }
   await applyRevision(database, leadership, {
     revision,
@@ -144,7 +156,7 @@ async function conclude(looking: Looking, row: KnownEnvironment, read: Read): Pr
     known: row,
     now: clock.now(),
   })
-  memory.judged.set(row.name, revision)
+  memory.judged.set(row.name, judgement(row, revision))
   memory.logged.set(row.name, 'applied')
   const { added, changed, archived, restored } = snapshot.plan
   log.info('revision applied', {
@@ -154,4 +166,14 @@ async function conclude(looking: Looking, row: KnownEnvironment, read: Read): Pr
     changed: changed.length,
     archived: archived.length,
   })
+}
+
+/** Says what was found, where that applies nothing, and remembers that the revision was read. */
+async function judge(
+  looking: Looking,
+  known: KnownEnvironment,
+  found: Settled & { readonly attempted: Revision },
+): Promise<void> {
+  await settle(looking, known, found)
+  looking.memory.judged.set(known.name, judgement(known, found.attempted))
 }

@@ -32,8 +32,8 @@ export interface Ground {
 
 /** What a process remembers between looks. A new process starts with nothing, and reads once more what was stalled. */
 export interface Memory {
-  /** The revision that was last read, per environment. */
-  readonly judged: Map<EnvironmentName, Revision>
+  /** The revision that was last read and the policy it was held to, per environment. */
+  readonly judged: Map<EnvironmentName, string>
   /** The state that was last logged, per environment. */
   readonly logged: Map<EnvironmentName, string>
   /** What is wrong with the declarations of the default branch. */

@@ -1,5 +1,9 @@
 import type { Revision } from '../ids.ts'
 import type { Diagnostic } from '../workflow/diagnostic.ts'
+import type { Prune } from './plan.ts'
+
+/** The trailer of a tip whose archiving is meant. */
+export const ALLOW_PRUNE = 'Belfry-Allow-Prune'
 
 /** Every reason, with the state it belongs to. Each is explained in docs/spec/environment-state.md. */
 export const REASONS = {
@@ -7,6 +11,7 @@ export const REASONS = {
   progressing: 'reconciling',
   retrying: 'reconciling',
   invalid_files: 'stalled',
+  prune_guard: 'stalled',
   undeclared: 'stalled',
   unsupported_repository: 'stalled',
   default_branch_changed: 'stalled',
@@ -62,6 +67,23 @@ export function invalidFiles(
     revision === null ? 'The file on the default branch' : `Revision ${short(revision)}`
   const message = `${subject} has ${count} at ${where}. Correct it and commit again. ${staysLive(live)}`
   return { state: 'stalled', reason: 'invalid_files', message }
+}
+
+const NAMES_MAX = 10
+
+/** The revision would archive more than it may without being told to. */
+export function pruneGuard(
+  {
+    environment,
+    revision,
+    live,
+  }: { readonly environment: string; readonly revision: Revision; readonly live: Revision | null },
+  { archived, of }: Prune,
+): Status {
+  const shown = archived.slice(0, NAMES_MAX).join(', ')
+  const more = archived.length > NAMES_MAX ? ` and ${archived.length - NAMES_MAX} more` : ''
+  const message = `Revision ${short(revision)} would archive ${archived.length} of ${of} live workflows: ${shown}${more}. Bring their directories back; or, if this is meant, confirm it with "belfry reconcile ${environment} --allow-prune ${short(revision)}", or commit again with the trailer "${ALLOW_PRUNE}: true". ${staysLive(live)}`
+  return { state: 'stalled', reason: 'prune_guard', message }
 }
 
 /** The default branch does not name the environment any more. */

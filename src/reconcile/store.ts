@@ -2,7 +2,7 @@ import type { Queryable, Transaction } from '../db/database.ts'
 import { sql } from '../db/sql.ts'
 import type { EnvironmentName, Revision, VersionId, WorkflowKey } from '../ids.ts'
 import type { Diagnostic } from '../workflow/diagnostic.ts'
-import type { Declaration, EnvironmentSettings } from '../workflow/environment.ts'
+import type { Declaration, EnvironmentSettings, Policy } from '../workflow/environment.ts'
 import type { ChannelUse, VariableUse, Version } from '../workflow/workflow.ts'
 import type { KnownWorkflow, Parts } from './plan.ts'
 import type { Reason, State, Status } from './status.ts'
@@ -12,6 +12,10 @@ export interface KnownEnvironment {
   readonly name: EnvironmentName
   readonly gitRef: string
   readonly declared: boolean
+  readonly policy: Policy
+  /** What guarded it before, and still guards the revision that changed that. */
+  readonly policyBefore: Policy
+  readonly policyRevision: Revision | null
   readonly state: State
   readonly reason: Reason
   readonly message: string
@@ -35,25 +39,45 @@ const REQUESTS_KEPT_MS = 24 * 3600 * 1000
 
 export async function listKnownEnvironments(database: Queryable): Promise<KnownEnvironment[]> {
   return database.query<KnownEnvironment>(sql`
-    select name, git_ref as "gitRef", declared, state, reason, message, sequence::text as sequence,
+    select name, git_ref as "gitRef", declared, policy, policy_before as "policyBefore",
+      policy_revision as "policyRevision", state, reason, message, sequence::text as sequence,
       observed_revision as observed, attempted_revision as attempted, settings, parts, diagnostics
     from environments
     order by name`)
 }
 
-/** Adds what is new and takes over the refs of what is known; a new one begins as `status` says. */
+/** Whence declarations are taken. */
+export interface Declaring {
+  /** What a new environment begins as. */
+  readonly status: Status
+  /** The revision that says so; null where none does. */
+  readonly revision: Revision | null
+  readonly now: Date
+}
+
+/** Adds what is new and takes over the refs and policies of what is known. */
 export async function saveDeclarations(
   tx: Transaction,
   declarations: readonly Declaration[],
-  { status, now }: { readonly status: Status; readonly now: Date },
+  { status, revision, now }: Declaring,
 ): Promise<void> {
   await tx.query(sql`
-    insert into environments (name, git_ref, declared, state, reason, message, updated_at)
-    select name, ref, true, ${status.state}, ${status.reason}, ${status.message}, ${now}
-    from unnest(${declarations.map(({ name }) => name)}::text[], ${declarations.map(({ ref }) => ref)}::text[]) as d (name, ref)
+    insert into environments (name, git_ref, declared, policy, state, reason, message, updated_at)
+    select name, ref, true, policy, ${status.state}, ${status.reason}, ${status.message}, ${now}
+    from unnest(
+      ${declarations.map(({ name }) => name)}::text[],
+      ${declarations.map(({ ref }) => ref)}::text[],
+      ${declarations.map(({ policy }) => JSON.stringify(policy))}::jsonb[]
+    ) as d (name, ref, policy)
     on conflict (name) do update
-    set git_ref = excluded.git_ref, declared = true, updated_at = excluded.updated_at
-    where environments.git_ref <> excluded.git_ref or not environments.declared`)
+    set git_ref = excluded.git_ref, declared = true, policy = excluded.policy,
+      policy_before = case when environments.policy = excluded.policy
+        then environments.policy_before else environments.policy end,
+      policy_revision = case when environments.policy = excluded.policy
+        then environments.policy_revision else ${revision} end,
+      updated_at = excluded.updated_at
+    where environments.git_ref <> excluded.git_ref or environments.policy <> excluded.policy
+      or not environments.declared`)
 }
 
 /** Marks every environment that is not among `names` as no longer declared. */
@@ -85,7 +109,7 @@ export async function saveBrokenDeclaration(
 
 /**
  * Forgets an environment that is not declared and of which no revision was ever read. Answers
- * whether it is gone: one that somebody has switched or given recipients stays.
+ * whether it is gone: one that somebody has switched, braked or given recipients stays.
  */
 export async function dropNeverRead(tx: Transaction, name: EnvironmentName): Promise<boolean> {
   await lockEnvironment(tx, name)
@@ -95,6 +119,7 @@ export async function dropNeverRead(tx: Transaction, name: EnvironmentName): Pro
     where e.name = ${name} and not e.declared and e.sequence = 0 and e.attempted_revision is null
       and not exists (select from switches s where s.environment = ${name})
       and not exists (select from switch_events s where s.environment = ${name})
+      and not exists (select from brake_events b where b.environment = ${name})
       and not exists (select from recipients r where r.environment = ${name})
     returning e.name`)
   return rows.length > 0

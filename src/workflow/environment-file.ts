@@ -10,7 +10,8 @@ import {
   type Position,
   type Problem,
 } from './diagnostic.ts'
-import type { Channel, Declaration, EnvironmentSettings, Variable } from './environment.ts'
+import { DEFAULT_POLICY } from './environment.ts'
+import type { Channel, Declaration, EnvironmentSettings, Policy, Variable } from './environment.ts'
 import { explainViolations } from './explain.ts'
 import { parseYaml, type ParsedFile, type Pointer } from './parse.ts'
 import { validateEnvironment, type ProviderShape } from './schema.ts'
@@ -36,6 +37,7 @@ interface EnvironmentFile {
   readonly ref?: string
   readonly timezone?: string
   readonly locale?: string
+  readonly policy?: Partial<Policy>
   readonly variables?: Readonly<
     Record<
       string,
@@ -97,8 +99,8 @@ export function parseEnvironment(
 }
 
 /**
- * Reads what the default branch's file says of the environment `name`: that it exists, and which
- * branch it follows. The rest is read from that branch, and only its shape counts here.
+ * Reads what the default branch's file says of the environment `name`: that it exists, which
+ * branch it follows, and under which policy. The rest is read from that branch, and only its shape counts here.
  */
 export function parseDeclaration(
   name: string,
@@ -110,8 +112,13 @@ export function parseDeclaration(
 ): DeclarationResult {
   const parsed = readFile(name, path, { bytes, providers })
   if (parsed.kind === 'invalid') return parsed
-  const environment = name as EnvironmentName
-  return { kind: 'declaration', declaration: { name: environment, ref: parsed.value.ref ?? name } }
+  const { ref = name, policy } = parsed.value
+  const declaration = {
+    name: name as EnvironmentName,
+    ref,
+    policy: { ...DEFAULT_POLICY, ...policy },
+  }
+  return { kind: 'declaration', declaration }
 }
 
 type FileResult =

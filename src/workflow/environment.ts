@@ -10,7 +10,17 @@ export interface Declaration {
   readonly name: EnvironmentName
   /** The branch it follows. */
   readonly ref: string
+  readonly policy: Policy
 }
+
+/** What guards an environment. A branch does not loosen the policy that guards it. */
+export interface Policy {
+  /** Of the live workflows, at most this many in a hundred are archived by a revision unasked. */
+  readonly prune_max_percent: number
+}
+
+/** What holds where a declaration says nothing. */
+export const DEFAULT_POLICY: Policy = { prune_max_percent: 20 }
 
 /** What the tip of an environment's own ref says about it. Replaced whole by each applied revision. */
 export interface EnvironmentSettings {

@@ -125,6 +125,17 @@ function stepSchema({ type, summary, schema, conditional }: StepType<string, obj
   }
 }
 
+/** The fields of an environment's policy. */
+export const policyFields = {
+  prune_max_percent: {
+    description:
+      'A revision that would archive more than this many in a hundred of the live workflows, and at least five, waits for a confirmation; 20 when left out.',
+    type: 'number',
+    minimum: 0,
+    maximum: 100,
+  },
+} as const
+
 /** The fields of `environments/<name>.yaml`. */
 export const environmentFields = {
   ref: {
@@ -143,6 +154,12 @@ export const environmentFields = {
     description:
       'A language tag such as `en` or `de-AT`, for recipients without one; `en` when left out.',
     type: 'string',
+  },
+  policy: {
+    description: 'What guards the environment; only what the default branch says of it counts.',
+    type: 'object',
+    properties: policyFields,
+    additionalProperties: false,
   },
   variables: {
     description: 'What templates reach as `vars.<name>`.',

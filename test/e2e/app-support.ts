@@ -80,7 +80,8 @@ export interface AppSettings {
 export async function openApp(database: Database, settings: AppSettings): Promise<TestApp> {
   await using stack = new AsyncDisposableStack()
   const repository = stack.use(await testRepository())
-  await repository.commit(settings.files)
+  // The environments of the database may have had other workflows.
+  await repository.commit(settings.files, 'Begin\n\nBelfry-Allow-Prune: true\n')
   await repository.git('branch', 'development')
   const directory = await mkdtemp(join(tmpdir(), 'belfry-app-'))
   stack.defer(() => rm(directory, { recursive: true, force: true }))

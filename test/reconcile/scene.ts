@@ -1,4 +1,4 @@
-import type { Database } from '../../src/db/database.ts'
+import type { Database, Queryable } from '../../src/db/database.ts'
 import { sql } from '../../src/db/sql.ts'
 import type { Topics } from '../../src/db/topics.ts'
 import { openSources } from '../../src/git/open.ts'
@@ -100,7 +100,7 @@ export async function clear(database: Database): Promise<void> {
   await database.query(sql`truncate environments, reconcilers, versions cascade`)
 }
 
-export async function environment(database: Database, name: string): Promise<EnvironmentView> {
+export async function environment(database: Queryable, name: string): Promise<EnvironmentView> {
   const found = await findEnvironment(database, name)
   if (!found) throw new Error(`there is no environment ${name}`)
   return found

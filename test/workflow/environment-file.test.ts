@@ -184,3 +184,27 @@ describe('the branch of an environment', () => {
     })
   })
 })
+
+function policyOf(text: string) {
+  const result = declare(text)
+  return result.kind === 'declaration' ? result.declaration.policy : result.diagnostics
+}
+
+describe('the policy of a declaration', () => {
+  test('is 20 percent where nothing is said', () => {
+    expect(policyOf('{}')).toEqual({ prune_max_percent: 20 })
+    expect(policyOf('policy: {}')).toEqual({ prune_max_percent: 20 })
+    expect(policyOf('policy: {prune_max_percent: 0}')).toEqual({ prune_max_percent: 0 })
+  })
+
+  test.each(['policy: {prune_max_percent: 101}', 'policy: {prune_max: 1}', 'policy: 20'])(
+    '%s is refused',
+    (text) => {
+      expect(policyOf(text)).toMatchObject([{ path, line: 1, severity: 'error' }])
+    },
+  )
+
+  test('is no part of the settings', () => {
+    expect(settingsOf('policy: {prune_max_percent: 3}')).toEqual(settingsOf('{}'))
+  })
+})
