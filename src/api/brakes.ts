@@ -1,7 +1,8 @@
 import { listBrakeEvents, type BrakeEvent } from '../reconcile/brake-store.ts'
-import { loadEnvironment } from './environments.ts'
+import { resume, suspend } from '../reconcile/brakes.ts'
+import { loadEnvironment, toEnvironment } from './environments.ts'
 import { wholePage } from './page.ts'
-import { ok, type ReadRoute } from './route.ts'
+import { ok, type MutationRoute, type ReadRoute } from './route.ts'
 
 const audit: ReadRoute = {
   kind: 'read',
@@ -13,6 +14,42 @@ const audit: ReadRoute = {
     await loadEnvironment(database, environment)
     const entries = (await listBrakeEvents(database, environment)).map(toEvent)
     return ok({ entries, page_info: wholePage(entries.length) })
+  },
+}
+
+/** A reason is asked for: whoever finds the brake on will want to know. */
+const reasonSchema = { type: 'string', pattern: '\\S', maxLength: 1_000 }
+
+const putSuspend: MutationRoute = {
+  kind: 'mutation',
+  method: 'PUT',
+  path: '/v1/environments/:environment/suspend',
+  scope: 'operate',
+  environment: 'path',
+  body: {
+    type: 'object',
+    required: ['reason'],
+    properties: { reason: reasonSchema },
+    additionalProperties: false,
+  },
+  async handle({ tx, environment, body, caller, now }) {
+    const { reason } = body as { readonly reason: string }
+    const view = await loadEnvironment(tx, environment)
+    await suspend(tx, view, { environment, reason, actor: caller.name, now })
+    return ok(await toEnvironment(tx, await loadEnvironment(tx, environment), now))
+  },
+}
+
+const deleteSuspend: MutationRoute = {
+  kind: 'mutation',
+  method: 'DELETE',
+  path: '/v1/environments/:environment/suspend',
+  scope: 'operate',
+  environment: 'path',
+  async handle({ tx, environment, caller, now }) {
+    const view = await loadEnvironment(tx, environment)
+    await resume(tx, view, { environment, actor: caller.name, now })
+    return ok(await toEnvironment(tx, await loadEnvironment(tx, environment), now))
   },
 }
 
@@ -29,4 +66,4 @@ function toEvent({ id, kind, revision, reason, actor, expiresAt, insertedAt }: B
   }
 }
 
-export const brakes = [audit] as const
+export const brakes = [audit, putSuspend, deleteSuspend] as const

@@ -136,7 +136,8 @@ export async function loadEnvironment(
   throw new RequestError(404, 'environment_missing', `there is no environment "${name}"`)
 }
 
-async function toEnvironment(db: Queryable, view: EnvironmentView, now: Date) {
+/** As the API writes it. */
+export async function toEnvironment(db: Queryable, view: EnvironmentView, now: Date) {
   return {
     __typename: 'Environment',
     name: view.name,
@@ -148,6 +149,7 @@ async function toEnvironment(db: Queryable, view: EnvironmentView, now: Date) {
     attempted_revision: view.attemptedRevision,
     applied_at: view.appliedAt,
     last_handled_request: view.lastHandledRequest,
+    suspended: view.suspension,
     workflows: view.workflows,
     sending: await loadSending(db, view.name, now),
     diagnostics: view.diagnostics,

@@ -11,6 +11,7 @@ import { runs } from './runs.ts'
 import { schema } from './schema.ts'
 import { serve } from './serve.ts'
 import { status } from './status.ts'
+import { suspend } from './suspend.ts'
 import { trigger } from './trigger.ts'
 import { validate } from './validate.ts'
 
@@ -21,6 +22,7 @@ export const commands: readonly Command[] = [
   validate,
   status,
   reconcile,
+  suspend,
   trigger,
   cancel,
   runs,

@@ -50,10 +50,10 @@ export async function applyRevision(
 
 async function nextSequence(tx: Transaction, known: KnownEnvironment): Promise<string> {
   const current = await lockEnvironment(tx, known.name)
-  if (current !== known.sequence) {
+  if (current?.sequence !== known.sequence || current.hold !== known.hold) {
     throw new RetryableFailure(`${known.name} was changed while its revision was read`)
   }
-  return String(BigInt(current) + 1n)
+  return String(BigInt(current.sequence) + 1n)
 }
 
 async function write(tx: Transaction, at: AppliedAt, applicable: Applicable): Promise<void> {

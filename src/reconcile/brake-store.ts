@@ -2,6 +2,7 @@ import type { Queryable, Transaction } from '../db/database.ts'
 import { sql } from '../db/sql.ts'
 import { newRowId } from '../ids.ts'
 import type { EnvironmentName, Revision } from '../ids.ts'
+import type { Status, Suspension } from './status.ts'
 
 /** What an operator did with a brake of an environment. */
 export interface BrakeChange {
@@ -52,5 +53,39 @@ export async function isPruneAllowed(
     select id from brake_events
     where environment = ${environment} and kind = 'allow_prune' and revision = ${revision}
     limit 1`)
+  return rows.length > 0
+}
+
+/** What an environment shows at once, before the next look at it. */
+export interface Shown {
+  readonly status: Status
+  readonly now: Date
+}
+
+/** Suspends an environment, or replaces why it is. Waits for a revision that is being applied. */
+export async function saveSuspension(
+  tx: Transaction,
+  environment: EnvironmentName,
+  { suspension, status, now }: Shown & { readonly suspension: Suspension },
+): Promise<void> {
+  await tx.query(sql`
+    update environments
+    set suspension = ${JSON.stringify(suspension)}::jsonb, state = ${status.state},
+      reason = ${status.reason}, message = ${status.message}, updated_at = ${now}
+    where name = ${environment}`)
+}
+
+/** False where the environment was not suspended. */
+export async function clearSuspension(
+  tx: Transaction,
+  environment: EnvironmentName,
+  { status, now }: Shown,
+): Promise<boolean> {
+  const rows = await tx.query(sql`
+    update environments
+    set suspension = null, state = ${status.state}, reason = ${status.reason},
+      message = ${status.message}, updated_at = ${now}
+    where name = ${environment} and suspension is not null
+    returning name`)
   return rows.length > 0
 }

@@ -5,6 +5,7 @@ import type { Revision } from '../ids.ts'
 import { findDefaultBranch } from './declarations.ts'
 import type { DefaultTip } from './declarations.ts'
 import { DEVELOPMENT, takeDeclarations } from './declare.ts'
+import { isHeld } from './hold.ts'
 import { assertLead, LeadershipLost, loadDefaultBranch } from './leader-store.ts'
 import { reconcileRevision } from './revision.ts'
 import { isAbout, settle } from './settle.ts'
@@ -106,6 +107,8 @@ async function attempt(
     const current = (await listKnownEnvironments(looking.database)).find(
       ({ name }) => name === row.name,
     )
+    // A brake was used meanwhile, and is what decides now.
+    if (current && current.hold !== row.hold) return attempt(looking, current, surroundings)
     await settle(looking, current ?? row, { status: retrying(messageOf(error), row.observed) })
     return false
   }
@@ -117,6 +120,7 @@ async function reconcileEnvironment(
   { refs, found, tips, isAsked }: Surroundings,
 ): Promise<void> {
   const { repository, workingTree } = looking
+  if (await isHeld(looking, row)) return
   if (workingTree !== null && row.name === DEVELOPMENT) {
     const read = () => workingTree.look(refs.headRevision)
     return reconcileRevision(looking, row, { read, revision: null, isAsked })
@@ -156,6 +160,7 @@ async function saveUnreadable(looking: Looking, error: unknown): Promise<void> {
     const status = isUnsupported
       ? unsupportedRepository(error.message, row.observed)
       : retrying(messageOf(error), row.observed)
+    if (await isHeld(looking, row)) continue
     if (row.declared) await settle(looking, row, { status })
   }
 }

@@ -15,6 +15,7 @@ export const REASONS = {
   undeclared: 'stalled',
   unsupported_repository: 'stalled',
   default_branch_changed: 'stalled',
+  suspended: 'suspended',
   ref_missing: 'waiting',
 } as const
 
@@ -107,6 +108,30 @@ export function defaultBranchChanged(
   return { state: 'stalled', reason: 'default_branch_changed', message }
 }
 
+/** Why nothing may be applied at present. */
+export interface Suspension {
+  readonly reason: string
+  readonly actor: string
+  /** ISO 8601. */
+  readonly since: string
+}
+
+/** An operator has suspended the environment. */
+export function suspended(
+  name: string,
+  { reason, actor, since }: Suspension,
+  live: Revision | null,
+): Status {
+  const message = `Suspended by ${actor} at ${since}: ${ended(reason)} Nothing is applied until "belfry suspend ${name} --resume". ${staysLive(live)}`
+  return { state: 'suspended', reason: 'suspended', message }
+}
+
+/** A brake was released; Git decides again. */
+export function released(live: Revision | null): Status {
+  const message = `The environment follows its branch again, and is brought to its tip. ${staysLive(live)}`
+  return { state: 'reconciling', reason: 'progressing', message }
+}
+
 /** The branch that the environment follows is not there. */
 export function refMissing(gitRef: string, live: Revision | null): Status {
   const message = `There is no branch ${gitRef}. Create it or push it; it is picked up by itself. ${staysLive(live)}`
@@ -117,6 +142,11 @@ export function refMissing(gitRef: string, live: Revision | null): Status {
 export function short(revision: Revision): string {
   const [commit = '', tree] = revision.split('+')
   return tree === undefined ? commit.slice(0, 12) : `${commit.slice(0, 12)}+${tree}`
+}
+
+/** A sentence that somebody wrote, with its end. */
+function ended(text: string): string {
+  return /[.!?]$/.test(text) ? text : `${text}.`
 }
 
 function staysLive(live: Revision | null): string {

@@ -5,7 +5,7 @@ import type { Diagnostic } from '../workflow/diagnostic.ts'
 import type { Declaration, EnvironmentSettings, Policy } from '../workflow/environment.ts'
 import type { ChannelUse, VariableUse, Version } from '../workflow/workflow.ts'
 import type { KnownWorkflow, Parts } from './plan.ts'
-import type { Reason, State, Status } from './status.ts'
+import type { Reason, State, Status, Suspension } from './status.ts'
 
 /** What Postgres knows about an environment when a look begins. */
 export interface KnownEnvironment {
@@ -25,6 +25,9 @@ export interface KnownEnvironment {
   readonly settings: EnvironmentSettings | null
   readonly parts: Parts
   readonly diagnostics: readonly Diagnostic[]
+  readonly suspension: Suspension | null
+  /** Differs with each change of a brake that holds the environment. */
+  readonly hold: string
 }
 
 /** The state of an environment as it was written last. */
@@ -41,7 +44,8 @@ export async function listKnownEnvironments(database: Queryable): Promise<KnownE
   return database.query<KnownEnvironment>(sql`
     select name, git_ref as "gitRef", declared, policy, policy_before as "policyBefore",
       policy_revision as "policyRevision", state, reason, message, sequence::text as sequence,
-      observed_revision as observed, attempted_revision as attempted, settings, parts, diagnostics
+      observed_revision as observed, attempted_revision as attempted, settings, parts, diagnostics,
+      suspension, coalesce(suspension::text, '') as hold
     from environments
     order by name`)
 }
@@ -150,14 +154,17 @@ export async function saveStatus(
     where name = ${environment}`)
 }
 
-/** Holds the environment's row and answers its applied sequence. */
+/** Holds the environment's row, and answers what an application of a revision depends on. */
 export async function lockEnvironment(
   tx: Transaction,
   environment: EnvironmentName,
-): Promise<string> {
-  const [row] = await tx.query<{ sequence: string }>(sql`
-    select sequence::text as sequence from environments where name = ${environment} for update`)
-  return row?.sequence ?? ''
+): Promise<Pick<KnownEnvironment, 'sequence' | 'hold'> | undefined> {
+  const [row] = await tx.query<Pick<KnownEnvironment, 'sequence' | 'hold'>>(sql`
+    select sequence::text as sequence, coalesce(suspension::text, '') as hold
+    from environments
+    where name = ${environment}
+    for update`)
+  return row
 }
 
 export async function listKnownWorkflows(

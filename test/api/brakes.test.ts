@@ -82,3 +82,49 @@ test('a prune is confirmed on the command line', async ({ database }) => {
   await at.reconciler.pass()
   expect(await at.cli('status')).toMatchObject({ code: 0 })
 })
+
+test('an environment is suspended and resumed through the API', async ({ database }) => {
+  await using at = await production(database)
+  const path = `${PATH}/suspend`
+  for (const body of [{}, { reason: '  ' }, { reason: 'x', until: 'later' }]) {
+    expect(await at.api.call('PUT', path, { key: OPERATOR, body })).toMatchObject({ status: 422 })
+  }
+  const body = { reason: 'A freeze' }
+  const { key } = await anEnvironment(database, 'production', ['trigger', 'read', 'write'])
+  expect(await at.api.call('PUT', path, { key, body })).toMatchObject({ status: 403 })
+  const shown = { reason: 'A freeze', actor: 'operator', since: expect.any(String) }
+  expect(await at.api.call('PUT', path, { key: OPERATOR, body })).toMatchObject({
+    status: 200,
+    body: { state: 'suspended', suspended: shown },
+  })
+  expect(await at.state()).toMatchObject({ state: 'suspended', suspended: shown })
+  expect(await at.api.call('DELETE', path, { key: OPERATOR })).toMatchObject({
+    status: 200,
+    body: { state: 'reconciling', suspended: null },
+  })
+  await at.reconciler.pass()
+  expect(await at.state()).toMatchObject({ state: 'ready', suspended: null })
+  const unknown = '/v1/environments/nowhere/suspend'
+  expect(await at.api.call('PUT', unknown, { key: OPERATOR, body })).toMatchObject({ status: 404 })
+})
+
+test('an environment is suspended and resumed on the command line', async ({ database }) => {
+  await using at = await production(database)
+  expect(await at.cli('suspend', 'production')).toMatchObject({
+    code: 2,
+    error: expect.stringContaining('say why with --reason'),
+  })
+  expect(await at.cli('suspend', 'production', '--reason', 'A freeze')).toMatchObject({ code: 0 })
+  await at.made.commit({ 'workflows/c1/workflow.yaml': workflow('Three') })
+  await at.reconciler.pass()
+  expect(await at.cli('status', 'production')).toMatchObject({
+    code: 1,
+    out: expect.stringMatching(/suspended[^]*Suspended by operator at [^]*: A freeze\./),
+  })
+  expect(await at.cli('suspend', 'production', '--resume')).toMatchObject({
+    code: 0,
+    out: expect.stringContaining('production follows main again'),
+  })
+  await at.reconciler.pass()
+  expect(await at.cli('status', 'production')).toMatchObject({ code: 0 })
+})

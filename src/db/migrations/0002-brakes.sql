@@ -4,7 +4,9 @@ alter table environments
   -- A revision of the default branch does not loosen its own guard: `policy_revision` brought `policy`,
   -- and is itself still held to `policy_before`.
   add column policy_before jsonb not null default '{"prune_max_percent": 20}',
-  add column policy_revision text;
+  add column policy_revision text,
+  -- {reason, actor, since} while nothing may be applied.
+  add column suspension jsonb;
 
 -- Who used a brake, when and why. A prune is confirmed by its event.
 create table brake_events (
