@@ -1,5 +1,5 @@
 import { listBrakeEvents, type BrakeEvent } from '../reconcile/brake-store.ts'
-import { resume, suspend } from '../reconcile/brakes.ts'
+import { pin, resume, suspend, unpin } from '../reconcile/brakes.ts'
 import { loadEnvironment, toEnvironment } from './environments.ts'
 import { wholePage } from './page.ts'
 import { ok, type MutationRoute, type ReadRoute } from './route.ts'
@@ -53,6 +53,50 @@ const deleteSuspend: MutationRoute = {
   },
 }
 
+interface PinBody {
+  readonly revision: string
+  readonly reason: string
+  readonly expires_at?: string | null
+}
+
+const putPin: MutationRoute = {
+  kind: 'mutation',
+  method: 'PUT',
+  path: '/v1/environments/:environment/pin',
+  scope: 'operate',
+  environment: 'path',
+  body: {
+    type: 'object',
+    required: ['revision', 'reason'],
+    properties: {
+      revision: { type: 'string', minLength: 1, maxLength: 100 },
+      reason: reasonSchema,
+      expires_at: { type: ['string', 'null'], format: 'date-time' },
+    },
+    additionalProperties: false,
+  },
+  async handle({ tx, environment, body, caller, now }) {
+    const { revision: named, reason, expires_at: until } = body as PinBody
+    const view = await loadEnvironment(tx, environment)
+    const expiresAt = until ? new Date(until) : null
+    await pin(tx, view, { environment, named, reason, expiresAt, actor: caller.name, now })
+    return ok(await toEnvironment(tx, await loadEnvironment(tx, environment), now))
+  },
+}
+
+const deletePin: MutationRoute = {
+  kind: 'mutation',
+  method: 'DELETE',
+  path: '/v1/environments/:environment/pin',
+  scope: 'operate',
+  environment: 'path',
+  async handle({ tx, environment, caller, now }) {
+    const view = await loadEnvironment(tx, environment)
+    await unpin(tx, view, { environment, actor: caller.name, now })
+    return ok(await toEnvironment(tx, await loadEnvironment(tx, environment), now))
+  },
+}
+
 function toEvent({ id, kind, revision, reason, actor, expiresAt, insertedAt }: BrakeEvent) {
   return {
     __typename: 'BrakeEvent',
@@ -66,4 +110,4 @@ function toEvent({ id, kind, revision, reason, actor, expiresAt, insertedAt }: B
   }
 }
 
-export const brakes = [audit, putSuspend, deleteSuspend] as const
+export const brakes = [audit, putSuspend, deleteSuspend, putPin, deletePin] as const

@@ -10,6 +10,7 @@ import {
   requestReconcile,
   type EnvironmentView,
 } from '../reconcile/read.ts'
+import type { Pin } from '../reconcile/status.ts'
 import { wholePage } from './page.ts'
 import { ok, type MutationRoute, type ReadRoute } from './route.ts'
 import { bodyCheck } from './schema.ts'
@@ -150,10 +151,15 @@ export async function toEnvironment(db: Queryable, view: EnvironmentView, now: D
     applied_at: view.appliedAt,
     last_handled_request: view.lastHandledRequest,
     suspended: view.suspension,
+    pinned: view.pin && toPin(view.pin),
     workflows: view.workflows,
     sending: await loadSending(db, view.name, now),
     diagnostics: view.diagnostics,
   }
+}
+
+function toPin({ revision, reason, actor, since, expiresAt }: Pin) {
+  return { revision, reason, actor, since, expires_at: expiresAt }
 }
 
 export const environments = [list, find, reconcile, sending, turnSending] as const

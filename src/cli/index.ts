@@ -5,6 +5,7 @@ import { deactivate } from './deactivate.ts'
 import { init } from './init.ts'
 import { keys } from './keys.ts'
 import { messages } from './messages.ts'
+import { pin } from './pin.ts'
 import { reconcile } from './reconcile.ts'
 import { run } from './run.ts'
 import { runs } from './runs.ts'
@@ -22,6 +23,7 @@ export const commands: readonly Command[] = [
   validate,
   status,
   reconcile,
+  pin,
   suspend,
   trigger,
   cancel,

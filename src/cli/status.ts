@@ -82,7 +82,7 @@ const REVISION_LENGTH = 12
 
 function row(environment: WireEnvironment): string[] {
   const { name, ref, state, reason, observed_revision: revision } = environment
-  const shown = state === 'ready' ? state : `${state}: ${reason}`
+  const shown = reason === 'applied' ? state : `${state}: ${reason}`
   const applied = environment.applied_at ?? 'never'
   const count = String(environment.workflows)
   const sends = environment.sending.active ? 'on' : 'OFF'
@@ -107,12 +107,12 @@ function short(revision: string | null): string {
 }
 
 function problems(environment: WireEnvironment, output: Output): string[] {
-  const { name, state, message, diagnostics } = environment
+  const { name, reason, message, diagnostics } = environment
   const found = diagnostics.map(({ path, line, column, severity, code, message: what, hint }) => {
     const mark = output.style(severity === 'error' ? 'red' : 'yellow', severity)
     const help = hint ? `\n    ${printable(hint)}` : ''
     return `  ${path}:${line}:${column} ${mark} ${code}: ${printable(what)}${help}`
   })
-  if (state === 'ready' && found.length === 0) return []
+  if (reason === 'applied' && found.length === 0) return []
   return ['', `${output.style('bold', name)}: ${printable(message)}`, ...found]
 }

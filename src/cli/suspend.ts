@@ -31,10 +31,12 @@ export const suspend: Command = {
       ? await client.call<WireEnvironment>('DELETE', path)
       : await client.call<WireEnvironment>('PUT', path, { body: { reason } })
     output.result(reply, () => [
-      isResume
-        ? `${name} follows ${reply.ref} again`
-        : `nothing is applied to ${name} until it is resumed`,
+      isResume ? resumed(reply) : `nothing is applied to ${name} until it is resumed`,
     ])
     return FINE
   },
+}
+
+function resumed({ name, ref, pinned }: WireEnvironment): string {
+  return pinned ? `${name} is resumed, and stays pinned` : `${name} follows ${ref} again`
 }

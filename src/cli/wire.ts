@@ -61,6 +61,7 @@ export interface WireEnvironment {
   readonly last_handled_request: string | null
   readonly applied_at: string | null
   readonly workflows: number
+  readonly pinned: { readonly revision: string } | null
   readonly sending: {
     readonly active: boolean
     readonly reason: string | null

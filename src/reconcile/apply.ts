@@ -1,9 +1,10 @@
-import type { Database, Transaction } from '../db/database.ts'
+import type { Transaction } from '../db/database.ts'
 import { RetryableFailure } from '../errors.ts'
 import type { Revision, WorkflowKey } from '../ids.ts'
 import type { EnvironmentSettings } from '../workflow/environment.ts'
+import { saveArchivedHistory, saveHistory } from './history-store.ts'
 import { assertLead } from './leader-store.ts'
-import type { Leadership } from './leader-store.ts'
+import type { Looking } from './settle.ts'
 import type { Snapshot } from './snapshot.ts'
 import { applied } from './status.ts'
 import {
@@ -33,18 +34,28 @@ export interface Applicable {
  * the environment is not what the snapshot was compared with.
  */
 export async function applyRevision(
-  database: Database,
-  leadership: Leadership,
-  {
-    known,
-    now,
-    ...applicable
-  }: Applicable & { readonly known: KnownEnvironment; readonly now: Date },
+  ground: Lead,
+  { known, ...applicable }: Applicable & { readonly known: KnownEnvironment },
+): Promise<void> {
+  await applyNext(ground, known, (tx, at) => write(tx, at, applicable))
+}
+
+/** Who may write, and where. */
+export type Lead = Pick<Looking, 'database' | 'leadership' | 'clock'>
+
+/**
+ * Writes the next sequence of an environment, in one transaction that fails where the lead was
+ * lost, and where the environment is not as it was `known`: applied to, suspended or pinned since.
+ */
+export async function applyNext(
+  { database, leadership, clock }: Lead,
+  known: KnownEnvironment,
+  work: (tx: Transaction, at: AppliedAt) => Promise<void>,
 ): Promise<void> {
   await database.transaction(async (tx) => {
     await assertLead(tx, leadership)
     const sequence = await nextSequence(tx, known)
-    await write(tx, { environment: known.name, sequence, now }, applicable)
+    await work(tx, { environment: known.name, sequence, now: clock.now() })
   })
 }
 
@@ -56,22 +67,44 @@ async function nextSequence(tx: Transaction, known: KnownEnvironment): Promise<s
   return String(BigInt(current.sequence) + 1n)
 }
 
+/** Makes these versions the live ones, and keeps that the revision did. */
+export async function writeWorkflows(
+  tx: Transaction,
+  at: AppliedAt,
+  rows: readonly WorkflowRow[],
+): Promise<void> {
+  for (let from = 0; from < rows.length; from += ROWS_AT_ONCE) {
+    const some = rows.slice(from, from + ROWS_AT_ONCE)
+    await saveWorkflows(tx, at, some)
+    await saveHistory(tx, at, some)
+  }
+}
+
+/** Archives workflows, and keeps that the revision did. */
+export async function writeArchived(
+  tx: Transaction,
+  at: AppliedAt,
+  keys: readonly WorkflowKey[],
+): Promise<void> {
+  if (keys.length === 0) return
+  await archiveWorkflows(tx, at, keys)
+  await saveArchivedHistory(tx, at, keys)
+}
+
 async function write(tx: Transaction, at: AppliedAt, applicable: Applicable): Promise<void> {
   const { revision, snapshot, settings, directories } = applicable
   const { plan, versions, parts, diagnostics } = snapshot
   for (let from = 0; from < versions.length; from += ROWS_AT_ONCE) {
     const some = versions.slice(from, from + ROWS_AT_ONCE)
     await saveVersions(tx, some, at.now)
-    await saveWorkflows(
-      tx,
-      at,
-      some.map((version) => rowOf(version, directories)),
-    )
+    const rows = some.map((version) => rowOf(version, directories))
+    await writeWorkflows(tx, at, rows)
   }
-  if (plan.archived.length > 0) await archiveWorkflows(tx, at, plan.archived)
+  await writeArchived(tx, at, plan.archived)
   const added = [...plan.added, ...plan.restored]
   const isAdded = new Set<WorkflowKey>(added)
   await saveRevision(tx, at, {
+    origin: 'git',
     status: applied(revision),
     diagnostics,
     revision,

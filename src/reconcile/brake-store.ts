@@ -2,7 +2,7 @@ import type { Queryable, Transaction } from '../db/database.ts'
 import { sql } from '../db/sql.ts'
 import { newRowId } from '../ids.ts'
 import type { EnvironmentName, Revision } from '../ids.ts'
-import type { Status, Suspension } from './status.ts'
+import type { Pin, Status, Suspension } from './status.ts'
 
 /** What an operator did with a brake of an environment. */
 export interface BrakeChange {
@@ -88,4 +88,53 @@ export async function clearSuspension(
     where name = ${environment} and suspension is not null
     returning name`)
   return rows.length > 0
+}
+
+/** Pins an environment, or replaces its pin. Waits for a revision that is being applied. */
+export async function savePin(
+  tx: Transaction,
+  environment: EnvironmentName,
+  { pin, status, now }: Shown & { readonly pin: Pin },
+): Promise<void> {
+  await tx.query(sql`
+    update environments
+    set pin = ${JSON.stringify(pin)}::jsonb,
+      state = case when suspension is null then ${status.state} else state end,
+      reason = case when suspension is null then ${status.reason} else reason end,
+      message = case when suspension is null then ${status.message} else message end,
+      updated_at = ${now}
+    where name = ${environment}`)
+}
+
+/** False where the environment has another pin by now, or none. */
+export async function clearPin(
+  tx: Transaction,
+  environment: EnvironmentName,
+  { pin, status, now }: Shown & { readonly pin: Pin },
+): Promise<boolean> {
+  const rows = await tx.query(sql`
+    update environments
+    set pin = null,
+      state = case when suspension is null then ${status.state} else state end,
+      reason = case when suspension is null then ${status.reason} else reason end,
+      message = case when suspension is null then ${status.message} else message end,
+      updated_at = ${now}
+    where name = ${environment} and pin = ${JSON.stringify(pin)}::jsonb
+    returning name`)
+  return rows.length > 0
+}
+
+/** A pin as it stands. */
+export interface PinnedEnvironment {
+  readonly environment: EnvironmentName
+  readonly pin: Pin
+  readonly live: Revision | null
+}
+
+export async function listPins(database: Queryable): Promise<PinnedEnvironment[]> {
+  return database.query<PinnedEnvironment>(sql`
+    select name as environment, pin, observed_revision as live
+    from environments
+    where pin is not null
+    order by name`)
 }

@@ -3,6 +3,7 @@ import type { RevisionTree } from '../git/source.ts'
 import type { Revision } from '../ids.ts'
 import type { Policy } from '../workflow/environment.ts'
 import { isPruneAllowed } from './brake-store.ts'
+import { listWorkflowsAt } from './history-store.ts'
 import { planPrune } from './plan.ts'
 import type { Prune } from './plan.ts'
 import type { Looking } from './settle.ts'
@@ -24,8 +25,14 @@ export async function findUnallowedPrune(
   row: KnownEnvironment,
   { tree, snapshot }: { readonly tree: RevisionTree; readonly snapshot: Snapshot },
 ): Promise<Prune | null> {
-  const { revision, message } = tree
-  const prune = planPrune(snapshot.plan, policyFor(row, revision).prune_max_percent)
+  const { revision, message, directories } = tree
+  const { archived, changed, same } = snapshot.plan
+  // After a pin a tip is compared with what the branch had last, and not with what the pin brought.
+  const live =
+    row.followed === row.sequence
+      ? [...archived, ...changed, ...same]
+      : (await listWorkflowsAt(database, row.name, row.followed)).map(({ key }) => key)
+  const prune = planPrune(live, directories, policyFor(row, revision).prune_max_percent)
   if (prune === null || hasTrailer(message, ALLOW_PRUNE, 'true')) return null
   return (await isPruneAllowed(database, row.name, revision)) ? null : prune
 }

@@ -1,11 +1,87 @@
+import { RetryableFailure } from '../errors.ts'
+import { applyNext, writeArchived, writeWorkflows } from './apply.ts'
+import { clearPin, listPins, saveBrakeEvent } from './brake-store.ts'
+import { findPastRevision, listWorkflowsAt } from './history-store.ts'
+import type { PastRevision } from './history-store.ts'
+import { assertLead } from './leader-store.ts'
+import { planRestoration } from './plan.ts'
 import { settle } from './settle.ts'
 import type { Looking } from './settle.ts'
-import { suspended } from './status.ts'
+import { pinned, released, short, suspended } from './status.ts'
+import type { Pin } from './status.ts'
+import { listKnownWorkflows, saveRevision } from './store.ts'
 import type { KnownEnvironment } from './store.ts'
 
-/** Whether a brake, and not Git, decides about the environment; then its state says so. */
+/** Whether a brake, and not Git, decides about the environment; then it is as the brake says. */
 export async function isHeld(looking: Looking, row: KnownEnvironment): Promise<boolean> {
-  if (row.suspension === null) return false
-  await settle(looking, row, { status: suspended(row.name, row.suspension, row.observed) })
+  if (row.suspension !== null) {
+    await settle(looking, row, { status: suspended(row.name, row.suspension, row.observed) })
+    return true
+  }
+  if (row.pin === null) return false
+  await holdAt(looking, row, row.pin)
   return true
+}
+
+async function holdAt(looking: Looking, row: KnownEnvironment, pin: Pin): Promise<void> {
+  const past = await findPastRevision(looking.database, row.name, pin.sequence)
+  if (!past) throw new RetryableFailure(`nothing is kept of revision ${short(pin.revision)}`)
+  if (row.observed !== pin.revision) return applyPin(looking, row, { pin, past })
+  const { diagnostics } = past
+  const status = pinned(row.name, pin)
+  await settle(looking, row, { status, diagnostics, attempted: pin.revision })
+}
+
+/** Brings back what an earlier revision left in Postgres. Git is not asked. */
+async function applyPin(
+  looking: Looking,
+  row: KnownEnvironment,
+  { pin, past }: { readonly pin: Pin; readonly past: PastRevision },
+): Promise<void> {
+  const { database, memory, log } = looking
+  const { rows, ...changes } = planRestoration(
+    await listKnownWorkflows(database, row.name),
+    await listWorkflowsAt(database, row.name, pin.sequence),
+  )
+  await applyNext(looking, row, async (tx, at) => {
+    await writeWorkflows(tx, at, rows)
+    await writeArchived(tx, at, changes.archived)
+    const status = pinned(row.name, pin)
+    const { revision } = pin
+    await saveRevision(tx, at, { origin: 'pin', status, revision, ...past, ...changes })
+  })
+  memory.logged.set(row.name, 'pinned')
+  const { revision, actor, reason } = pin
+  log.warn('environment is pinned', {
+    environment: row.name,
+    revision: short(revision),
+    actor,
+    reason,
+  })
+}
+
+/** Who ends a pin whose time is over, as the audit names it. */
+const EXPIRED = { actor: 'belfry', reason: 'expired' }
+
+/** Ends the pins whose time is over. */
+export async function releaseExpired(looking: Looking): Promise<void> {
+  const { database, leadership, clock } = looking
+  const now = clock.now()
+  for (const { environment, pin, live } of await listPins(database)) {
+    if (pin.expiresAt === null || new Date(pin.expiresAt) > now) continue
+    await database.transaction(async (tx) => {
+      await assertLead(tx, leadership)
+      const isGone = await clearPin(tx, environment, { pin, status: released(live), now })
+      if (!isGone) return
+      const { revision } = pin
+      await saveBrakeEvent(tx, {
+        environment,
+        kind: 'unpin',
+        revision,
+        ...EXPIRED,
+        expiresAt: null,
+        now,
+      })
+    })
+  }
 }

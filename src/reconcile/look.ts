@@ -5,7 +5,7 @@ import type { Revision } from '../ids.ts'
 import { findDefaultBranch } from './declarations.ts'
 import type { DefaultTip } from './declarations.ts'
 import { DEVELOPMENT, takeDeclarations } from './declare.ts'
-import { isHeld } from './hold.ts'
+import { isHeld, releaseExpired } from './hold.ts'
 import { assertLead, LeadershipLost, loadDefaultBranch } from './leader-store.ts'
 import { reconcileRevision } from './revision.ts'
 import { isAbout, settle } from './settle.ts'
@@ -31,6 +31,7 @@ export interface LookResult {
 export async function look(looking: Looking): Promise<LookResult> {
   const { database, repository } = looking
   const requests = await listOpenRequests(database)
+  await releaseExpired(looking)
   let refs: Refs
   try {
     refs = await repository.refs()
@@ -44,7 +45,10 @@ export async function look(looking: Looking): Promise<LookResult> {
   const tips = new Map<string, Revision | null>()
   for (const row of await listKnownEnvironments(database)) {
     const asked = requests.filter(({ environment }) => environment === row.name)
-    const isDone = await attempt(looking, row, { refs, found, tips, isAsked: asked.length > 0 })
+    const surroundings = { refs, found, tips, isAsked: asked.length > 0 }
+    const isDone = await attempt(looking, row, (current) =>
+      reconcileEnvironment(looking, current, surroundings),
+    )
     failed = failed || !isDone
     await answer(looking, asked)
   }
@@ -89,14 +93,14 @@ interface Surroundings {
   readonly isAsked: boolean
 }
 
-/** Brings one environment to its tip; false where that failed for now. */
+/** Brings one environment to where it belongs; false where that failed for now. */
 async function attempt(
   looking: Looking,
   row: KnownEnvironment,
-  surroundings: Surroundings,
+  work: (row: KnownEnvironment) => Promise<void>,
 ): Promise<boolean> {
   try {
-    await reconcileEnvironment(looking, row, surroundings)
+    await work(row)
     return true
   } catch (error) {
     if (error instanceof LeadershipLost) throw error
@@ -108,7 +112,7 @@ async function attempt(
       ({ name }) => name === row.name,
     )
     // A brake was used meanwhile, and is what decides now.
-    if (current && current.hold !== row.hold) return attempt(looking, current, surroundings)
+    if (current && current.hold !== row.hold) return attempt(looking, current, work)
     await settle(looking, current ?? row, { status: retrying(messageOf(error), row.observed) })
     return false
   }
@@ -160,8 +164,10 @@ async function saveUnreadable(looking: Looking, error: unknown): Promise<void> {
     const status = isUnsupported
       ? unsupportedRepository(error.message, row.observed)
       : retrying(messageOf(error), row.observed)
-    if (await isHeld(looking, row)) continue
-    if (row.declared) await settle(looking, row, { status })
+    await attempt(looking, row, async (current) => {
+      const isGit = !(await isHeld(looking, current))
+      if (isGit && current.declared) await settle(looking, current, { status })
+    })
   }
 }
 

@@ -59,14 +59,48 @@ export interface Prune {
 const PRUNE_MIN = 5
 
 /**
- * What a plan must not archive unasked: every live workflow where there are two or more, or more
+ * What a revision of these directories must not archive unasked: every live workflow where there are two or more, or more
  * than `maxPercent` of them and at least five. Null where it archives less.
  */
-export function planPrune({ archived, changed, same }: Plan, maxPercent: number): Prune | null {
-  const of = archived.length + changed.length + same.length
+export function planPrune(
+  live: readonly WorkflowKey[],
+  directories: ReadonlyMap<string, string>,
+  maxPercent: number,
+): Prune | null {
+  const of = live.length
+  const archived = live.filter((key) => !directories.has(key)).toSorted()
   const isAll = of >= 2 && archived.length === of
   const isMany = archived.length >= PRUNE_MIN && archived.length * 100 > of * maxPercent
   return isAll || isMany ? { archived, of } : null
+}
+
+/** What it takes to bring an earlier revision back. */
+export interface Restoration<Row> {
+  /** Those that are not live at this version. */
+  readonly rows: readonly Row[]
+  readonly added: readonly WorkflowKey[]
+  readonly changed: readonly WorkflowKey[]
+  readonly archived: readonly WorkflowKey[]
+}
+
+/** Compares what is known with the workflows of an earlier revision. */
+export function planRestoration<Row extends Omit<KnownWorkflow, 'archived'>>(
+  known: readonly KnownWorkflow[],
+  past: readonly Row[],
+): Restoration<Row> {
+  const live = new Map(known.filter(({ archived }) => !archived).map((row) => [row.key, row]))
+  const kept = new Set(past.map(({ key }) => key))
+  const rows = past.filter(({ key, versionId, tree }) => {
+    const row = live.get(key)
+    return row?.versionId !== versionId || row.tree !== tree
+  })
+  const keys = rows.map(({ key }) => key).toSorted()
+  return {
+    rows,
+    added: keys.filter((key) => !live.has(key)),
+    changed: keys.filter((key) => live.has(key)),
+    archived: [...live.keys()].filter((key) => !kept.has(key)).toSorted(),
+  }
 }
 
 /** Path → blob id of what several workflows share. */

@@ -5,7 +5,7 @@ import { newRowId } from '../ids.ts'
 import type { EnvironmentName, Revision, VersionId, WorkflowKey } from '../ids.ts'
 import type { Diagnostic } from '../workflow/diagnostic.ts'
 import type { Workflow } from '../workflow/workflow.ts'
-import type { Reason, State, Suspension } from './status.ts'
+import type { Pin, Reason, State, Suspension } from './status.ts'
 
 /** Where processes are told that somebody asks for a look. */
 export const RECONCILE_TOPIC = 'reconcile'
@@ -25,6 +25,7 @@ export interface EnvironmentView {
   readonly workflows: number
   readonly diagnostics: readonly Diagnostic[]
   readonly suspension: Suspension | null
+  readonly pin: Pin | null
 }
 
 /** All environments that were ever declared, by name. */
@@ -32,7 +33,7 @@ export async function listEnvironments(database: Queryable): Promise<Environment
   return database.query<EnvironmentView>(sql`
     select e.name, e.git_ref as ref, e.state, e.reason, e.message,
       e.observed_revision as "observedRevision", e.attempted_revision as "attemptedRevision",
-      e.applied_at as "appliedAt", e.last_handled_request as "lastHandledRequest", e.diagnostics, e.suspension,
+      e.applied_at as "appliedAt", e.last_handled_request as "lastHandledRequest", e.diagnostics, e.suspension, e.pin,
       (select count(*)::integer from workflows w where w.environment = e.name and w.archived_at is null) as workflows
     from environments e
     order by e.name`)
@@ -45,7 +46,7 @@ export async function findEnvironment(
   const [row] = await database.query<EnvironmentView>(sql`
     select e.name, e.git_ref as ref, e.state, e.reason, e.message,
       e.observed_revision as "observedRevision", e.attempted_revision as "attemptedRevision",
-      e.applied_at as "appliedAt", e.last_handled_request as "lastHandledRequest", e.diagnostics, e.suspension,
+      e.applied_at as "appliedAt", e.last_handled_request as "lastHandledRequest", e.diagnostics, e.suspension, e.pin,
       (select count(*)::integer from workflows w where w.environment = e.name and w.archived_at is null) as workflows
     from environments e
     where e.name = ${name}`)

@@ -4,13 +4,14 @@ import type { RevisionTree } from '../git/source.ts'
 import type { Revision } from '../ids.ts'
 import { applyRevision } from './apply.ts'
 import { findUnallowedPrune, policyFor } from './guard.ts'
+import { assertLead } from './leader-store.ts'
 import { settle, withDeclarationProblems } from './settle.ts'
 import type { Looking, Settled } from './settle.ts'
 import { readSnapshot } from './snapshot.ts'
 import type { Snapshot } from './snapshot.ts'
 import { applied, invalidFiles, progressing, pruneGuard, short } from './status.ts'
 import type { Reason, Status } from './status.ts'
-import { statusOf } from './store.ts'
+import { saveFollowed, statusOf } from './store.ts'
 import type { KnownEnvironment } from './store.ts'
 
 /** How often a working tree that changes under the look is read anew at once. */
@@ -130,12 +131,13 @@ async function conclude(
   row: KnownEnvironment,
   read: Read & { readonly isGuarded: boolean },
 ): Promise<void> {
-  const { database, leadership, clock, memory, log } = looking
+  const { memory, log } = looking
   const { tree, snapshot } = read
   const { revision, directories } = tree
   const { settings } = snapshot
   const diagnostics = withDeclarationProblems(memory, row, snapshot.diagnostics)
   const isLive = revision === row.observed
+  if (isLive) await noteFollowed(looking, row)
   // The row was marked as being worked on; what is written next always differs from that.
   const marked = { ...row, ...progressing(revision, row.observed), attempted: revision }
   const say = (status: Status) =>
@@ -148,13 +150,12 @@ async function conclude(
   if (prune !== null) {
     return say(pruneGuard({ environment: row.name, revision, live: row.observed }, prune))
   }
-  await applyRevision(database, leadership, {
+  await applyRevision(looking, {
     revision,
     snapshot: { ...snapshot, diagnostics },
     settings,
     directories,
     known: row,
-    now: clock.now(),
   })
   memory.judged.set(row.name, judgement(row, revision))
   memory.logged.set(row.name, 'applied')
@@ -165,6 +166,18 @@ async function conclude(
     added: added.length + restored.length,
     changed: changed.length,
     archived: archived.length,
+  })
+}
+
+/** What a pin has brought back may be what the branch says by now. */
+async function noteFollowed(
+  { database, leadership }: Looking,
+  { name, followed, sequence }: KnownEnvironment,
+): Promise<void> {
+  if (followed === sequence) return
+  await database.transaction(async (tx) => {
+    await assertLead(tx, leadership)
+    await saveFollowed(tx, name, sequence)
   })
 }
 

@@ -8,6 +8,7 @@ export const ALLOW_PRUNE = 'Belfry-Allow-Prune'
 /** Every reason, with the state it belongs to. Each is explained in docs/spec/environment-state.md. */
 export const REASONS = {
   applied: 'ready',
+  pinned: 'ready',
   progressing: 'reconciling',
   retrying: 'reconciling',
   invalid_files: 'stalled',
@@ -124,6 +125,35 @@ export function suspended(
 ): Status {
   const message = `Suspended by ${actor} at ${since}: ${ended(reason)} Nothing is applied until "belfry suspend ${name} --resume". ${staysLive(live)}`
   return { state: 'suspended', reason: 'suspended', message }
+}
+
+/** Which earlier revision is live in the place of the tip, and why. */
+export interface Pin {
+  readonly revision: Revision
+  /** Under which it was applied. */
+  readonly sequence: string
+  readonly reason: string
+  readonly actor: string
+  /** ISO 8601, as is `expiresAt`. */
+  readonly since: string
+  readonly expiresAt: string | null
+}
+
+/** An operator has pinned the environment, and the revision is live. */
+export function pinned(name: string, pin: Pin): Status {
+  const message = `${pinOf(pin)} The branch is not followed until "belfry pin ${name} --release".`
+  return { state: 'ready', reason: 'pinned', message }
+}
+
+/** An operator has pinned the environment just now. */
+export function pinning(pin: Pin, live: Revision | null): Status {
+  const message = `${pinOf(pin)} It is being applied. ${staysLive(live)}`
+  return { state: 'reconciling', reason: 'progressing', message }
+}
+
+function pinOf({ revision, actor, since, expiresAt, reason }: Pin): string {
+  const until = expiresAt === null ? '' : `, until ${expiresAt}`
+  return `Pinned to revision ${short(revision)} by ${actor} at ${since}${until}: ${ended(reason)}`
 }
 
 /** A brake was released; Git decides again. */

@@ -5,7 +5,7 @@ import type { Diagnostic } from '../workflow/diagnostic.ts'
 import type { Declaration, EnvironmentSettings, Policy } from '../workflow/environment.ts'
 import type { ChannelUse, VariableUse, Version } from '../workflow/workflow.ts'
 import type { KnownWorkflow, Parts } from './plan.ts'
-import type { Reason, State, Status, Suspension } from './status.ts'
+import type { Pin, Reason, State, Status, Suspension } from './status.ts'
 
 /** What Postgres knows about an environment when a look begins. */
 export interface KnownEnvironment {
@@ -26,6 +26,9 @@ export interface KnownEnvironment {
   readonly parts: Parts
   readonly diagnostics: readonly Diagnostic[]
   readonly suspension: Suspension | null
+  readonly pin: Pin | null
+  /** The highest sequence that came from Git; less than `sequence` where a pin was applied since. */
+  readonly followed: string
   /** Differs with each change of a brake that holds the environment. */
   readonly hold: string
 }
@@ -45,7 +48,8 @@ export async function listKnownEnvironments(database: Queryable): Promise<KnownE
     select name, git_ref as "gitRef", declared, policy, policy_before as "policyBefore",
       policy_revision as "policyRevision", state, reason, message, sequence::text as sequence,
       observed_revision as observed, attempted_revision as attempted, settings, parts, diagnostics,
-      suspension, coalesce(suspension::text, '') as hold
+      suspension, pin, followed_sequence::text as followed,
+      concat_ws(' ', suspension::text, pin::text) as hold
     from environments
     order by name`)
 }
@@ -160,7 +164,7 @@ export async function lockEnvironment(
   environment: EnvironmentName,
 ): Promise<Pick<KnownEnvironment, 'sequence' | 'hold'> | undefined> {
   const [row] = await tx.query<Pick<KnownEnvironment, 'sequence' | 'hold'>>(sql`
-    select sequence::text as sequence, coalesce(suspension::text, '') as hold
+    select sequence::text as sequence, concat_ws(' ', suspension::text, pin::text) as hold
     from environments
     where name = ${environment}
     for update`)
@@ -278,6 +282,7 @@ export async function archiveWorkflows(
 
 /** What an applied revision leaves behind beside its workflows. */
 export interface AppliedRevision extends Look {
+  readonly origin: 'git' | 'pin'
   readonly revision: Revision
   readonly settings: EnvironmentSettings
   readonly parts: Parts
@@ -293,18 +298,35 @@ export async function saveRevision(
   revision: AppliedRevision,
 ): Promise<void> {
   const settings = JSON.stringify(revision.settings)
+  const parts = JSON.stringify(revision.parts)
+  const diagnostics = storedDiagnostics(revision.diagnostics)
   await tx.query(sql`
-    insert into revisions (environment, sequence, revision, settings, added, changed, archived, applied_at)
-    values (${environment}, ${sequence}, ${revision.revision}, ${settings}::jsonb,
-      ${revision.added}::text[], ${revision.changed}::text[], ${revision.archived}::text[], ${now})`)
+    insert into revisions (environment, sequence, revision, settings, parts, diagnostics,
+      added, changed, archived, applied_at)
+    values (${environment}, ${sequence}, ${revision.revision}, ${settings}::jsonb, ${parts}::jsonb,
+      ${diagnostics}::jsonb, ${revision.added}::text[], ${revision.changed}::text[],
+      ${revision.archived}::text[], ${now})`)
   const { state, reason, message } = revision.status
   await tx.query(sql`
     update environments
     set sequence = ${sequence}, observed_revision = ${revision.revision}, attempted_revision = ${revision.revision},
       applied_at = ${now}, state = ${state}, reason = ${reason}, message = ${message},
-      settings = ${settings}::jsonb, parts = ${JSON.stringify(revision.parts)}::jsonb,
-      diagnostics = ${storedDiagnostics(revision.diagnostics)}::jsonb, updated_at = ${now}
+      followed_sequence = case when ${revision.origin === 'git'} then ${sequence} else followed_sequence end,
+      settings = ${settings}::jsonb, parts = ${parts}::jsonb,
+      diagnostics = ${diagnostics}::jsonb, updated_at = ${now}
     where name = ${environment}`)
+}
+
+/** Notes that the applied revision, which a pin has brought, is what the branch says by now. */
+export async function saveFollowed(
+  tx: Transaction,
+  environment: EnvironmentName,
+  sequence: string,
+): Promise<void> {
+  await tx.query(sql`
+    update environments
+    set followed_sequence = sequence
+    where name = ${environment} and sequence = ${sequence}`)
 }
 
 /** A request to look now that has not been answered. */

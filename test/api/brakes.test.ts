@@ -128,3 +128,81 @@ test('an environment is suspended and resumed on the command line', async ({ dat
   await at.reconciler.pass()
   expect(await at.cli('status', 'production')).toMatchObject({ code: 0 })
 })
+
+test('an environment is pinned and released through the API', async ({ database }) => {
+  await using at = await production(database)
+  const first = await at.made.tip('main')
+  const tip = await at.made.commit({ 'workflows/a1/workflow.yaml': workflow('Bad') })
+  await at.reconciler.pass()
+  const path = `${PATH}/pin`
+  const body = { revision: first, reason: 'Wrong link', expires_at: '2026-03-02T00:00:00Z' }
+  for (const [wrong, field] of [
+    [{ revision: first }, '/reason'],
+    [{ ...body, revision: 'f'.repeat(40) }, '/revision'],
+    [{ ...body, revision: '%%%%%%%%' }, '/revision'],
+    [{ ...body, expires_at: '2026-01-01T00:00:00Z' }, '/expires_at'],
+    [{ ...body, expires_at: 'tomorrow' }, '/expires_at'],
+  ] as const) {
+    expect(await at.api.call('PUT', path, { key: OPERATOR, body: wrong })).toMatchObject({
+      status: 422,
+      body: { errors: [{ field }] },
+    })
+  }
+  const { key } = await anEnvironment(database, 'production', ['trigger', 'read', 'write'])
+  expect(await at.api.call('PUT', path, { key, body })).toMatchObject({ status: 403 })
+  const shown = {
+    revision: first,
+    reason: 'Wrong link',
+    actor: 'operator',
+    since: expect.any(String),
+    expires_at: '2026-03-02T00:00:00.000Z',
+  }
+  expect(await at.api.call('PUT', path, { key: OPERATOR, body })).toMatchObject({
+    status: 200,
+    body: { state: 'reconciling', pinned: shown },
+  })
+  await at.reconciler.pass()
+  expect(await at.state()).toMatchObject({
+    state: 'ready',
+    reason: 'pinned',
+    observed_revision: first,
+    pinned: shown,
+  })
+  expect(await at.api.call('DELETE', path, { key: OPERATOR })).toMatchObject({
+    status: 200,
+    body: { pinned: null },
+  })
+  await at.reconciler.pass()
+  expect(await at.state()).toMatchObject({ reason: 'applied', observed_revision: tip })
+  expect(await at.api.call('DELETE', path, { key: OPERATOR })).toMatchObject({ status: 200 })
+  expect(await at.api.call('GET', `${PATH}/brakes`, { key: OPERATOR })).toMatchObject({
+    body: { entries: [{ kind: 'unpin' }, { kind: 'pin', expires_at: shown.expires_at }] },
+  })
+})
+
+test('an environment is pinned and released on the command line', async ({ database }) => {
+  await using at = await production(database)
+  const first = await at.made.tip('main')
+  await at.made.commit({ 'workflows/a1/workflow.yaml': workflow('Bad') })
+  await at.reconciler.pass()
+  for (const wrong of [['production'], ['production', first], ['production', first, '--release']]) {
+    expect(await at.cli('pin', ...wrong)).toMatchObject({ code: 2 })
+  }
+  const pinned = await at.cli('pin', 'production', first.slice(0, 8), '--reason', 'Wrong link')
+  expect(pinned).toMatchObject({ code: 0, out: expect.stringContaining('Wrong link.') })
+  await at.reconciler.pass()
+  expect(await at.cli('status', 'production')).toMatchObject({
+    code: 0,
+    out: expect.stringMatching(/ready: pinned[^]*Pinned to revision [0-9a-f]{12} by operator/),
+  })
+  await at.cli('suspend', 'production', '--reason', 'A freeze')
+  expect(await at.cli('suspend', 'production', '--resume')).toMatchObject({
+    out: expect.stringContaining('stays pinned'),
+  })
+  expect(await at.cli('pin', 'production', '--release')).toMatchObject({
+    code: 0,
+    out: expect.stringContaining('production follows main again'),
+  })
+  await at.reconciler.pass()
+  expect((await at.cli('status', 'production')).out).not.toContain('pinned')
+})
