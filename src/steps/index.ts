@@ -1,4 +1,5 @@
 import { branch } from './branch.ts'
+import { cohort } from './cohort.ts'
 import { delay } from './delay.ts'
 import { email } from './email.ts'
 import { inApp } from './in-app.ts'
@@ -6,7 +7,7 @@ import type { StepBase, StepType } from './step.ts'
 import { webhook } from './webhook.ts'
 
 /** Every type of step, by its name in a file. To add one: write its file, then name it here. */
-export const stepTypes = { branch, delay, email, in_app: inApp, webhook } as const
+export const stepTypes = { branch, cohort, delay, email, in_app: inApp, webhook } as const
 
 type StepTypes = typeof stepTypes
 

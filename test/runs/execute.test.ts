@@ -216,6 +216,30 @@ ${feed('end')}`
   })
 })
 
+test('a cohort divides the recipients, and may end their runs', async ({ engine }) => {
+  const steps = `  - ref: trial
+    type: cohort
+    cohorts:
+      - { name: first, percentage: 50, terminates: true, steps: [{ ref: first, type: in_app, body: x }] }
+      - { name: second, percentage: 50, steps: [{ ref: second, type: in_app, body: x }] }
+${feed('end')}`
+  await engine.commit({ 'workflows/hello/workflow.yaml': workflow(steps) })
+  const recipients = Array.from({ length: 40 }, (_, index) => ({ id: `user-${index}`, n: 1 }))
+  const divide = async () => {
+    const id = await engine.trigger('hello', { recipients })
+    await engine.drain()
+    const runs = await engine.runs(id)
+    const ended = runs.filter((run) => run.reason === 'branch_terminated')
+    return { runs, ended: ended.map((run) => run.recipient).toSorted() }
+  }
+  const { runs, ended } = await divide()
+  expect(ended.length).toBeGreaterThan(5)
+  expect(ended.length).toBeLessThan(35)
+  expect((await engine.messages()).map((each) => each.step_ref)).toContain('second')
+  expect(await engine.timeline(runs[0]!.id)).toContain('trial cohort_chosen')
+  expect((await divide()).ended).toEqual(ended)
+})
+
 describe('a delay', () => {
   const steps = `${feed('one')}  - { ref: pause, type: delay, for: 1h }\n  - { ref: later, type: in_app, body: two }\n`
 
