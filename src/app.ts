@@ -34,6 +34,7 @@ import {
 } from './messages/leases.ts'
 import { listWorkflows } from './reconcile/read.ts'
 import { Reconciler } from './reconcile/reconciler.ts'
+import { sweepThrottleWindows } from './runs/gates.ts'
 import { wakeDueRuns } from './runs/wake.ts'
 import { registerRunWorkers } from './runs/workers.ts'
 import { openSecrets, type Secrets } from './secrets.ts'
@@ -218,6 +219,9 @@ function startWorkLoops(ground: Ground, delivery: DeliveryContext): void {
   })
   addLoop(ground, { name: 'idempotency keys', pollMs: SWEEP_MS }, () =>
     sweepIdempotencyKeys(database, clock.now()),
+  )
+  addLoop(ground, { name: 'throttle windows', pollMs: SWEEP_MS }, () =>
+    sweepThrottleWindows(database, clock.now()),
   )
   addLoop(ground, { name: 'dead processes' }, async () => {
     // A process that was cut off from Postgres for a while is not to take itself for dead.

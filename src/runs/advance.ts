@@ -1,5 +1,5 @@
 import { assert, unreachable } from '../errors.ts'
-import type { ChildSteps, Outcome, StepBase } from '../steps/step.ts'
+import type { ChildSteps, Outcome, StepBase, StepEvent } from '../steps/step.ts'
 import { stepTypeOf, type Step } from '../steps/index.ts'
 import type { Workflow } from '../workflow/workflow.ts'
 import type { Position, Progress } from './run.ts'
@@ -9,9 +9,14 @@ export const STEP_ATTEMPTS_MAX = 3
 /** How long a run sleeps before its step is tried again: after the first failure, after the second. */
 const RETRY_DELAYS_MS = [5_000, 30_000] as const
 
-/** A step's decision, or the failure that kept it from deciding. */
+/** What a step decided, as far as a run moves by it; or the failure that kept it from deciding. */
 export type Decision =
-  | Outcome
+  | Exclude<Outcome, { readonly kind: 'throttle' }>
+  /** The gate of the step let no more runs pass. */
+  | {
+      readonly kind: 'throttled'
+      readonly events: readonly StepEvent[]
+    }
   | { readonly kind: 'fail'; readonly message: string; readonly retryable: boolean }
 
 /** The step a run stands before; undefined where the version has no step at that position. */
@@ -43,6 +48,8 @@ export function advance(
       return settle(workflow, [...position, decision.child, 0])
     case 'wait':
       return { kind: 'paused', position, waitsFor: 'delay', wakesAt: decision.until, attempt: 0 }
+    case 'throttled':
+      return { kind: 'ended', outcome: 'throttled', reason: 'throttle_limit' }
     case 'halt':
       return { kind: 'ended', outcome: 'halted', reason: decision.reason }
     case 'fail': {

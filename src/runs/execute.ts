@@ -1,11 +1,12 @@
 import type { Transaction } from '../db/database.ts'
 import type { Queue } from '../db/queue.ts'
 import { insertMessages } from '../messages/store.ts'
-import { loadChunk } from './chunk.ts'
+import { loadChunk, type Chunk } from './chunk.ts'
+import { Gates } from './gates.ts'
 import type { QueuedRun } from './run.ts'
 import { secretPlaceholders } from './scope.ts'
 import { saveRuns } from './store.ts'
-import { walk } from './walk.ts'
+import { walk, type Walk } from './walk.ts'
 
 /**
  * Takes locked, queued runs of one environment as far as they go, and writes all of it in the caller's
@@ -21,8 +22,7 @@ export async function executeRuns(
   const environment = runs[0]?.environment
   if (environment === undefined) return
   const chunk = await loadChunk(tx, environment, runs, now)
-  const secrets = secretPlaceholders(chunk.live.settings)
-  const walks = runs.map((run) => walk(chunk, run, secrets))
+  const walks = await walkAll(tx, chunk, runs)
   const messages = walks.flatMap((each) => each.messages)
   const jobs = await insertMessages(tx, messages, now)
   await saveRuns(
@@ -32,4 +32,29 @@ export async function executeRuns(
     now,
   )
   await deps.queue.enqueue(tx, 'deliver', jobs)
+}
+
+/**
+ * Takes the runs side by side, from gate to gate: those that stand before one are answered together, in
+ * the order of their ids. There are as many rounds as one run has gates before it.
+ */
+async function walkAll(
+  tx: Transaction,
+  chunk: Chunk,
+  runs: readonly QueuedRun[],
+): Promise<readonly Walk[]> {
+  const secrets = secretPlaceholders(chunk.live.settings)
+  const gates = new Gates(chunk.environment, chunk.now)
+  const walkings = runs.map((run) => walk(chunk, run, secrets))
+  let steps = walkings.map((walking) => walking.next())
+  for (;;) {
+    const requests = steps.flatMap((step) => (step.done ? [] : [step.value]))
+    if (requests.length === 0) break
+    await gates.load(tx, requests)
+    steps = steps.map((step, index) =>
+      step.done ? step : walkings[index]!.next(gates.pass(step.value)),
+    )
+  }
+  await gates.save(tx)
+  return steps.flatMap((step) => (step.done ? [step.value] : []))
 }

@@ -17,7 +17,7 @@ export type Position = readonly number[]
 export type RunStatus = 'queued' | 'processing' | 'paused' | 'completed' | 'cancelled'
 
 /** How a run ended; all but `cancelled` read `completed` on the wire. */
-export type RunOutcome = 'completed' | 'halted' | 'failed' | 'cancelled'
+export type RunOutcome = 'completed' | 'throttled' | 'halted' | 'failed' | 'cancelled'
 
 /** What a paused run sleeps for. */
 export type WaitReason = 'delay' | 'retry'

@@ -9,6 +9,7 @@ import { advance, stepAt, type Decision } from './advance.ts'
 import { chooseChannel } from './channel.ts'
 import type { Chunk } from './chunk.ts'
 import { stepContext } from './context.ts'
+import type { GateAnswer, GateRequest } from './gates.ts'
 import { composeMessage } from './message.ts'
 import type { Progress, QueuedRun, RunOutcome } from './run.ts'
 import { refsOf, scopeOf, type SecretPlaceholders } from './scope.ts'
@@ -22,18 +23,24 @@ export interface Walk {
   readonly messages: readonly NewMessage[]
 }
 
+/** What a step decides, before a gate is asked. */
+type Decided = Outcome | Extract<Decision, { readonly kind: 'fail' }>
+
+/** A run under way: it asks at each gate that it comes to, and goes on with the answer. */
+export type Walking = Generator<GateRequest, Walk, GateAnswer>
+
 /**
  * Takes a run through its steps until it pauses or ends. Decides in memory, from what was loaded: no query,
  * no request, no clock of its own, so that a chunk of runs is one transaction of a fixed size.
  */
-export function walk(chunk: Chunk, run: QueuedRun, secrets: SecretPlaceholders): Walk {
+export function* walk(chunk: Chunk, run: QueuedRun, secrets: SecretPlaceholders): Walking {
   const shared = chunk.workflowRuns.get(run.workflowRunId)
   const version = chunk.versions.get(run.versionId)
   assert(shared && version, `run ${run.id} has no trigger or no version`)
   const timeline = new TimelineWriter(run, chunk.now)
   const refs = refsOf(version.workflow, chunk.statuses.get(run.id) ?? [])
   const walker: Walker = { chunk, run, shared, version, secrets, timeline, messages: [], refs }
-  const progress = stopped(walker) ?? proceed(walker)
+  const progress = stopped(walker) ?? (yield* proceed(walker))
   return {
     result: { run, progress, steps: timeline.records(), errorCount: timeline.errorCount },
     messages: walker.messages,
@@ -54,7 +61,7 @@ function stopped({ chunk, run, timeline }: Walker): Progress | undefined {
   return undefined
 }
 
-function proceed(walker: Walker): Progress {
+function* proceed(walker: Walker): Generator<GateRequest, Progress, GateAnswer> {
   const { chunk, run, version, timeline } = walker
   const scope = scopeOf(chunk, run, { vars: walker.secrets.open, refs: walker.refs })
   const { conditions } = version.workflow
@@ -70,7 +77,8 @@ function proceed(walker: Walker): Progress {
     const { position } = progress
     const step = stepAt(version.workflow, position)
     if (!step) return ended('completed', null)
-    const decision = decide(walker, step, scope, waited)
+    const outcome = decide(walker, step, scope, waited)
+    const decision = outcome.kind === 'throttle' ? yield* atGate(walker, step, outcome) : outcome
     progress = advance(version.workflow, { position, attempt }, decision, chunk.now)
     record(walker, step, decision, progress)
     attempt = 0
@@ -79,7 +87,31 @@ function proceed(walker: Walker): Progress {
   return progress
 }
 
-function decide(walker: Walker, step: Step, scope: Scope, waited: boolean): Decision {
+/** A run that sends nothing uses up nothing of what the others may send. */
+function* atGate(
+  { run, shared }: Walker,
+  { ref }: Step,
+  outcome: Outcome & { kind: 'throttle' },
+): Generator<GateRequest, Decision, GateAnswer> {
+  const { key, limit, until } = outcome
+  const shown = { key: key === '' ? null : key, limit }
+  if (shared.settings.sandbox_mode === true) {
+    const data = { ...shown, counted: false }
+    return { kind: 'next', events: [{ event: 'throttle_passed', status: 'ok', data }] }
+  }
+  const { workflow, collection, recipient } = run
+  const answer = yield {
+    gate: { workflow, stepRef: ref, collection, recipient, key },
+    limit,
+    until,
+  }
+  const data = { ...shown, passes: answer.passes, closes_at: answer.closesAt.toISOString() }
+  if (answer.passed)
+    return { kind: 'next', events: [{ event: 'throttle_passed', status: 'ok', data }] }
+  return { kind: 'throttled', events: [{ event: 'throttle_closed', status: 'ok', data }] }
+}
+
+function decide(walker: Walker, step: Step, scope: Scope, waited: boolean): Decided {
   const { conditions } = step
   if (conditions && !waited && !judge(walker, scope, 'step_conditions_evaluated', conditions))
     return { kind: 'skip', reason: 'conditions_not_met' }
@@ -102,7 +134,7 @@ function decide(walker: Walker, step: Step, scope: Scope, waited: boolean): Deci
  * Secret variables are there only for a step that may hold them. A failure that may be a matter of time is
  * worth another attempt; a broken template is not.
  */
-function tryStep(walker: Walker, step: Step, scope: Scope, waited: boolean): Decision {
+function tryStep(walker: Walker, step: Step, scope: Scope, waited: boolean): Decided {
   try {
     const type = stepTypeOf(step)
     const seen = mayHoldSecrets(step) ? { ...scope, vars: walker.secrets.all } : scope

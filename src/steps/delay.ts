@@ -2,13 +2,12 @@ import {
   DURATION_MS_MAX,
   addDuration,
   signedDurationSchema,
-  parseDuration,
   type Duration,
 } from '../language/durations.ts'
 import { lookUp } from '../language/paths.ts'
-import { parseTimestamp } from '../language/timestamps.ts'
 import { pathSchema } from './fields.ts'
-import type { Outcome, StepType } from './step.ts'
+import type { StepType } from './step.ts'
+import { skippedWindow, timeOf } from './window.ts'
 
 export interface Delay {
   readonly for?: Duration
@@ -66,30 +65,15 @@ export const delay: StepType<'delay', Delay> = {
     if (from === undefined) return invalidWindow(step, 'no time and no duration')
     const until = step.for === undefined ? from : addDuration(from, step.for, timeZone)
     const ms = until.getTime() - now.getTime()
-    if (ms <= 0) return { kind: 'skip', reason: 'past_window', events: [windowEvent(step, until)] }
+    if (ms <= 0) {
+      const data = { until: step.until ?? null, at: until.toISOString() }
+      return skippedWindow('past_window', data)
+    }
     if (ms > DURATION_MS_MAX) return invalidWindow(step, 'more than 365 days ahead')
     return { kind: 'wait', until, reason: 'delay' }
   },
 }
 
-function invalidWindow(step: Delay, details: string): Outcome {
-  const data = { until: step.until ?? null, details }
-  return {
-    kind: 'skip',
-    reason: 'invalid_window',
-    events: [{ event: 'window_invalid', status: 'error', data }],
-  }
-}
-
-function windowEvent(step: Delay, at: Date) {
-  const data = { until: step.until ?? null, at: at.toISOString() }
-  return { event: 'window_past', status: 'error', data } as const
-}
-
-/** The time that a dynamic window names; undefined where it names none. */
-function timeOf(value: unknown, now: Date, timeZone: string): Date | undefined {
-  const ms = parseTimestamp(value)
-  if (ms !== undefined) return new Date(ms)
-  const duration = parseDuration(value)
-  return duration === undefined ? undefined : addDuration(now, duration, timeZone)
+function invalidWindow(step: Delay, details: string) {
+  return skippedWindow('invalid_window', { until: step.until ?? null, details })
 }

@@ -35,13 +35,12 @@ export const channelFieldSchemas = {
   },
 } as const
 
-/** A path such as `data.at` or `recipient.zone`. */
+/** What a path looks like, such as `data.at` or `recipient.zone`. */
+export const pathPattern =
+  '^(?:data|recipient|actor|tenant|vars|workflow|run|refs)(?:\\.[A-Za-z0-9_$-]+)+$'
+
 export function pathSchema(description: string): object {
-  return {
-    description,
-    type: 'string',
-    pattern: '^(?:data|recipient|actor|tenant|vars|workflow|run|refs)(?:\\.[A-Za-z0-9_$-]+)+$',
-  }
+  return { description, type: 'string', pattern: pathPattern }
 }
 
 /** The template at `path`, or nothing where the step leaves it out. */

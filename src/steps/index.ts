@@ -4,10 +4,11 @@ import { delay } from './delay.ts'
 import { email } from './email.ts'
 import { inApp } from './in-app.ts'
 import type { StepBase, StepType } from './step.ts'
+import { throttle } from './throttle.ts'
 import { webhook } from './webhook.ts'
 
 /** Every type of step, by its name in a file. To add one: write its file, then name it here. */
-export const stepTypes = { branch, cohort, delay, email, in_app: inApp, webhook } as const
+export const stepTypes = { branch, cohort, delay, email, in_app: inApp, throttle, webhook } as const
 
 type StepTypes = typeof stepTypes
 

@@ -90,6 +90,15 @@ export type Outcome =
       readonly expiresAt?: Date
       readonly events?: readonly StepEvent[]
     }
+  /** Go on where the gate of this step and key lets the run pass: `limit` of them until the window closes. */
+  | {
+      readonly kind: 'throttle'
+      /** '' where the step has none. */
+      readonly key: string
+      readonly limit: number
+      /** When the window closes if this run opens it. */
+      readonly until: Date
+    }
   /** Go into the nested steps at `child` of this step's `children`. */
   | {
       readonly kind: 'enter'

@@ -25,8 +25,11 @@ function counted(database: Database): { database: Database; count: () => number 
 const steps = `name: W
 conditions: { all: [{ variable: recipient.n, operator: exists }] }
 steps:
+  - { ref: calm, type: throttle, window: 1h, limit: 2 }
   - { ref: feed, type: in_app, body: "Hello {{recipient.n}}" }
   - { ref: mail, type: email, subject: s, markdown: "Hello {{actor.id}}" }
+  - { ref: trial, type: cohort, cohorts: [{ name: a, percentage: 50, steps: [] }, { name: b, percentage: 50, steps: [] }] }
+  - { ref: key, type: throttle, window: 1h, key: recipient.id }
   - { ref: pause, type: delay, for: 1h }
   - { ref: again, type: in_app, body: x, conditions: { all: [{ variable: refs.feed.delivery_status, operator: equal_to, argument: $message.delivered }] } }
 `

@@ -32,6 +32,9 @@ const sources = ['language', 'steps', 'workflow', 'reconcile']
   .filter((path) => !path.endsWith('message-status.ts') && !path.endsWith('reconcile/brakes.ts'))
   .map((path) => readFileSync(path, 'utf8'))
 
+/** Reasons of skipped steps, and a property's name: they are written like codes, and are none. */
+const others = new Set(['past_window', 'invalid_window', 'updated_at'])
+
 /** The codes in a text: as a property, as a constant of one, and as the argument of what makes one. */
 function codesIn(source: string): readonly string[] {
   const all = (pattern: RegExp) => [...source.matchAll(pattern)].map((found) => found[1] ?? '')
@@ -49,7 +52,7 @@ test('every code of the source is documented', () => {
   expect([...codes]).toEqual(
     expect.arrayContaining(['missing_secret', 'step_limit', 'declaration_invalid']),
   )
-  expect([...codes].filter((code) => !documented.includes(code))).toEqual([])
+  expect([...codes].filter((code) => !documented.includes(code) && !others.has(code))).toEqual([])
 })
 
 test('no code is documented that does not exist', () => {
