@@ -1,6 +1,7 @@
 import type { Transaction } from '../db/database.ts'
 import type { Queue } from '../db/queue.ts'
 import { insertMessages } from '../messages/store.ts'
+import { upsertRecipients } from '../recipients/store.ts'
 import { loadChunk, type Chunk } from './chunk.ts'
 import { Gates } from './gates.ts'
 import type { QueuedRun } from './run.ts'
@@ -10,7 +11,7 @@ import { walk, type Walk } from './walk.ts'
 
 /**
  * Takes locked, queued runs of one environment as far as they go, and writes all of it in the caller's
- * transaction: messages, timeline, runs and the jobs that hand the messages over. The number of
+ * transaction: recipients, messages, timeline, runs and the jobs that hand the messages over. The number of
  * statements does not depend on the number of runs.
  */
 export async function executeRuns(
@@ -24,6 +25,8 @@ export async function executeRuns(
   const chunk = await loadChunk(tx, environment, runs, now)
   const walks = await walkAll(tx, chunk, runs)
   const messages = walks.flatMap((each) => each.messages)
+  const updates = walks.flatMap((each) => each.updates)
+  await upsertRecipients(tx, environment, updates, now)
   const jobs = await insertMessages(tx, messages, now)
   await saveRuns(
     tx,

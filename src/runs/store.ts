@@ -206,6 +206,8 @@ export interface RunResult {
   readonly progress: Progress
   readonly steps: readonly StepRecord[]
   readonly errorCount: number
+  /** Whether `run.data` is new. */
+  readonly dataChanged: boolean
 }
 
 /** Writes what a chunk of runs did: two statements, whatever the number of runs. */
@@ -234,19 +236,21 @@ export async function saveRuns(
   await tx.query(sql`
     update runs set status = i.status, outcome = i.outcome, reason = i.reason,
       position = i.position, steps = i.steps, attempt = i.attempt, waits_for = i.waits_for,
-      wakes_at = i.wakes_at, error_count = i.error_count, updated_at = ${now},
+      wakes_at = i.wakes_at, error_count = i.error_count,
+      data = coalesce(i.data, runs.data), updated_at = ${now},
       finished_at = case when i.outcome is not null then ${now}::timestamptz end
     from unnest(${rows.map((row) => row.id)}::uuid[], ${rows.map((row) => row.status)}::text[],
       ${rows.map((row) => row.outcome)}::text[], ${rows.map((row) => row.reason)}::text[],
       ${rows.map((row) => row.position)}::jsonb[], ${rows.map((row) => row.steps)}::integer[],
       ${rows.map((row) => row.attempt)}::integer[], ${rows.map((row) => row.waitsFor)}::text[],
-      ${rows.map((row) => row.wakesAt)}::timestamptz[], ${rows.map((row) => row.errorCount)}::integer[])
-      as i (id, status, outcome, reason, position, steps, attempt, waits_for, wakes_at, error_count)
+      ${rows.map((row) => row.wakesAt)}::timestamptz[], ${rows.map((row) => row.errorCount)}::integer[],
+      ${rows.map((row) => row.data)}::jsonb[])
+      as i (id, status, outcome, reason, position, steps, attempt, waits_for, wakes_at, error_count, data)
     where runs.environment = ${environment} and runs.id = i.id
   `)
 }
 
-function toUpdate({ run, progress, steps, errorCount }: RunResult) {
+function toUpdate({ run, progress, steps, errorCount, dataChanged }: RunResult) {
   const row = {
     id: run.id,
     steps: run.steps + steps.length,
@@ -258,6 +262,7 @@ function toUpdate({ run, progress, steps, errorCount }: RunResult) {
     attempt: 0,
     waitsFor: null as WaitReason | null,
     wakesAt: null as Date | null,
+    data: dataChanged ? JSON.stringify(run.data) : null,
   }
   switch (progress.kind) {
     case 'queued':

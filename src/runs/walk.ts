@@ -2,6 +2,7 @@ import { assert, messageOf, TerminalFailure } from '../errors.ts'
 import { evaluate, type Conditions } from '../language/conditions.ts'
 import { lookUp } from '../language/paths.ts'
 import type { NewMessage } from '../messages/store.ts'
+import type { RecipientPatch } from '../recipients/store.ts'
 import { stepTypeOf, type Step } from '../steps/index.ts'
 import type { Outcome, Scope } from '../steps/step.ts'
 import type { Channel } from '../workflow/environment.ts'
@@ -15,12 +16,14 @@ import type { Progress, QueuedRun, RunOutcome } from './run.ts'
 import { refsOf, scopeOf, type SecretPlaceholders } from './scope.ts'
 import type { RunResult } from './store.ts'
 import { TimelineWriter } from './timeline.ts'
+import { applyUpdate } from './update.ts'
 import type { Walker } from './walker.ts'
 
-/** What a run did until it paused or ended: its new standing, and the messages it made. */
+/** What a run did until it paused or ended: its new standing, the messages it made, and what it changed of recipients. */
 export interface Walk {
   readonly result: RunResult
   readonly messages: readonly NewMessage[]
+  readonly updates: readonly RecipientPatch[]
 }
 
 /** What a step decides, before a gate is asked. */
@@ -39,11 +42,28 @@ export function* walk(chunk: Chunk, run: QueuedRun, secrets: SecretPlaceholders)
   assert(shared && version, `run ${run.id} has no trigger or no version`)
   const timeline = new TimelineWriter(run, chunk.now)
   const refs = refsOf(version.workflow, chunk.statuses.get(run.id) ?? [])
-  const walker: Walker = { chunk, run, shared, version, secrets, timeline, messages: [], refs }
+  const walker: Walker = {
+    chunk,
+    run,
+    shared,
+    version,
+    secrets,
+    timeline,
+    messages: [],
+    updates: [],
+    refs,
+  }
   const progress = stopped(walker) ?? (yield* proceed(walker))
   return {
-    result: { run, progress, steps: timeline.records(), errorCount: timeline.errorCount },
+    result: {
+      run: walker.run,
+      progress,
+      steps: timeline.records(),
+      errorCount: timeline.errorCount,
+      dataChanged: walker.run.data !== run.data,
+    },
     messages: walker.messages,
+    updates: walker.updates,
   }
 }
 
@@ -63,7 +83,7 @@ function stopped({ chunk, run, timeline }: Walker): Progress | undefined {
 
 function* proceed(walker: Walker): Generator<GateRequest, Progress, GateAnswer> {
   const { chunk, run, version, timeline } = walker
-  const scope = scopeOf(chunk, run, { vars: walker.secrets.open, refs: walker.refs })
+  let scope = scopeOf(chunk, run, { vars: walker.secrets.open, refs: walker.refs })
   const { conditions } = version.workflow
   if (run.steps === 0 && run.attempt === 0 && conditions) {
     const holds = judge(walker, scope, 'trigger_conditions_evaluated', conditions)
@@ -78,13 +98,25 @@ function* proceed(walker: Walker): Generator<GateRequest, Progress, GateAnswer> 
     const step = stepAt(version.workflow, position)
     if (!step) return ended('completed', null)
     const outcome = decide(walker, step, scope, waited)
-    const decision = outcome.kind === 'throttle' ? yield* atGate(walker, step, outcome) : outcome
+    const decision = yield* resolve(walker, step, outcome)
+    if (outcome.kind === 'update')
+      scope = scopeOf(walker.chunk, walker.run, { vars: walker.secrets.open, refs: walker.refs })
     progress = advance(version.workflow, { position, attempt }, decision, chunk.now)
     record(walker, step, decision, progress)
     attempt = 0
     waited = false
   }
   return progress
+}
+
+/** What a step's decision comes to where it asks for something that is not only about its run. */
+function* resolve(
+  walker: Walker,
+  step: Step,
+  outcome: Decided,
+): Generator<GateRequest, Decision, GateAnswer> {
+  if (outcome.kind === 'throttle') return yield* atGate(walker, step, outcome)
+  return outcome.kind === 'update' ? applyUpdate(walker, outcome) : outcome
 }
 
 /** A run that sends nothing uses up nothing of what the others may send. */

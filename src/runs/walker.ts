@@ -1,4 +1,5 @@
 import type { NewMessage } from '../messages/store.ts'
+import type { RecipientPatch } from '../recipients/store.ts'
 import type { Chunk } from './chunk.ts'
 import type { QueuedRun, WorkflowRun } from './run.ts'
 import type { Refs, SecretPlaceholders } from './scope.ts'
@@ -7,8 +8,9 @@ import type { LoadedVersion } from './versions.ts'
 
 /** One run on its way, with all that its steps may look at. */
 export interface Walker {
-  readonly chunk: Chunk
-  readonly run: QueuedRun
+  /** With what the run itself has changed, as it sees it. */
+  chunk: Chunk
+  run: QueuedRun
   readonly shared: WorkflowRun
   readonly version: LoadedVersion
   readonly secrets: SecretPlaceholders
@@ -16,4 +18,6 @@ export interface Walker {
   readonly messages: NewMessage[]
   /** Also of the messages made on this way. */
   readonly refs: Refs
+  /** What it has changed of recipients, in order. */
+  readonly updates: RecipientPatch[]
 }

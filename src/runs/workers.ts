@@ -102,7 +102,7 @@ async function postpone(tx: Transaction, run: QueuedRun, error: unknown, now: Da
   await saveRuns(
     tx,
     run.environment,
-    [{ run, progress, steps: [], errorCount: run.errorCount + 1 }],
+    [{ run, progress, steps: [], errorCount: run.errorCount + 1, dataChanged: false }],
     now,
   )
 }

@@ -5,10 +5,23 @@ import { email } from './email.ts'
 import { inApp } from './in-app.ts'
 import type { StepBase, StepType } from './step.ts'
 import { throttle } from './throttle.ts'
+import { updateData, updateObject, updateRecipient, updateTenant } from './update.ts'
 import { webhook } from './webhook.ts'
 
 /** Every type of step, by its name in a file. To add one: write its file, then name it here. */
-export const stepTypes = { branch, cohort, delay, email, in_app: inApp, throttle, webhook } as const
+export const stepTypes = {
+  branch,
+  cohort,
+  delay,
+  email,
+  in_app: inApp,
+  throttle,
+  update_data: updateData,
+  update_object: updateObject,
+  update_recipient: updateRecipient,
+  update_tenant: updateTenant,
+  webhook,
+} as const
 
 type StepTypes = typeof stepTypes
 

@@ -99,6 +99,12 @@ export type Outcome =
       /** When the window closes if this run opens it. */
       readonly until: Date
     }
+  /** Lay these properties over those of the target, then go on; null clears. */
+  | {
+      readonly kind: 'update'
+      readonly target: UpdateTarget
+      readonly properties: Readonly<Record<string, unknown>>
+    }
   /** Go into the nested steps at `child` of this step's `children`. */
   | {
       readonly kind: 'enter'
@@ -106,6 +112,13 @@ export type Outcome =
       readonly events?: readonly StepEvent[]
     }
   | { readonly kind: 'halt'; readonly reason: string; readonly events?: readonly StepEvent[] }
+
+/** What a step changes: the run's recipient, tenant or data, or somebody named. */
+export type UpdateTarget =
+  | { readonly kind: 'recipient' }
+  | { readonly kind: 'tenant' }
+  | { readonly kind: 'data' }
+  | { readonly kind: 'entity'; readonly collection: string; readonly id: string }
 
 export interface ChildSteps {
   readonly name: string

@@ -30,6 +30,9 @@ steps:
   - { ref: mail, type: email, subject: s, markdown: "Hello {{actor.id}}" }
   - { ref: trial, type: cohort, cohorts: [{ name: a, percentage: 50, steps: [] }, { name: b, percentage: 50, steps: [] }] }
   - { ref: key, type: throttle, window: 1h, key: recipient.id }
+  - { ref: note, type: update_recipient, properties: { count: "{{recipient.n}}" } }
+  - { ref: page, type: update_object, collection: pages, id: "{{recipient.id}}", properties: { n: 1 } }
+  - { ref: data, type: update_data, properties: { n: "{{recipient.n}}" } }
   - { ref: pause, type: delay, for: 1h }
   - { ref: again, type: in_app, body: x, conditions: { all: [{ variable: refs.feed.delivery_status, operator: equal_to, argument: $message.delivered }] } }
 `
