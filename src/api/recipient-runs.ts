@@ -1,5 +1,7 @@
+import { RequestError } from '../errors.ts'
 import { isUuid, type RunId } from '../ids.ts'
 import { cancelRun } from '../runs/cancel.ts'
+import { replayRun, wakeRun } from '../runs/operate.ts'
 import {
   findRun,
   listRuns,
@@ -116,6 +118,41 @@ const cancel: MutationRoute = {
   },
 }
 
+const wake: MutationRoute = {
+  kind: 'mutation',
+  method: 'POST',
+  path: '/v1/workflow_recipient_runs/:id/wake',
+  scope: 'operate',
+  environment: 'key',
+  async handle({ tx, environment, params, caller, services, now }) {
+    const id = runId(params['id'])
+    await wakeRun(tx, services.queue, { environment, id, requestedBy: caller.name, now })
+    return NO_CONTENT
+  },
+}
+
+const replay: MutationRoute = {
+  kind: 'mutation',
+  method: 'POST',
+  path: '/v1/workflow_recipient_runs/:id/replay',
+  scope: 'operate',
+  environment: 'key',
+  async handle({ tx, environment, params, body, caller, services, now }) {
+    const id = runId(params['id'])
+    const call = { environment, id, sandbox: readSandbox(body), requestedBy: caller.name, now }
+    return ok({ workflow_run_id: await replayRun(tx, services.queue, call) })
+  },
+}
+
+/** Whether a replay sends nothing; so it is unless the body, which may be left out, says `false`. */
+function readSandbox(body: unknown): boolean {
+  if (body === undefined) return true
+  const { sandbox = true } = (body ?? {}) as { readonly sandbox?: unknown }
+  if (typeof sandbox === 'boolean') return sandbox
+  const violation = { field: '/sandbox', message: 'is neither true nor false' }
+  throw new RequestError(422, 'invalid_params', `sandbox ${violation.message}`, [violation])
+}
+
 /** What cannot be an id of ours names nothing that is there. */
 function runId(id = ''): RunId {
   if (isUuid(id)) return id as RunId
@@ -162,4 +199,4 @@ function toEvent(entry: TimelineEntry) {
   }
 }
 
-export const recipientRuns = [list, find, cancel] as const
+export const recipientRuns = [list, find, cancel, wake, replay] as const

@@ -150,6 +150,16 @@ async function saveProperties(
   `)
 }
 
+/** One recipient by its name. */
+export async function findRecipient(
+  tx: Queryable,
+  environment: EnvironmentName,
+  ref: RecipientRef,
+): Promise<Recipient | undefined> {
+  const [recipient] = await loadRecipients(tx, environment, [ref])
+  return recipient
+}
+
 /** Deletes a recipient for good; false where there was none. Its messages stay, its runs end as they wake. */
 export async function deleteRecipient(
   tx: Queryable,

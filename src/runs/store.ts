@@ -29,13 +29,19 @@ interface NewWorkflowRun {
   readonly sequence: number
   readonly revision: Revision
   readonly request: TriggerRequest
+  /** The run that it repeats, where it is a replay. */
+  readonly replayOf?: RunId
   readonly now: Date
 }
 
 /** Stores a trigger: what its runs share, once, and whom it names. */
 export async function insertWorkflowRun(tx: Transaction, run: NewWorkflowRun): Promise<void> {
-  const { request, now } = run
-  const source = { type: 'api', cancellation_key: request.cancellationKey }
+  const { request, replayOf, now } = run
+  const source = {
+    type: replayOf === undefined ? 'api' : 'replay',
+    cancellation_key: request.cancellationKey,
+    ...(replayOf !== undefined && { run: replayOf }),
+  }
   await tx.query(sql`
     insert into workflow_runs (environment, id, workflow, version_id, sequence, revision,
       trigger_source, actor, tenant, data, settings, cancellation_key, recipients, fan_out, inserted_at)

@@ -62,7 +62,8 @@ function queueFor(request: TriggerRequest): 'run' | 'run_bulk' {
   return request.recipients.length > CHUNK_RUNS_MAX ? 'run_bulk' : 'run'
 }
 
-async function admit(tx: Transaction, call: TriggerCall) {
+/** The live version of a workflow that may run. Throws a `RequestError`: 404 `workflow_missing`, 422 `workflow_inactive`. */
+export async function admit(tx: Transaction, call: Omit<TriggerCall, 'body'>) {
   const { environment, workflow, now } = call
   const [found] = await tx.query<Admission>(sql`
     select e.sequence, e.observed_revision as revision, w.version_id, w.archived_at,

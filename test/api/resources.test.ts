@@ -373,3 +373,41 @@ test('readiness waits for the first look at Git, a while', async ({ database }) 
   api.clock.advance(15_000)
   expect(await api.call('GET', '/readyz')).toMatchObject({ status: 200 })
 })
+
+test('runs are woken and replayed by operators, in a sandbox unless the body says otherwise', async ({
+  api,
+  database,
+}) => {
+  const [id] = await storeRuns(database, 1)
+  const { key } = await anEnvironment(database, 'development', ['trigger', 'read', 'write'])
+  await database.query(sql`
+    insert into recipients (environment, collection, id, properties, created_at, updated_at)
+    values ('development', '$users', 'user-0', '{}', ${NOW}, ${NOW}) on conflict do nothing`)
+  const path = `/v1/workflow_recipient_runs/${id}`
+  expect(await api.call('POST', `${path}/wake`, { key })).toMatchObject({
+    status: 403,
+    body: { code: 'insufficient_scope' },
+  })
+  expect(
+    await api.call('POST', `${path}/wake?environment=development`, { key: OPERATOR }),
+  ).toMatchObject({
+    status: 422,
+    body: { code: 'run_not_waiting' },
+  })
+  const replay = `${path}/replay?environment=development`
+  for (const [body, sandbox] of [
+    [undefined, true],
+    [{}, true],
+    [{ sandbox: false }, false],
+  ] as const) {
+    const reply = await api.call('POST', replay, { key: OPERATOR, ...(body && { body }) })
+    expect(reply.status).toBe(200)
+    const { workflow_run_id: made } = reply.body as { workflow_run_id: string }
+    const [row] = await database.query(sql`
+      select settings from workflow_runs where environment = 'development' and id = ${made}`)
+    expect(row).toEqual({ settings: { sandbox_mode: sandbox } })
+  }
+  expect(
+    await api.call('POST', replay, { key: OPERATOR, body: { sandbox: 'false' } }),
+  ).toMatchObject({ status: 422, body: { errors: [{ field: '/sandbox' }] } })
+})

@@ -104,6 +104,16 @@ const cancel: MutationRoute = {
   path: '/v1/workflows/:key/cancel',
   handle: () => Promise.resolve(NO_CONTENT),
 }
+const wake: MutationRoute = {
+  ...cancel,
+  path: '/v1/workflow_recipient_runs/:id/wake',
+}
+const replay: MutationRoute = {
+  ...trigger,
+  path: '/v1/workflow_recipient_runs/:id/replay',
+  handle: ({ body, params }) =>
+    Promise.resolve(ok({ workflow_run_id: 'w2', body, run: params['id'] })),
+}
 const detail: ReadRoute = {
   kind: 'read',
   method: 'GET',
@@ -262,6 +272,24 @@ describe('a command that speaks to a server', () => {
       (await run(['trigger', name, '-r', 'x'], { settings })).error
     expect(await said('one')).toBe('belfry: /a is missing\n')
     expect(await said('two')).toBe('belfry: /a is missing\n  /b is missing\n')
+  })
+
+  test('wakes a run, or repeats it without sending unless told to', async ({ database }) => {
+    const { key } = await anEnvironment(database, 'development')
+    await using api = await serve(database, [wake, replay, detail])
+    const settings = { url: api.server.url, apiKey: key }
+    expect(await run(['run', 'r1', '--wake'], { settings })).toMatchObject({
+      code: 0,
+      out: 'woken\n',
+    })
+    for (const more of [[], ['--send']]) {
+      const argv = ['run', 'r1', '--replay', ...more, '--output=json']
+      const { out } = await run(argv, { settings })
+      const body = { sandbox: more.length === 0 }
+      expect(JSON.parse(out)).toEqual({ workflow_run_id: 'w2', body, run: 'r1' })
+    }
+    for (const argv of [['--wake', '--replay'], ['--send'], ['--wake', '--send']])
+      expect(await run(['run', 'r1', ...argv], { settings })).toMatchObject({ code: 2 })
   })
 
   test('tells a run as a story, without what would move the cursor', async ({ database }) => {
