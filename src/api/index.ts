@@ -2,8 +2,10 @@ import { brakes } from './brakes.ts'
 import { environments } from './environments.ts'
 import { health } from './health.ts'
 import { messages } from './messages.ts'
+import { objects } from './objects.ts'
 import { recipientRuns } from './recipient-runs.ts'
 import type { Route } from './route.ts'
+import { tenants } from './tenants.ts'
 import { users } from './users.ts'
 import { workflowRuns } from './workflow-runs.ts'
 import { workflows } from './workflows.ts'
@@ -15,6 +17,8 @@ export const routes: readonly Route[] = [
   ...recipientRuns,
   ...workflowRuns,
   ...users,
+  ...objects,
+  ...tenants,
   ...environments,
   ...brakes,
   ...health,

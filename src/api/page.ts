@@ -18,50 +18,81 @@ export interface Page {
   /** In front of this. */
   readonly before?: string
   readonly size: number
+  readonly cursors: Cursors
+}
+
+/** How a list writes its ids as cursors. */
+export interface Cursors {
+  readonly write: (id: string) => string
+  /** The id that a cursor stands for; undefined where it is none of the list's. */
+  readonly read: (cursor: string) => string | undefined
+}
+
+/** Each cursor is the id itself. */
+export function plainCursors(isId: (text: string) => boolean): Cursors {
+  return { write: (id) => id, read: (cursor) => (isId(cursor) ? cursor : undefined) }
+}
+
+const uuidCursors = plainCursors(isUuid)
+
+/** For ids that callers choose: they may hold anything, and a cursor needs no escaping in a URL. */
+export const namedCursors: Cursors = { write: encodeName, read: decodeName }
+
+function encodeName(id: string): string {
+  return Buffer.from(id).toString('base64url')
+}
+
+function decodeName(cursor: string): string | undefined {
+  const id = Buffer.from(cursor, 'base64url').toString()
+  return encodeName(id) === cursor && !id.includes('\0') ? id : undefined
 }
 
 type Query = Readonly<Record<string, unknown>>
 
 /** What a list needs of its query; 422 for a cursor that is none of ours. */
-export function readPage(query: Query, isCursor: (text: string) => boolean = isUuid): Page {
+export function readPage(query: Query, cursors: Cursors = uuidCursors): Page {
   const size = Number(query['page_size'] ?? 0)
-  const after = readCursor(query, 'after', isCursor)
-  const before = readCursor(query, 'before', isCursor)
+  const after = readCursor(query, 'after', cursors)
+  const before = readCursor(query, 'before', cursors)
   return {
     ...(after !== undefined && { after }),
     ...(before !== undefined && { before }),
     // Some clients send 0 where they mean nothing in particular.
     size: size === 0 ? PAGE_SIZE_MAX : size,
+    cursors,
   }
 }
 
-function readCursor(
-  query: Query,
-  name: string,
-  isCursor: (text: string) => boolean,
-): string | undefined {
+function readCursor(query: Query, name: string, cursors: Cursors): string | undefined {
   const cursor = query[name]
   if (typeof cursor !== 'string' || cursor === '') return undefined
-  if (isCursor(cursor)) return cursor
+  const id = cursors.read(cursor)
+  if (id !== undefined) return id
   const message = 'is not a cursor of an earlier page'
   throw new RequestError(422, 'invalid_params', `?/${name} ${message}`, [
     { field: `?/${name}`, message },
   ])
 }
 
-/** Where a list goes on, and where it goes back; null at its ends. */
+/** The ids from which a list goes on and back; null at its ends. */
 export interface Ends {
   readonly after: string | null
   readonly before: string | null
 }
 
+/** As `Ends`, in cursors. */
 export interface PageInfo extends Ends {
   readonly __typename: 'PageInfo'
   readonly page_size: number
 }
 
-export function pageInfo({ after, before }: Ends, page: Page): PageInfo {
-  return { __typename: 'PageInfo', after, before, page_size: page.size }
+export function pageInfo({ after, before }: Ends, { size, cursors }: Page): PageInfo {
+  return {
+    __typename: 'PageInfo',
+    after: after === null ? null : cursors.write(after),
+    before: before === null ? null : cursors.write(before),
+    page_size: size,
+  }
 }
 
 /** The page info of a list that is always whole. */
@@ -93,7 +124,10 @@ export function slicePage<Item extends { readonly id: string }>(
   query: Query,
 ): { readonly items: readonly Item[]; readonly page_info: PageInfo } {
   const placeOf = (cursor: string) => items.findIndex(({ id }) => id === cursor)
-  const page = readPage(query, (cursor) => placeOf(cursor) >= 0)
+  const page = readPage(
+    query,
+    plainCursors((cursor) => placeOf(cursor) >= 0),
+  )
   const from = page.after === undefined ? 0 : placeOf(page.after) + 1
   const to = page.before === undefined ? items.length : placeOf(page.before)
   const start = page.before === undefined ? from : Math.max(from, to - page.size)

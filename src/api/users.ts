@@ -1,53 +1,55 @@
-import { checkFields } from '../recipients/fields.ts'
-import { USERS, checkRecipientId, propertiesOf, userToWire } from '../recipients/recipient.ts'
-import { deleteRecipient, loadRecipients, upsertRecipients } from '../recipients/store.ts'
-import { resourceMissing } from './reference.ts'
-import { NO_CONTENT, ok, type MutationRoute, type ReadRoute } from './route.ts'
+import { moveMessages } from '../messages/store.ts'
+import { USERS, checkRecipientId, invalid, userToWire } from '../recipients/recipient.ts'
+import { mergeUsers } from '../recipients/store.ts'
+import { moveRuns } from '../runs/store.ts'
+import { pageQuery } from './page.ts'
+import { recipientPage, recipientRoutes } from './recipient-resource.ts'
+import { ok, type MutationRoute, type ReadRoute } from './route.ts'
 
-const find: ReadRoute = {
+/** How much of what has ended goes over to the user that another one is merged into. */
+const HISTORY_MS = 30 * 86_400_000
+
+const list: ReadRoute = {
   kind: 'read',
   method: 'GET',
-  path: '/v1/users/:id',
+  path: '/v1/users',
   scope: 'read',
   environment: 'key',
-  async handle({ database, environment, params }) {
-    const id = checkRecipientId(params['id'], 'path')
-    const [user] = await loadRecipients(database, environment, [{ collection: USERS, id }])
-    if (!user) throw resourceMissing('user', id)
-    return ok(userToWire(user))
-  },
+  query: { type: 'object', properties: pageQuery },
+  handle: (request) => recipientPage(request, { collection: USERS }, userToWire),
 }
 
-const put: MutationRoute = {
-  kind: 'mutation',
-  method: 'PUT',
+const one = recipientRoutes({
+  what: 'user',
   path: '/v1/users/:id',
+  refOf: ({ id }) => ({ collection: USERS, id: checkRecipientId(id, 'path') }),
+  toWire: userToWire,
+})
+
+const merge: MutationRoute = {
+  kind: 'mutation',
+  method: 'POST',
+  path: '/v1/users/:id/merge',
   scope: 'write',
   environment: 'key',
-  body: { type: 'object' },
+  body: {
+    type: 'object',
+    required: ['from_user_id'],
+    properties: { from_user_id: { type: 'string' } },
+  },
   async handle({ tx, environment, params, body, now }) {
-    const id = checkRecipientId(params['id'], 'path')
-    const fields = body as Readonly<Record<string, unknown>>
-    checkFields(USERS, fields)
-    const properties = propertiesOf(fields)
-    const patch = { collection: USERS, id, properties }
-    const [user] = await upsertRecipients(tx, environment, [patch], now)
-    if (!user) throw resourceMissing('user', id)
+    const into = checkRecipientId(params['id'], 'path')
+    const { from_user_id: named } = body as { readonly from_user_id: string }
+    const from = checkRecipientId(named, '/from_user_id')
+    if (from === into) throw invalid('/from_user_id', 'is the user that it would be merged into')
+    const move = { collection: USERS, from, into, since: new Date(now.getTime() - HISTORY_MS), now }
+    // Runs first: one that is at work holds its lock until its messages are there to be moved, and until
+    // what it changes of a user is stored.
+    await moveRuns(tx, environment, move)
+    await moveMessages(tx, environment, move)
+    const user = await mergeUsers(tx, environment, { from, into }, now)
     return ok(userToWire(user))
   },
 }
 
-const remove: MutationRoute = {
-  kind: 'mutation',
-  method: 'DELETE',
-  path: '/v1/users/:id',
-  scope: 'write',
-  environment: 'key',
-  async handle({ tx, environment, params }) {
-    const id = checkRecipientId(params['id'], 'path')
-    await deleteRecipient(tx, environment, { collection: USERS, id })
-    return NO_CONTENT
-  },
-}
-
-export const users = [find, put, remove] as const
+export const users = [list, ...one, merge] as const

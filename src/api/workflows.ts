@@ -6,7 +6,7 @@ import { findWorkflow, listWorkflows, type WorkflowView } from '../reconcile/rea
 import { cancelByKey } from '../runs/cancel.ts'
 import { triggerWorkflow } from '../runs/trigger.ts'
 import { requireChannel } from './channel.ts'
-import { cutPage, pageQuery, readPage, wholePage } from './page.ts'
+import { cutPage, pageQuery, plainCursors, readPage, wholePage } from './page.ts'
 import { readReference, referenceSchema, type WireReference } from './reference.ts'
 import { NO_CONTENT, ok, type MutationRoute, type ReadRoute } from './route.ts'
 import { readSwitch, switchSchema, toActivation, type SwitchBody } from './switch-body.ts'
@@ -115,7 +115,7 @@ const list: ReadRoute = {
   environment: 'key',
   query: { type: 'object', properties: pageQuery },
   async handle({ database, environment, query, now }) {
-    const page = readPage(query, isKey)
+    const page = readPage(query, plainCursors(isKey))
     const views = await listWorkflows(database, environment, { ...page, limit: page.size + 1 })
     const switches = await listSwitches(database, environment, now)
     const { rows, info } = cutPage(

@@ -179,6 +179,40 @@ function cancelledAs(wasAmbiguous: boolean, now: Date) {
   return { status, reason, events }
 }
 
+/** What goes over from one recipient to another of the same collection. */
+export interface Move {
+  readonly collection: string
+  readonly from: string
+  readonly into: string
+  /** What has ended, and is older than this, stays. */
+  readonly since: Date
+  readonly now: Date
+}
+
+/** Gives one recipient's messages to another. Those that are still to be handed over go too, however old. */
+export async function moveMessages(
+  tx: Transaction,
+  environment: EnvironmentName,
+  { collection, from, into, since, now }: Move,
+): Promise<void> {
+  await tx.query(sql`
+    with theirs as (
+      select id
+      from messages
+      where environment = ${environment}
+        and collection = ${collection}
+        and recipient = ${from}
+        and (inserted_at >= ${since} or status in ('queued', 'delivery_attempted'))
+      order by id
+      for update
+    )
+    update messages m
+    set recipient = ${into}, updated_at = ${now}
+    from theirs
+    where m.environment = ${environment} and m.id = theirs.id
+  `)
+}
+
 /** How a step's message fares, as conditions see it in `refs.<step>`. */
 export interface RefStatus {
   readonly runId: RunId

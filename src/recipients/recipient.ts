@@ -75,6 +75,24 @@ export function userToWire(user: Recipient): object {
   }
 }
 
+/** An object in the contract's shape: its properties stand under `properties`. */
+export function objectToWire(object: Recipient): object {
+  const { created_at: createdAt = null, ...properties } = object.properties
+  return {
+    __typename: 'Object',
+    id: object.id,
+    collection: object.collection,
+    properties,
+    created_at: createdAt,
+    updated_at: object.updatedAt,
+  }
+}
+
+/** A tenant in the contract's shape. */
+export function tenantToWire(tenant: Recipient): object {
+  return { name: null, settings: null, ...tenant.properties, __typename: 'Tenant', id: tenant.id }
+}
+
 /** A request that names a value that cannot be. */
 export function invalid(field: string, message: string): RequestError {
   return new RequestError(422, 'invalid_params', `${field} ${message}`, [{ field, message }])

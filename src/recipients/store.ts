@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Queryable, Transaction } from '../db/database.ts'
 import { sql } from '../db/sql.ts'
+import { RequestError } from '../errors.ts'
 import type { EnvironmentName } from '../ids.ts'
 import { mergeProperties } from './merge.ts'
 import type { Properties } from './merge.ts'
@@ -172,4 +173,28 @@ export async function deleteRecipient(
     returning id
   `)
   return deleted.length > 0
+}
+
+/**
+ * Lays one user under another, whose own values win, and deletes the first. Both stay locked until the end
+ * of the transaction. Throws a 404 `RequestError` where one of them is not known.
+ */
+export async function mergeUsers(
+  tx: Transaction,
+  environment: EnvironmentName,
+  { from, into }: { readonly from: string; readonly into: string },
+  now: Date,
+): Promise<Recipient> {
+  const refs = [from, into].map((id) => ({ collection: USERS, id }))
+  const known = await lockRecipients(tx, environment, refs)
+  const [source, target] = refs.map(({ id }) => {
+    const user = known.find((one) => one.id === id)
+    if (user) return user
+    throw new RequestError(404, 'resource_missing', `there is no user "${id}"`)
+  })
+  const properties = mergeProperties(source!.properties, target!.properties)
+  checkSize(target!, properties)
+  await saveProperties(tx, environment, [{ collection: USERS, id: into, properties }], now)
+  await deleteRecipient(tx, environment, { collection: USERS, id: from })
+  return { ...target!, properties, updatedAt: now }
 }

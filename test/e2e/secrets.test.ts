@@ -195,7 +195,12 @@ test('secrets reach those they are for, and nobody who reads Belfry', async ({ d
     ['delivery_attempted', 'delivery_failed'],
     ['undelivered', 'provider_rejected'],
   ])
-  const hooks = await app.send('hook', { recipients: [ada], data: { note: '{{vars.crm_token}}' } })
+  const hooks = await app.send('hook', {
+    recipients: [ada],
+    actor: { id: 'core', collection: 'teams', name: 'Core' },
+    tenant: { id: 'acme', name: 'Acme' },
+    data: { note: '{{vars.crm_token}}' },
+  })
   expect(hooks.map(({ status, reason }) => [status, reason])).toEqual([
     ['delivered', null],
     ['undelivered', 'provider_rejected'],

@@ -1,0 +1,89 @@
+import { checkFields } from '../recipients/fields.ts'
+import { propertiesOf, type Recipient, type RecipientRef } from '../recipients/recipient.ts'
+import { listRecipients, type RecipientFilter } from '../recipients/list-store.ts'
+import { deleteRecipient, findRecipient, upsertRecipients } from '../recipients/store.ts'
+import { cutPage, namedCursors, readPage } from './page.ts'
+import { resourceMissing } from './reference.ts'
+import {
+  NO_CONTENT,
+  ok,
+  type MutationRoute,
+  type ReadRequest,
+  type ReadRoute,
+  type Reply,
+} from './route.ts'
+
+/** What tells users, objects and tenants apart. */
+export interface RecipientResource {
+  /** What one is called, as in `there is no user "ann"`. */
+  readonly what: string
+  /** The path of one of them. */
+  readonly path: string
+  /** JSON Schemas of fields, beside what is checked wherever a recipient is written. */
+  readonly fields?: Readonly<Record<string, object>>
+  /** Whom a path names; throws a 422 `RequestError` for what cannot be a name. */
+  readonly refOf: (params: Readonly<Record<string, string>>) => RecipientRef
+  readonly toWire: (recipient: Recipient) => object
+}
+
+/** The calls that show, write and delete one of them. */
+export function recipientRoutes(
+  resource: RecipientResource,
+): readonly [ReadRoute, MutationRoute, MutationRoute] {
+  const { what, path, fields = {}, refOf, toWire } = resource
+  const find: ReadRoute = {
+    kind: 'read',
+    method: 'GET',
+    path,
+    scope: 'read',
+    environment: 'key',
+    async handle({ database, environment, params }) {
+      const ref = refOf(params)
+      const known = await findRecipient(database, environment, ref)
+      if (!known) throw resourceMissing(what, ref.id)
+      return ok(toWire(known))
+    },
+  }
+  const put: MutationRoute = {
+    kind: 'mutation',
+    method: 'PUT',
+    path,
+    scope: 'write',
+    environment: 'key',
+    body: { type: 'object', properties: fields },
+    async handle({ tx, environment, params, body, now }) {
+      const ref = refOf(params)
+      const given = body as Readonly<Record<string, unknown>>
+      checkFields(ref.collection, given)
+      const patch = { ...ref, properties: propertiesOf(given) }
+      const [written] = await upsertRecipients(tx, environment, [patch], now)
+      if (!written) throw resourceMissing(what, ref.id)
+      return ok(toWire(written))
+    },
+  }
+  const remove: MutationRoute = {
+    kind: 'mutation',
+    method: 'DELETE',
+    path,
+    scope: 'write',
+    environment: 'key',
+    async handle({ tx, environment, params }) {
+      await deleteRecipient(tx, environment, refOf(params))
+      return NO_CONTENT
+    },
+  }
+  return [find, put, remove]
+}
+
+/** Answers one page of a collection, in the order of ids. */
+export async function recipientPage(
+  { database, environment, query }: ReadRequest,
+  filter: RecipientFilter,
+  toWire: RecipientResource['toWire'],
+): Promise<Reply> {
+  const page = readPage(query, namedCursors)
+  const limit = page.size + 1
+  const found = await listRecipients(database, environment, filter, { ...page, limit })
+  const { rows, info } = cutPage(found, page)
+  return ok({ entries: rows.map(toWire), page_info: info })
+}

@@ -1,0 +1,57 @@
+import { checkRecipientId, TENANTS, tenantToWire } from '../recipients/recipient.ts'
+import { pageQuery } from './page.ts'
+import { recipientPage, recipientRoutes } from './recipient-resource.ts'
+import type { ReadRoute } from './route.ts'
+
+const text = { type: 'string' } as const
+const nullableText = { type: ['string', 'null'] } as const
+
+interface TenantsQuery {
+  readonly tenant_id?: string
+  readonly name?: string
+}
+
+const list: ReadRoute = {
+  kind: 'read',
+  method: 'GET',
+  path: '/v1/tenants',
+  scope: 'read',
+  environment: 'key',
+  query: { type: 'object', properties: { ...pageQuery, tenant_id: text, name: text } },
+  async handle(request) {
+    const { tenant_id: id, name }: TenantsQuery = request.query
+    const filter = {
+      collection: TENANTS,
+      ...(id !== undefined && { id }),
+      ...(name !== undefined && { name }),
+    }
+    return await recipientPage(request, filter, tenantToWire)
+  },
+}
+
+const branding = {
+  type: ['object', 'null'],
+  properties: {
+    logo_url: nullableText,
+    icon_url: nullableText,
+    primary_color: nullableText,
+    primary_color_contrast: nullableText,
+    dark_logo_url: nullableText,
+    dark_icon_url: nullableText,
+    dark_primary_color: nullableText,
+    dark_primary_color_contrast: nullableText,
+  },
+} as const
+
+const one = recipientRoutes({
+  what: 'tenant',
+  path: '/v1/tenants/:id',
+  fields: {
+    name: nullableText,
+    settings: { type: ['object', 'null'], properties: { branding } },
+  },
+  refOf: ({ id }) => ({ collection: TENANTS, id: checkRecipientId(id, 'path') }),
+  toWire: tenantToWire,
+})
+
+export const tenants = [list, ...one] as const
