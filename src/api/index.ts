@@ -1,4 +1,5 @@
 import { brakes } from './brakes.ts'
+import { engagement } from './engagement.ts'
 import { environments } from './environments.ts'
 import { health } from './health.ts'
 import { messages } from './messages.ts'
@@ -14,6 +15,7 @@ import { workflows } from './workflows.ts'
 export const routes: readonly Route[] = [
   ...workflows,
   ...messages,
+  ...engagement,
   ...recipientRuns,
   ...workflowRuns,
   ...users,

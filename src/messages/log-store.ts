@@ -39,6 +39,19 @@ export interface MessageRow {
   readonly updatedAt: Date
 }
 
+/** What has been done with a message, or has not. */
+export const ENGAGEMENT_STATUSES = [
+  'seen',
+  'unseen',
+  'read',
+  'unread',
+  'archived',
+  'unarchived',
+  'link_clicked',
+  'interacted',
+] as const
+export type EngagementStatus = (typeof ENGAGEMENT_STATUSES)[number]
+
 /** What a list of messages is narrowed to; all that is given must hold. */
 export interface MessageFilter {
   readonly ids?: readonly MessageId[]
@@ -49,6 +62,12 @@ export interface MessageFilter {
   readonly recipient?: RecipientRef
   readonly channel?: ChannelKey
   readonly tenant?: string
+  /** At least one of these. */
+  readonly engagement?: readonly EngagementStatus[]
+  /** At least one of these, of the workflow that made it. */
+  readonly categories?: readonly string[]
+  /** Properties of its `data`, with their values. */
+  readonly triggerData?: Readonly<Record<string, unknown>>
   readonly insertedAt?: {
     readonly gt?: Date
     readonly gte?: Date
@@ -124,6 +143,9 @@ const ANY = {
   recipient: { collection: null, id: null },
   channel: null,
   tenant: null,
+  engagement: null,
+  categories: null,
+  triggerData: null,
 }
 const ANY_TIME = { gt: null, gte: null, lt: null, lte: null }
 
@@ -134,10 +156,9 @@ async function queryMessages(
   filter: MessageFilter,
   { after, before, count }: Keyset,
 ): Promise<MessageRow[]> {
-  const { ids, statuses, workflow, workflowRunId, runId, recipient, channel, tenant } = {
-    ...ANY,
-    ...filter,
-  }
+  const given = { ...ANY, ...filter }
+  const { ids, statuses, workflow, workflowRunId, runId, recipient, channel, tenant } = given
+  const { engagement, categories, triggerData } = given
   const times = { ...ANY_TIME, ...filter.insertedAt }
   return await tx.query<MessageRow>(sql`
     select m.id, m.run_id as "runId", m.workflow_run_id as "workflowRunId", m.workflow,
@@ -165,6 +186,14 @@ async function queryMessages(
         or (m.collection = ${recipient.collection} and m.recipient = ${recipient.id}))
       and (${channel}::text is null or m.channel = ${channel})
       and (${tenant}::text is null or m.tenant = ${tenant})
+      and (${engagement}::text[] is null or ${engagement}::text[] && array[
+        case when m.seen_at is null then 'unseen' else 'seen' end,
+        case when m.read_at is null then 'unread' else 'read' end,
+        case when m.archived_at is null then 'unarchived' else 'archived' end,
+        case when m.link_clicked_at is not null then 'link_clicked' end,
+        case when m.interacted_at is not null then 'interacted' end])
+      and (${categories}::text[] is null or v.workflow -> 'categories' ?| ${categories}::text[])
+      and (${triggerData}::jsonb is null or m.data @> ${triggerData}::jsonb)
       and (${times.gt}::timestamptz is null or m.inserted_at > ${times.gt})
       and (${times.gte}::timestamptz is null or m.inserted_at >= ${times.gte})
       and (${times.lt}::timestamptz is null or m.inserted_at < ${times.lt})

@@ -274,15 +274,6 @@ test('sending of an environment is stopped and resumed', async ({ api }) => {
     ).toMatchObject({ status: 422, body: { errors: [{ field: '/reason' }] } })
 })
 
-test('a filter that is not supported is refused with those that are', async ({ api, key }) => {
-  expect(await api.call('GET', '/v1/messages?engagement_status=read', { key })).toMatchObject({
-    status: 422,
-    body: {
-      message: expect.stringMatching(/engagement_status is not supported; .* tenant, channel_id/),
-    },
-  })
-})
-
 test('a look at Git is asked for by id', async ({ api, key, database }) => {
   const reply = await api.call('POST', '/v1/environments/development/reconcile', { key })
   expect(reply).toMatchObject({

@@ -8,6 +8,7 @@ import type {
   MessageId,
   RunId,
   StepRef,
+  VersionId,
   WorkflowKey,
   WorkflowRunId,
 } from '../../src/ids.ts'
@@ -125,6 +126,49 @@ describe('a list', () => {
     ]
     for (const [filter, expected] of cases) {
       expect(await idsOf(database, filter)).toEqual(expected.map(({ id }) => id))
+    }
+  })
+
+  test('is narrowed by what was done with a message and by what it is about', async ({
+    database,
+  }) => {
+    const one = aMessage({ content, data: { page: 7, draft: false, by: { id: 'ann' }, text: '7' } })
+    const two = aMessage({ content, data: { page: 7, draft: true } })
+    const three = aMessage({ content, versionId: 'version-2' as VersionId })
+    await insert(database, [one, two, three])
+    await database.query(sql`
+      update messages set seen_at = ${now}, archived_at = ${now}
+      where environment = ${production} and id = ${one.id}
+    `)
+    await database.query(sql`
+      update messages set read_at = ${now}, link_clicked_at = ${now}, interacted_at = ${now}
+      where environment = ${production} and id = ${two.id}
+    `)
+    const cases: readonly [MessageFilter, readonly NewMessage[]][] = [
+      [{ engagement: ['seen'] }, [one]],
+      [{ engagement: ['unseen'] }, [three, two]],
+      [{ engagement: ['read'] }, [two]],
+      [{ engagement: ['unread'] }, [three, one]],
+      [{ engagement: ['archived'] }, [one]],
+      [{ engagement: ['unarchived'] }, [three, two]],
+      [{ engagement: ['link_clicked'] }, [two]],
+      [{ engagement: ['interacted'] }, [two]],
+      [{ engagement: ['seen', 'read'] }, [two, one]],
+      [{ engagement: [] }, []],
+      [{ categories: ['news'] }, [two, one]],
+      [{ categories: ['other', 'news'] }, [two, one]],
+      [{ categories: ['other'] }, []],
+      [{ triggerData: { page: 7 } }, [two, one]],
+      [{ triggerData: { page: 7, draft: true } }, [two]],
+      [{ triggerData: { page: '7' } }, []],
+      [{ triggerData: { text: '7' } }, [one]],
+      [{ triggerData: {} }, [three, two, one]],
+    ]
+    for (const [filter, expected] of cases) {
+      expect({ filter, ids: await idsOf(database, filter) }).toEqual({
+        filter,
+        ids: expected.map(({ id }) => id),
+      })
     }
   })
 

@@ -1,0 +1,101 @@
+import type { Transaction } from '../db/database.ts'
+import type { EnvironmentName } from '../ids.ts'
+import { markMessages } from '../messages/engagement-store.ts'
+import { MARKS, type Mark } from '../messages/engagement.ts'
+import { findMessage, listMessages } from '../messages/log-store.ts'
+import { messageToWire } from '../messages/wire.ts'
+import { MESSAGE_IDS_MAX } from './message-filter.ts'
+import { resourceMissing } from './reference.ts'
+import { ok, type MutationRequest, type MutationRoute } from './route.ts'
+import { bodyCheck } from './schema.ts'
+
+const METADATA_PAIRS_MAX = 5
+const METADATA_TEXT_MAX = 1_000
+
+/** What an application says about an interaction; its event shows it. */
+const metadata = {
+  type: ['object', 'null'],
+  maxProperties: METADATA_PAIRS_MAX,
+  propertyNames: { maxLength: METADATA_TEXT_MAX },
+  additionalProperties: {
+    type: ['string', 'number', 'boolean', 'null'],
+    maxLength: METADATA_TEXT_MAX,
+  },
+} as const
+
+interface MarkBody {
+  readonly metadata?: Readonly<Record<string, unknown>> | null
+}
+
+const checkMarkBody = bodyCheck({ type: 'object', properties: { metadata } })
+
+function markOne(method: 'PUT' | 'DELETE', name: string, mark: Mark): MutationRoute {
+  return {
+    kind: 'mutation',
+    method,
+    path: `/v1/messages/:id/${name}`,
+    scope: 'write',
+    environment: 'key',
+    async handle(request) {
+      const { tx, environment, params, body } = request
+      // A body is not needed here, so that it is only checked where there is one.
+      if (body !== undefined) checkMarkBody(body)
+      const id = params['id'] ?? ''
+      await markMessages(tx, { environment, ids: [id] }, mark, optionsOf(request, mark))
+      const row = await findMessage(tx, environment, id)
+      if (!row) throw resourceMissing('message', id)
+      return ok(messageToWire(row))
+    },
+  }
+}
+
+function markBatch(mark: Mark): MutationRoute {
+  return {
+    kind: 'mutation',
+    method: 'POST',
+    path: `/v1/messages/batch/${mark}`,
+    scope: 'write',
+    environment: 'key',
+    body: {
+      type: 'object',
+      required: ['message_ids'],
+      properties: {
+        message_ids: { type: 'array', items: { type: 'string' }, maxItems: MESSAGE_IDS_MAX },
+        metadata,
+      },
+    },
+    async handle(request) {
+      const { tx, environment, body } = request
+      const { message_ids: ids } = body as { readonly message_ids: readonly string[] }
+      const options = optionsOf(request, mark)
+      const marked = await markMessages(tx, { environment, ids }, mark, options)
+      return ok(await showMessages(tx, environment, marked))
+    },
+  }
+}
+
+function optionsOf({ now, body }: MutationRequest, mark: Mark) {
+  const said = (body as MarkBody | undefined)?.metadata ?? null
+  return { now, data: mark === 'interacted' && said ? { metadata: said } : null }
+}
+
+/** These messages as they are now, newest first. */
+async function showMessages(
+  tx: Transaction,
+  environment: EnvironmentName,
+  ids: Awaited<ReturnType<typeof markMessages>>,
+): Promise<readonly object[]> {
+  const { rows } = await listMessages(tx, environment, { ids }, { size: MESSAGE_IDS_MAX })
+  return rows.map(messageToWire)
+}
+
+export const engagement: readonly MutationRoute[] = [
+  markOne('PUT', 'seen', 'seen'),
+  markOne('DELETE', 'seen', 'unseen'),
+  markOne('PUT', 'read', 'read'),
+  markOne('DELETE', 'read', 'unread'),
+  markOne('PUT', 'interacted', 'interacted'),
+  markOne('PUT', 'archived', 'archived'),
+  markOne('DELETE', 'archived', 'unarchived'),
+  ...MARKS.map(markBatch),
+]

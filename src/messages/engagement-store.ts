@@ -1,0 +1,59 @@
+import type { Transaction } from '../db/database.ts'
+import { sql } from '../db/sql.ts'
+import { isUuid } from '../ids.ts'
+import type { EnvironmentName, MessageId } from '../ids.ts'
+import { toEvents } from './delivery-store.ts'
+import { applyMark, type Mark, type MarkOptions, type Stamps } from './engagement.ts'
+
+/** Of entries in a message's history; a message that is marked to and fro does not grow beyond it. */
+const EVENTS_MAX = 500
+
+interface Row extends Stamps {
+  readonly id: MessageId
+  readonly events: number
+}
+
+/** Marks those of these messages that the environment has, and returns their ids; the others are passed over. */
+export async function markMessages(
+  tx: Transaction,
+  { environment, ids }: { readonly environment: EnvironmentName; readonly ids: readonly string[] },
+  mark: Mark,
+  options: MarkOptions,
+): Promise<readonly MessageId[]> {
+  const rows = await lockMessages(tx, environment, ids.filter(isUuid))
+  const { now } = options
+  const marked = rows.map((row) => {
+    const { stamps, happenings } = applyMark(row, mark, options)
+    const { seenAt, readAt, interactedAt, archivedAt } = stamps
+    const events = row.events < EVENTS_MAX ? toEvents(happenings, now) : []
+    return { id: row.id, seenAt, readAt, interactedAt, archivedAt, events }
+  })
+  await tx.query(sql`
+    update messages m
+    set seen_at = s."seenAt", read_at = s."readAt", interacted_at = s."interactedAt",
+        archived_at = s."archivedAt", events = m.events || s.events, updated_at = ${now}
+    from json_to_recordset(${JSON.stringify(marked)}::json) as s (
+      id uuid, "seenAt" timestamptz, "readAt" timestamptz, "interactedAt" timestamptz,
+      "archivedAt" timestamptz, events jsonb
+    )
+    where m.environment = ${environment} and m.id = s.id
+  `)
+  return rows.map(({ id }) => id)
+}
+
+/** In id order, as everybody locks messages. */
+async function lockMessages(
+  tx: Transaction,
+  environment: EnvironmentName,
+  ids: readonly string[],
+): Promise<Row[]> {
+  return await tx.query<Row>(sql`
+    select id, seen_at as "seenAt", read_at as "readAt", interacted_at as "interactedAt",
+           archived_at as "archivedAt", jsonb_array_length(events) as events
+    from messages
+    where environment = ${environment}
+      and id = any(${ids}::uuid[])
+    order by id
+    for update
+  `)
+}
