@@ -1,6 +1,7 @@
 import { brakes } from './brakes.ts'
 import { engagement } from './engagement.ts'
 import { environments } from './environments.ts'
+import { feeds } from './feeds.ts'
 import { health } from './health.ts'
 import { messages } from './messages.ts'
 import { objects } from './objects.ts'
@@ -16,6 +17,7 @@ export const routes: readonly Route[] = [
   ...workflows,
   ...messages,
   ...engagement,
+  ...feeds,
   ...recipientRuns,
   ...workflowRuns,
   ...users,

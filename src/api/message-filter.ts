@@ -87,11 +87,12 @@ export async function readMessageFilter(
 
 /** The part of it that a query of `contentFilterQuery` asks for. */
 export function readContentFilter(query: ContentQuery): MessageFilter {
-  const { trigger_data: data } = query
+  // Clients of the feed send parameters that they leave empty.
+  const data = query.trigger_data || undefined
   return {
     ...given({
-      tenant: query.tenant,
-      workflow: query.source,
+      tenant: query.tenant || undefined,
+      workflow: query.source || undefined,
       categories: query.workflow_categories,
       triggerData: data === undefined ? undefined : readTriggerData(data),
     }),

@@ -61,7 +61,11 @@ export interface MessageFilter {
   readonly runId?: string
   readonly recipient?: RecipientRef
   readonly channel?: ChannelKey
+  readonly channelType?: ChannelType
   readonly tenant?: string
+  /** Whether it is of a tenant at all. */
+  readonly hasTenant?: boolean
+  readonly archived?: boolean
   /** At least one of these. */
   readonly engagement?: readonly EngagementStatus[]
   /** At least one of these, of the workflow that made it. */
@@ -134,7 +138,7 @@ interface Keyset {
 }
 
 /** What stands for a filter that is not given. */
-const ANY = {
+export const ANY = {
   ids: null,
   statuses: null,
   workflow: null,
@@ -142,12 +146,15 @@ const ANY = {
   runId: null,
   recipient: { collection: null, id: null },
   channel: null,
+  channelType: null,
   tenant: null,
+  hasTenant: null,
+  archived: null,
   engagement: null,
   categories: null,
   triggerData: null,
 }
-const ANY_TIME = { gt: null, gte: null, lt: null, lte: null }
+export const ANY_TIME = { gt: null, gte: null, lt: null, lte: null }
 
 /** One statement for all filters: the planner folds those that are null, as it sees their values. */
 async function queryMessages(
@@ -158,7 +165,7 @@ async function queryMessages(
 ): Promise<MessageRow[]> {
   const given = { ...ANY, ...filter }
   const { ids, statuses, workflow, workflowRunId, runId, recipient, channel, tenant } = given
-  const { engagement, categories, triggerData } = given
+  const { channelType, hasTenant, archived, engagement, categories, triggerData } = given
   const times = { ...ANY_TIME, ...filter.insertedAt }
   return await tx.query<MessageRow>(sql`
     select m.id, m.run_id as "runId", m.workflow_run_id as "workflowRunId", m.workflow,
@@ -185,7 +192,10 @@ async function queryMessages(
       and (${recipient.id}::text is null
         or (m.collection = ${recipient.collection} and m.recipient = ${recipient.id}))
       and (${channel}::text is null or m.channel = ${channel})
+      and (${channelType}::text is null or m.channel_type = ${channelType})
       and (${tenant}::text is null or m.tenant = ${tenant})
+      and (${hasTenant}::boolean is null or (m.tenant is not null) = ${hasTenant})
+      and (${archived}::boolean is null or (m.archived_at is not null) = ${archived})
       and (${engagement}::text[] is null or ${engagement}::text[] && array[
         case when m.seen_at is null then 'unseen' else 'seen' end,
         case when m.read_at is null then 'unread' else 'read' end,

@@ -141,6 +141,47 @@ export function blocksToWire(content: InAppContent): readonly object[] {
   return blocks
 }
 
+/** What a feed item needs beside its message. */
+export interface FeedParts {
+  readonly content: MessageContent | undefined
+  /** In the contract's shape; null where nobody caused it, or they are no longer known. */
+  readonly actor: object | null
+  readonly recipient: object
+}
+
+/** A message as an item of a feed, in the contract's shape; `__cursor` is where a page before or after it starts. */
+export function feedItemToWire(row: MessageRow, { content, actor, recipient }: FeedParts): object {
+  const actors = actor === null ? [] : [actor]
+  const activity = {
+    __typename: 'Activity',
+    id: row.id,
+    actor,
+    recipient,
+    data: row.data,
+    inserted_at: row.insertedAt,
+    updated_at: row.insertedAt,
+  }
+  return {
+    __typename: 'FeedItem',
+    __cursor: row.id,
+    id: row.id,
+    activities: [activity],
+    total_activities: 1,
+    actors,
+    total_actors: actors.length,
+    blocks: content?.type === 'in_app' ? blocksToWire(content) : [],
+    data: row.data,
+    source: {
+      __typename: 'Workflow',
+      key: row.workflow,
+      version_id: row.versionId,
+      categories: row.categories,
+    },
+    tenant: row.tenant,
+    ...timesToWire(row),
+  }
+}
+
 /** What lists are cut by. */
 interface ListedItem {
   readonly id: string

@@ -93,6 +93,12 @@ export function tenantToWire(tenant: Recipient): object {
   return { name: null, settings: null, ...tenant.properties, __typename: 'Tenant', id: tenant.id }
 }
 
+/** A recipient or an actor in the contract's shape of its kind. */
+export function entityToWire(recipient: Recipient): object {
+  if (recipient.collection === USERS) return userToWire(recipient)
+  return recipient.collection === TENANTS ? tenantToWire(recipient) : objectToWire(recipient)
+}
+
 /** A request that names a value that cannot be. */
 export function invalid(field: string, message: string): RequestError {
   return new RequestError(422, 'invalid_params', `${field} ${message}`, [{ field, message }])

@@ -1,0 +1,154 @@
+import type { Queryable } from '../db/database.ts'
+import type { ChannelKey, EnvironmentName } from '../ids.ts'
+import { loadEnvironment } from '../messages/environments.ts'
+import { countFeed, FEED_STATUSES, type Feed, type FeedCounts } from '../messages/feed-store.ts'
+import {
+  listMessages,
+  loadMessageContents,
+  type EngagementStatus,
+  type MessageFilter,
+  type MessageRow,
+} from '../messages/log-store.ts'
+import { feedItemToWire } from '../messages/wire.ts'
+import { checkRecipientId, entityToWire, USERS, type Recipient } from '../recipients/recipient.ts'
+import { findRecipient, loadRecipients } from '../recipients/store.ts'
+import type { EnvironmentSettings } from '../workflow/environment.ts'
+import { findChannel } from './channel.ts'
+import { narrowFeed, type FeedView } from './feed-view.ts'
+import { contentFilterQuery, readContentFilter } from './message-filter.ts'
+import { pageInfo, pageQuery, readPage, type Ends, type Page } from './page.ts'
+import { resourceMissing } from './reference.ts'
+import { ok, type ReadRoute } from './route.ts'
+
+interface FeedQuery extends FeedView {
+  readonly status?: 'unread' | 'read' | 'unseen' | 'seen' | 'all'
+  readonly archived?: 'exclude' | 'include' | 'only'
+  readonly has_tenant?: boolean
+}
+
+const list: ReadRoute = {
+  kind: 'read',
+  method: 'GET',
+  path: '/v1/users/:id/feeds/:channel',
+  scope: 'read',
+  environment: 'key',
+  query: {
+    type: 'object',
+    properties: {
+      ...pageQuery,
+      ...contentFilterQuery,
+      status: { enum: ['unread', 'read', 'unseen', 'seen', 'all'] },
+      archived: { enum: ['exclude', 'include', 'only'] },
+      has_tenant: { type: 'boolean' },
+      mode: { enum: ['rich', 'compact'] },
+      exclude: { type: 'string' },
+    },
+  },
+  async handle({ database, environment, params, query }) {
+    const page = readPage(query)
+    const id = checkRecipientId(params['id'], 'path')
+    const settings = (await loadEnvironment(database, environment))?.settings
+    const channel = await findFeedChannel(database, environment, params['channel'] ?? '')
+    const feed = { recipient: { collection: USERS, id }, channel, filter: readFeedFilter(query) }
+    const user = await findRecipient(database, environment, feed.recipient)
+    const found = user ? await loadFeed(database, environment, { ...feed, user, page }) : EMPTY
+    const { items, ends, counts } = found
+    const body = {
+      entries: items,
+      meta: {
+        __typename: 'FeedMetadata',
+        total_count: counts.total,
+        unread_count: counts.unread,
+        unseen_count: counts.unseen,
+      },
+      page_info: pageInfo(ends, page),
+      vars: publicVariables(settings),
+    }
+    return ok(narrowFeed(body, query as FeedView))
+  },
+}
+
+/** A feed is named by its channel's key or id. */
+async function findFeedChannel(
+  db: Queryable,
+  environment: EnvironmentName,
+  name: string,
+): Promise<ChannelKey> {
+  const key = await findChannel(db, environment, name)
+  const settings = (await loadEnvironment(db, environment))?.settings
+  if (key !== undefined && settings?.channels[key]?.type === 'in_app') return key
+  throw resourceMissing('in-app channel', name)
+}
+
+function readFeedFilter(query: Readonly<Record<string, unknown>>): MessageFilter {
+  const { status = 'all', archived = 'exclude', has_tenant: hasTenant } = query as FeedQuery
+  const engagement: readonly EngagementStatus[] = status === 'all' ? [] : [status]
+  return {
+    ...readContentFilter(query),
+    ...(engagement.length > 0 && { engagement }),
+    ...(archived !== 'include' && { archived: archived === 'only' }),
+    ...(hasTenant !== undefined && { hasTenant }),
+  }
+}
+
+interface FoundFeed {
+  readonly items: readonly object[]
+  readonly ends: Ends
+  readonly counts: FeedCounts
+}
+
+/** What a user sees who is not known. */
+const EMPTY: FoundFeed = {
+  items: [],
+  ends: { after: null, before: null },
+  counts: { total: 0, unread: 0, unseen: 0 },
+}
+
+async function loadFeed(
+  db: Queryable,
+  environment: EnvironmentName,
+  feed: Feed & { readonly user: Recipient; readonly page: Page },
+): Promise<FoundFeed> {
+  const { recipient, channel, page, user } = feed
+  const inFeed = { channelType: 'in_app', statuses: FEED_STATUSES } as const
+  const filter = { ...feed.filter, ...inFeed, recipient, channel }
+  const { rows, ...ends } = await listMessages(db, environment, filter, page)
+  const counts = await countFeed(db, environment, feed)
+  return { items: await showItems(db, environment, rows, user), ends, counts }
+}
+
+async function showItems(
+  db: Queryable,
+  environment: EnvironmentName,
+  rows: readonly MessageRow[],
+  user: Recipient,
+): Promise<readonly object[]> {
+  if (rows.length === 0) return []
+  const ids = rows.map(({ id }) => id)
+  const contents = await loadMessageContents(db, environment, ids)
+  const contentById = new Map(contents.map(({ id, content }) => [id, content]))
+  const refs = rows.flatMap(({ actor }) => (actor === null ? [] : [actor]))
+  const actors = refs.length === 0 ? [] : await loadRecipients(db, environment, refs)
+  const recipient = entityToWire(user)
+  return rows.map((row) => {
+    const { actor: ref } = row
+    const actor = actors.find(
+      ({ collection, id }) => collection === ref?.collection && id === ref.id,
+    )
+    return feedItemToWire(row, {
+      content: contentById.get(row.id),
+      actor: actor ? entityToWire(actor) : null,
+      recipient,
+    })
+  })
+}
+
+/** The variables that anybody may know: a feed is read by the application in the user's hands. */
+function publicVariables(settings: EnvironmentSettings | undefined): object {
+  const named = Object.entries(settings?.variables ?? {}).flatMap(([name, variable]) =>
+    'value' in variable && variable.public ? [[name, variable.value] as const] : [],
+  )
+  return Object.fromEntries(named)
+}
+
+export const feeds = [list] as const

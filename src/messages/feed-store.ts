@@ -1,0 +1,56 @@
+import type { Queryable } from '../db/database.ts'
+import { sql } from '../db/sql.ts'
+import type { ChannelKey, EnvironmentName } from '../ids.ts'
+import { ANY, ANY_TIME, type MessageFilter } from './log-store.ts'
+import type { MessageStatus } from './message.ts'
+import type { RecipientRef } from './store.ts'
+
+/** Messages that are in a feed at all: what was not sent is in none. */
+export const FEED_STATUSES: readonly MessageStatus[] = ['sent', 'delivered']
+
+/** Whose feed, and what it is narrowed to. */
+export interface Feed {
+  readonly recipient: RecipientRef
+  readonly channel: ChannelKey
+  readonly filter: MessageFilter
+}
+
+export interface FeedCounts {
+  readonly total: number
+  readonly unread: number
+  readonly unseen: number
+}
+
+/** How much there is in a feed. What was done with its items narrows the list, and not these counts, but for `archived`. */
+export async function countFeed(
+  tx: Queryable,
+  environment: EnvironmentName,
+  { recipient, channel, filter }: Feed,
+): Promise<FeedCounts> {
+  const { workflow, tenant, hasTenant, archived, categories, triggerData } = { ...ANY, ...filter }
+  const times = { ...ANY_TIME, ...filter.insertedAt }
+  const [counts] = await tx.query<FeedCounts>(sql`
+    select count(*)::integer as total,
+           (count(*) filter (where m.read_at is null))::integer as unread,
+           (count(*) filter (where m.seen_at is null))::integer as unseen
+    from messages m
+    left join versions v on v.id = m.version_id
+    where m.environment = ${environment}
+      and m.collection = ${recipient.collection}
+      and m.recipient = ${recipient.id}
+      and m.channel = ${channel}
+      and m.channel_type = 'in_app'
+      and m.status = any(${FEED_STATUSES}::text[])
+      and (${workflow}::text is null or m.workflow = ${workflow})
+      and (${tenant}::text is null or m.tenant = ${tenant})
+      and (${hasTenant}::boolean is null or (m.tenant is not null) = ${hasTenant})
+      and (${archived}::boolean is null or (m.archived_at is not null) = ${archived})
+      and (${categories}::text[] is null or v.workflow -> 'categories' ?| ${categories}::text[])
+      and (${triggerData}::jsonb is null or m.data @> ${triggerData}::jsonb)
+      and (${times.gt}::timestamptz is null or m.inserted_at > ${times.gt})
+      and (${times.gte}::timestamptz is null or m.inserted_at >= ${times.gte})
+      and (${times.lt}::timestamptz is null or m.inserted_at < ${times.lt})
+      and (${times.lte}::timestamptz is null or m.inserted_at <= ${times.lte})
+  `)
+  return counts ?? { total: 0, unread: 0, unseen: 0 }
+}
