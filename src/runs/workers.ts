@@ -1,7 +1,8 @@
 import type { Clock } from '../clock.ts'
 import type { Database, Transaction } from '../db/database.ts'
-import type { Batch, Job, Queue } from '../db/queue.ts'
-import { messageOf, unreachable } from '../errors.ts'
+import type { Batch, Queue } from '../db/queue.ts'
+import { messageOf } from '../errors.ts'
+import type { EnvironmentName, RunId } from '../ids.ts'
 import type { Log } from '../log.ts'
 import { advance } from './advance.ts'
 import { executeRuns } from './execute.ts'
@@ -10,6 +11,9 @@ import { CHUNK_RUNS_MAX, runJobs, type RunJob } from './jobs.ts'
 import type { QueuedRun } from './run.ts'
 import { lockQueuedRuns, saveRuns } from './store.ts'
 import { loadVersion } from './versions.ts'
+
+/** Chunks of large triggers that are worked on together, where so many wait: a commit for each costs more than the work. */
+const BULK_CHUNKS_MAX = 5
 
 export interface RunsContext {
   readonly database: Database
@@ -25,44 +29,40 @@ export interface RunsContext {
 export function registerRunWorkers(context: RunsContext): void {
   const handle = (batch: Batch<RunJob>) => handleRunJobs(context, batch)
   context.queue.work<RunJob>('run', { concurrency: 2, handle })
-  context.queue.work<RunJob>('run_bulk', { concurrency: 2, handle })
+  context.queue.work<RunJob>('run_bulk', { take: BULK_CHUNKS_MAX, concurrency: 2, handle })
 }
 
 /**
- * Does jobs: all of them and their completion in one transaction, or nothing. The runs of a job that failed
- * before are split where they fail, so that one poisoned run does not take its neighbours with it.
+ * Does jobs: all of them and their completion in one transaction, or nothing. The runs of several jobs are
+ * worked on as one chunk. Those of a job that failed before, which comes alone, are split where they fail,
+ * so that one poisoned run does not take its neighbours with it.
  */
 async function handleRunJobs(context: RunsContext, batch: Batch<RunJob>): Promise<void> {
+  const now = context.clock.now()
+  const isFirst = batch.jobs.every((job) => job.retryCount === 0)
+  const execute = isFirst ? executeRuns : executeSplit
   await context.database.transaction(async (tx) => {
-    for (const job of batch.jobs) await work(context, tx, job)
+    const idsOf = new Map<EnvironmentName, RunId[]>()
+    for (const { payload } of batch.jobs) {
+      const { environment } = payload
+      if (payload.kind === 'start') await start(context, tx, payload, { now, isFirst })
+      else idsOf.set(environment, [...(idsOf.get(environment) ?? []), ...payload.runIds])
+    }
+    for (const [environment, ids] of idsOf)
+      await execute(context, tx, await lockQueuedRuns(tx, environment, ids), now)
     await batch.complete(tx)
   })
 }
 
-async function work(context: RunsContext, tx: Transaction, job: Job<RunJob>): Promise<void> {
-  const { payload } = job
-  const execute = job.retryCount === 0 ? executeRuns : executeSplit
-  const now = context.clock.now()
-  switch (payload.kind) {
-    case 'start':
-      return start(context, tx, job)
-    case 'runs': {
-      const runs = await lockQueuedRuns(tx, payload.environment, payload.runIds)
-      return execute(context, tx, runs, now)
-    }
-    default:
-      return unreachable(payload)
-  }
-}
-
-async function start(context: RunsContext, tx: Transaction, job: Job<RunJob>): Promise<void> {
-  const { payload } = job
-  if (payload.kind !== 'start') return
-  const { environment, workflowRunId } = payload
-  const now = context.clock.now()
+async function start(
+  context: RunsContext,
+  tx: Transaction,
+  { environment, workflowRunId }: RunJob & { readonly kind: 'start' },
+  { now, isFirst }: { readonly now: Date; readonly isFirst: boolean },
+): Promise<void> {
   const ids = await expandWorkflowRun(tx, environment, workflowRunId, now)
   if (!ids || ids.length === 0) return
-  if (ids.length <= CHUNK_RUNS_MAX && job.retryCount === 0) {
+  if (ids.length <= CHUNK_RUNS_MAX && isFirst) {
     // The first steps of a small trigger need no second job.
     await executeRuns(context, tx, await lockQueuedRuns(tx, environment, ids), now)
     return
