@@ -1,6 +1,6 @@
 import type { Exchange } from '../channels/provider.ts'
 import type { Queryable } from '../db/database.ts'
-import { sql } from '../db/sql.ts'
+import { planned, sql } from '../db/sql.ts'
 import { isUuid } from '../ids.ts'
 import type { ChannelKey, EnvironmentName, MessageId, RunId, WorkflowRunId } from '../ids.ts'
 import type { ChannelType, MessageContent } from '../steps/step.ts'
@@ -167,7 +167,8 @@ async function queryMessages(
   const { ids, statuses, workflow, workflowRunId, runId, recipient, channel, tenant } = given
   const { channelType, hasTenant, archived, engagement, categories, triggerData } = given
   const times = { ...ANY_TIME, ...filter.insertedAt }
-  return await tx.query<MessageRow>(sql`
+  return await tx.query<MessageRow>(
+    planned(sql`
     select m.id, m.run_id as "runId", m.workflow_run_id as "workflowRunId", m.workflow,
            coalesce(v.workflow -> 'categories', '[]') as categories, m.version_id as "versionId",
            m.step_ref as "stepRef", m.channel, m.channel_type as "channelType", m.provider,
@@ -212,7 +213,8 @@ async function queryMessages(
       case when ${before}::uuid is null then m.id end desc,
       case when ${before}::uuid is not null then m.id end asc
     limit ${count}
-  `)
+  `),
+  )
 }
 
 /** One message; undefined where the environment has none of that id. */
