@@ -12,6 +12,11 @@ export interface RecipientRef {
   readonly id: string
 }
 
+/** One text for one recipient, for maps. */
+export function recipientKey({ collection, id }: RecipientRef): string {
+  return `${collection}/${id}`
+}
+
 export interface Recipient extends RecipientRef {
   readonly properties: Properties
   readonly createdAt: Date

@@ -5,7 +5,7 @@ import { RequestError } from '../errors.ts'
 import type { EnvironmentName } from '../ids.ts'
 import { mergeProperties } from './merge.ts'
 import type { Properties } from './merge.ts'
-import { invalid, USERS } from './recipient.ts'
+import { invalid, recipientKey, USERS } from './recipient.ts'
 import type { Recipient, RecipientRef } from './recipient.ts'
 
 /** What a request says about a recipient; laid over what is known. */
@@ -53,12 +53,12 @@ export async function upsertRecipients(
   now: Date,
 ): Promise<Recipient[]> {
   if (patches.length === 0) return []
-  const groups = Map.groupBy(patches, keyOf)
+  const groups = Map.groupBy(patches, recipientKey)
   const refs = [...groups.values()].map((group) => group[0]!)
   await insertMissing(tx, environment, refs, now)
   const known = await lockRecipients(tx, environment, refs)
   const merged = known.map((recipient) => {
-    const group = groups.get(keyOf(recipient)) ?? []
+    const group = groups.get(recipientKey(recipient)) ?? []
     const properties = group.reduce(
       (all, patch) => mergeProperties(all, patch.properties),
       recipient.properties,
@@ -85,10 +85,6 @@ export async function upsertRecipients(
     properties,
     updatedAt: isChanged.has(recipient) ? now : recipient.updatedAt,
   }))
-}
-
-function keyOf({ collection, id }: RecipientRef): string {
-  return `${collection}/${id}`
 }
 
 function checkSize({ collection, id }: RecipientRef, properties: Properties): void {

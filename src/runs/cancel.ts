@@ -1,3 +1,4 @@
+import type { RecipientRef } from '../recipients/recipient.ts'
 import type { Transaction } from '../db/database.ts'
 import { sql } from '../db/sql.ts'
 import { RequestError } from '../errors.ts'
@@ -9,14 +10,13 @@ import {
   type WorkflowRunId,
 } from '../ids.ts'
 import { cancelMessages } from '../messages/store.ts'
-import type { EntityRef } from './run.ts'
 
 export interface CancelCall {
   readonly environment: EnvironmentName
   readonly workflow: WorkflowKey
   readonly cancellationKey: string
   /** Only these; null for all that the key names. */
-  readonly recipients: readonly EntityRef[] | null
+  readonly recipients: readonly RecipientRef[] | null
   /** Who asked, for the audit. */
   readonly requestedBy: string
   readonly now: Date

@@ -4,11 +4,10 @@ import type { EnvironmentName, RunId, VersionId, WorkflowKey, WorkflowRunId } fr
 import { loadEnvironment, type AppliedEnvironment } from '../messages/environments.ts'
 import { loadMessageStatuses, type RefStatus } from '../messages/store.ts'
 import { loadSwitches, type SwitchLookup } from '../messages/switches.ts'
-import type { Recipient } from '../recipients/recipient.ts'
+import { type Recipient, recipientKey, type RecipientRef } from '../recipients/recipient.ts'
 import { loadRecipients } from '../recipients/store.ts'
-import type { EntityRef, QueuedRun, WorkflowRun } from './run.ts'
+import type { QueuedRun, WorkflowRun } from './run.ts'
 import { loadArchived, loadWorkflowRuns } from './store.ts'
-import { entityKey } from './trigger-request.ts'
 import { loadVersions, type LoadedVersion } from './versions.ts'
 
 /** All that a chunk of runs of one environment needs to go on, read in its transaction. */
@@ -48,7 +47,7 @@ export async function loadChunk(
   const archived = await loadArchived(tx, environment, workflows)
   const switches = await loadSwitches(tx, environment, workflows, now)
   const known = await loadRecipients(tx, environment, named(runs, workflowRuns))
-  const entities = new Map(known.map((entity) => [entityKey(entity), entity]))
+  const entities = new Map(known.map((entity) => [recipientKey(entity), entity]))
   const statuses = await loadStatuses(tx, environment, runs, versions)
   return { environment, live, workflowRuns, versions, archived, switches, entities, statuses, now }
 }
@@ -72,8 +71,11 @@ async function loadStatuses(
 function named(
   runs: readonly QueuedRun[],
   workflowRuns: ReadonlyMap<WorkflowRunId, WorkflowRun>,
-): readonly EntityRef[] {
-  const refs: EntityRef[] = runs.map((run) => ({ collection: run.collection, id: run.recipient }))
+): readonly RecipientRef[] {
+  const refs: RecipientRef[] = runs.map((run) => ({
+    collection: run.collection,
+    id: run.recipient,
+  }))
   for (const { actor, tenant } of workflowRuns.values()) {
     if (actor) refs.push(actor)
     if (tenant !== null) refs.push({ collection: '$tenants', id: tenant })

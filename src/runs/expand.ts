@@ -1,13 +1,13 @@
 import type { Transaction } from '../db/database.ts'
 import type { EnvironmentName, RunId, WorkflowRunId } from '../ids.ts'
 import { loadRecipients } from '../recipients/store.ts'
+import { recipientKey } from '../recipients/recipient.ts'
 import {
   finishFanOut,
   insertRuns,
   lockPendingWorkflowRun,
   type PendingWorkflowRun,
 } from './store.ts'
-import { entityKey } from './trigger-request.ts'
 
 /**
  * Gives each known recipient of a trigger its run, in the caller's transaction. Repeating it after a crash
@@ -22,13 +22,13 @@ export async function expandWorkflowRun(
   const run = await lockPendingWorkflowRun(tx, environment, id)
   if (!run) return undefined
   const recipients = await loadRecipients(tx, environment, run.recipients)
-  const known = new Set(recipients.map(entityKey))
+  const known = new Set(recipients.map(recipientKey))
   const isCancelled = cancelled(run)
-  const found = run.recipients.filter((recipient) => known.has(entityKey(recipient)))
-  const missing = run.recipients.filter((recipient) => !known.has(entityKey(recipient)))
+  const found = run.recipients.filter((recipient) => known.has(recipientKey(recipient)))
+  const missing = run.recipients.filter((recipient) => !known.has(recipientKey(recipient)))
   const runs = found.map((recipient) => ({
     ...recipient,
-    cancelled: isCancelled(entityKey(recipient)),
+    cancelled: isCancelled(recipientKey(recipient)),
   }))
   const ids = await insertRuns(tx, { environment, id, run }, runs, now)
   await finishFanOut(
@@ -43,6 +43,6 @@ export async function expandWorkflowRun(
 /** Whether a cancel that came before the fan-out covers a recipient. */
 function cancelled(run: PendingWorkflowRun): (key: string) => boolean {
   if (run.cancelled_at) return () => true
-  const keys = new Set(run.cancelled_recipients.map(entityKey))
+  const keys = new Set(run.cancelled_recipients.map(recipientKey))
   return (key) => keys.has(key)
 }

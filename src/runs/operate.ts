@@ -11,10 +11,11 @@ import {
   type WorkflowRunId,
 } from '../ids.ts'
 import { findRecipient } from '../recipients/store.ts'
+import { recipientKey, type RecipientRef } from '../recipients/recipient.ts'
 import { runJobs, type RunJob } from './jobs.ts'
-import type { EntityRef, RunStatus, TimelineEvent, TriggerSettings } from './run.ts'
+import type { RunStatus, TimelineEvent, TriggerSettings } from './run.ts'
 import { insertWorkflowRun } from './store.ts'
-import { entityKey, type NamedRecipient } from './trigger-request.ts'
+import { type NamedRecipient } from './trigger-request.ts'
 import { admit } from './trigger.ts'
 import { checkData, loadVersion } from './versions.ts'
 
@@ -60,7 +61,7 @@ interface Replayed {
   readonly workflow: WorkflowKey
   readonly collection: string
   readonly recipient: string
-  readonly actor: EntityRef | null
+  readonly actor: RecipientRef | null
   readonly tenant: string | null
   readonly data: Readonly<Record<string, unknown>>
   readonly settings: TriggerSettings
@@ -84,12 +85,12 @@ export async function replayRun(
   const { workflow, actor, tenant, data, cancellation_key: cancellationKey } = replayed
   const ref = { collection: replayed.collection, id: replayed.recipient }
   if (!(await findRecipient(tx, environment, ref))) {
-    const message = `${entityKey(ref)} is no longer known in ${environment}`
+    const message = `${recipientKey(ref)} is no longer known in ${environment}`
     throw new RequestError(422, 'recipient_missing', message)
   }
   const admission = await admit(tx, { environment, workflow, now })
   checkData(await loadVersion(tx, admission.versionId), data)
-  const named = replayed.recipients.find((one) => entityKey(one) === entityKey(ref))
+  const named = replayed.recipients.find((one) => recipientKey(one) === recipientKey(ref))
   const settings = { ...replayed.settings, sandbox_mode: sandbox }
   const id = newId<WorkflowRunId>()
   const recipients = [{ ...ref, ...(named?.data && { data: named.data }) }]

@@ -8,7 +8,8 @@ import type {
   VersionId,
   WorkflowRunId,
 } from '../ids.ts'
-import type { EntityRef, RunOutcome, RunStatus, TimelineEvent } from './run.ts'
+import type { RecipientRef } from '../recipients/recipient.ts'
+import type { RunOutcome, RunStatus, TimelineEvent } from './run.ts'
 
 /** A run as it is shown: what it is for, where it stands, and what started it. */
 export interface RunRow {
@@ -19,7 +20,7 @@ export interface RunRow {
   readonly revision: Revision
   readonly collection: string
   readonly recipient: string
-  readonly actor: EntityRef | null
+  readonly actor: RecipientRef | null
   readonly tenant: string | null
   readonly status: RunStatus
   readonly outcome: RunOutcome | null
@@ -41,7 +42,7 @@ export interface RunFilter {
   readonly reason?: string | undefined
   readonly revision?: string | undefined
   readonly tenant?: string | undefined
-  readonly recipient?: EntityRef | undefined
+  readonly recipient?: RecipientRef | undefined
   readonly workflowRunId?: string | undefined
   readonly cancellationKey?: string | undefined
   readonly hasErrors?: boolean | undefined
@@ -221,10 +222,10 @@ export interface WorkflowRunRow {
   readonly version_id: VersionId
   readonly revision: Revision
   readonly trigger_source: Readonly<Record<string, unknown>>
-  readonly actor: EntityRef | null
+  readonly actor: RecipientRef | null
   readonly tenant: string | null
   readonly fan_out: 'pending' | 'done'
-  readonly missing: readonly EntityRef[]
+  readonly missing: readonly RecipientRef[]
   readonly cancelled_at: Date | null
   readonly inserted_at: Date
 }

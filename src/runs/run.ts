@@ -1,3 +1,4 @@
+import type { RecipientRef } from '../recipients/recipient.ts'
 import type {
   EnvironmentName,
   RunId,
@@ -44,7 +45,7 @@ export interface QueuedRun {
 export interface WorkflowRun {
   readonly id: WorkflowRunId
   readonly data: Readonly<Record<string, unknown>>
-  readonly actor: EntityRef | null
+  readonly actor: RecipientRef | null
   readonly tenant: string | null
   readonly settings: TriggerSettings
 }
@@ -52,12 +53,6 @@ export interface WorkflowRun {
 export interface TriggerSettings {
   readonly sandbox_mode?: boolean
   readonly skip_delay?: boolean
-}
-
-/** A recipient, actor or tenant by name. Users are in the collection `$users`, tenants in `$tenants`. */
-export interface EntityRef {
-  readonly collection: string
-  readonly id: string
 }
 
 /** One entry of the timeline, as stored: its place is its id. Times are ISO 8601, UTC. */

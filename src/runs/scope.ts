@@ -1,13 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import type { RefStatus } from '../messages/store.ts'
-import { toScope, type Recipient } from '../recipients/recipient.ts'
+import { toScope, type Recipient, recipientKey } from '../recipients/recipient.ts'
 import { stepTypeOf } from '../steps/index.ts'
 import type { Scope, StepBase } from '../steps/step.ts'
 import type { EnvironmentSettings } from '../workflow/environment.ts'
 import type { Workflow } from '../workflow/workflow.ts'
 import type { Chunk } from './chunk.ts'
 import type { QueuedRun } from './run.ts'
-import { entityKey } from './trigger-request.ts'
 
 /**
  * What secret variables look like until a message is handed over: words that nobody can guess, so that
@@ -50,13 +49,15 @@ export function scopeOf(
 ): Scope {
   const shared = chunk.workflowRuns.get(run.workflowRunId)!
   const { workflow } = chunk.versions.get(run.versionId)!
-  const recipient = chunk.entities.get(entityKey({ collection: run.collection, id: run.recipient }))
-  const actor = shared.actor && chunk.entities.get(entityKey(shared.actor))
+  const recipient = chunk.entities.get(
+    recipientKey({ collection: run.collection, id: run.recipient }),
+  )
+  const actor = shared.actor && chunk.entities.get(recipientKey(shared.actor))
   const tenant = shared.tenant === null ? null : { collection: '$tenants', id: shared.tenant }
   return {
     recipient: show(recipient) ?? {},
     actor: show(actor),
-    tenant: show(tenant && chunk.entities.get(entityKey(tenant))),
+    tenant: show(tenant && chunk.entities.get(recipientKey(tenant))),
     data: run.data ? { ...shared.data, ...run.data } : shared.data,
     vars,
     workflow: {

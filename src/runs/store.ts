@@ -11,15 +11,8 @@ import {
   type WorkflowRunId,
 } from '../ids.ts'
 import type { Move } from '../messages/store.ts'
-import type {
-  EntityRef,
-  Progress,
-  QueuedRun,
-  RunOutcome,
-  StepRecord,
-  WaitReason,
-  WorkflowRun,
-} from './run.ts'
+import type { RecipientRef } from '../recipients/recipient.ts'
+import type { Progress, QueuedRun, RunOutcome, StepRecord, WaitReason, WorkflowRun } from './run.ts'
 import type { NamedRecipient, TriggerRequest } from './trigger-request.ts'
 
 interface NewWorkflowRun {
@@ -60,7 +53,7 @@ export interface PendingWorkflowRun {
   readonly tenant: string | null
   readonly recipients: readonly NamedRecipient[]
   readonly cancelled_at: Date | null
-  readonly cancelled_recipients: readonly EntityRef[]
+  readonly cancelled_recipients: readonly RecipientRef[]
 }
 
 export async function lockPendingWorkflowRun(
@@ -117,7 +110,7 @@ export async function finishFanOut(
   tx: Transaction,
   environment: EnvironmentName,
   id: WorkflowRunId,
-  missing: readonly EntityRef[],
+  missing: readonly RecipientRef[],
 ): Promise<void> {
   await tx.query(sql`
     update workflow_runs set fan_out = 'done', missing = ${JSON.stringify(missing)}

@@ -6,19 +6,21 @@ import {
   propertiesOf,
   TENANTS,
   USERS,
+  recipientKey,
+  type RecipientRef,
 } from '../recipients/recipient.ts'
-import type { EntityRef, TriggerSettings } from './run.ts'
+import type { TriggerSettings } from './run.ts'
 
 /** Named in one direct trigger; more are reached through an object (design section 10). */
 export const RECIPIENTS_MAX = 1_000
 const CANCELLATION_KEY_LENGTH_MAX = 255
 
 /** An entity to create or update before the runs start. */
-export interface InlineEntity extends EntityRef {
+export interface InlineEntity extends RecipientRef {
   readonly properties: Readonly<Record<string, unknown>>
 }
 
-export interface NamedRecipient extends EntityRef {
+export interface NamedRecipient extends RecipientRef {
   /** `$trigger_data`: laid over the trigger's data for this recipient only. */
   readonly data?: Readonly<Record<string, unknown>>
 }
@@ -26,7 +28,7 @@ export interface NamedRecipient extends EntityRef {
 /** A trigger call, checked: what the body says and nothing else. */
 export interface TriggerRequest {
   readonly recipients: readonly NamedRecipient[]
-  readonly actor: EntityRef | null
+  readonly actor: RecipientRef | null
   readonly tenant: string | null
   readonly data: Readonly<Record<string, unknown>>
   readonly settings: TriggerSettings
@@ -79,7 +81,7 @@ class BodyReader {
   }
 
   keep(entity: InlineEntity): void {
-    const key = entityKey(entity)
+    const key = recipientKey(entity)
     const earlier = this.#entities.get(key)
     const properties = { ...earlier?.properties, ...entity.properties }
     this.#entities.set(key, { ...entity, properties })
@@ -109,7 +111,7 @@ class BodyReader {
     return data ? { ...named, data } : named
   }
 
-  #ref(field: string, id: unknown, collection: string): EntityRef | undefined {
+  #ref(field: string, id: unknown, collection: string): RecipientRef | undefined {
     const checked = this.#checked(() => checkRecipientId(id, field))
     return checked === undefined ? undefined : { collection, id: checked }
   }
@@ -142,7 +144,7 @@ function readRecipients(reader: BodyReader, value: unknown): readonly NamedRecip
   for (const [index, entry] of value.entries()) {
     const recipient = reader.entity(`/recipients/${index}`, entry)
     if (!recipient) continue
-    const key = entityKey(recipient)
+    const key = recipientKey(recipient)
     named.set(key, { ...named.get(key), ...recipient })
   }
   return [...named.values()]
@@ -184,11 +186,6 @@ function readCancellationKey(reader: BodyReader, value: unknown): string | null 
   const limit = `1 to ${CANCELLATION_KEY_LENGTH_MAX} characters`
   reader.refuse('/cancellation_key', `is not a string of ${limit}`)
   return null
-}
-
-/** One text for one entity, for maps. */
-export function entityKey(entity: EntityRef): string {
-  return `${entity.collection}/${entity.id}`
 }
 
 function isObject(value: unknown): value is Json {

@@ -11,7 +11,7 @@ import type { Queue } from '../db/queue.ts'
 import { sql } from '../db/sql.ts'
 import type { Transaction } from '../db/database.ts'
 import { loadRecipients, upsertRecipients } from '../recipients/store.ts'
-import type { EntityRef } from './run.ts'
+import type { RecipientRef } from '../recipients/recipient.ts'
 import { parseTrigger, type TriggerRequest } from './trigger-request.ts'
 import { CHUNK_RUNS_MAX, type RunJob } from './jobs.ts'
 import { insertWorkflowRun } from './store.ts'
@@ -92,7 +92,7 @@ export async function admit(tx: Transaction, call: Omit<TriggerCall, 'body'>) {
   return { sequence: Number(sequence), revision, versionId }
 }
 
-async function requireActor(tx: Transaction, environment: EnvironmentName, actor: EntityRef) {
+async function requireActor(tx: Transaction, environment: EnvironmentName, actor: RecipientRef) {
   const found = await loadRecipients(tx, environment, [actor])
   if (found.length > 0) return
   const name = actor.collection === '$users' ? actor.id : `${actor.collection}/${actor.id}`

@@ -7,12 +7,12 @@ import {
   USERS,
   type Recipient,
   type RecipientRef,
+  recipientKey,
 } from '../recipients/recipient.ts'
 import { PROPERTIES_BYTES_MAX } from '../recipients/store.ts'
 import { checkText } from '../recipients/text.ts'
 import type { Outcome, UpdateTarget } from '../steps/step.ts'
 import type { Decision } from './advance.ts'
-import { entityKey } from './trigger-request.ts'
 import type { Walker } from './walker.ts'
 
 /**
@@ -57,7 +57,7 @@ function updateEntity(
   if (walker.shared.settings.sandbox_mode === true) return { kind: 'skip', reason: 'sandbox' }
   const { chunk } = walker
   const { now } = chunk
-  const key = entityKey(ref)
+  const key = recipientKey(ref)
   const known: Recipient = chunk.entities.get(key) ?? {
     ...ref,
     properties: {},

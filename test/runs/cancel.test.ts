@@ -2,7 +2,7 @@ import { expect } from 'vitest'
 import { sql } from '../../src/db/sql.ts'
 import type { EnvironmentName, RunId, WorkflowKey } from '../../src/ids.ts'
 import { cancelByKey, cancelRun } from '../../src/runs/cancel.ts'
-import type { EntityRef } from '../../src/runs/run.ts'
+import type { RecipientRef } from '../../src/recipients/recipient.ts'
 import { test as base } from '../support/database.ts'
 import { openEngine, type Engine } from '../support/engine.ts'
 
@@ -44,7 +44,7 @@ const test = base.extend<{ engine: Engine }>({
 function cancel(
   { database, clock }: Engine,
   cancellationKey: string,
-  options: { readonly workflow?: string; readonly recipients?: readonly EntityRef[] } = {},
+  options: { readonly workflow?: string; readonly recipients?: readonly RecipientRef[] } = {},
 ) {
   return database.transaction((tx) =>
     cancelByKey(tx, {
