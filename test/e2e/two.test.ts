@@ -89,10 +89,10 @@ describe('a data directory', () => {
     await trigger(second.url, 'direct', ['bea'])
     await expect.poll(() => hook.requests.length, { timeout: 5_000 }).toBe(2)
     expect(await second.stop('SIGINT')).toMatchObject({ code: 0 })
-    expect(servers([one])).toBe(0)
+    await expect.poll(() => servers([one])).toBe(0)
     expect(await countMessages(elsewhere.url)).toBe(0)
     expect(await elsewhere.stop('SIGTERM')).toMatchObject({ code: 0 })
-    expect(servers([one, two])).toBe(0)
+    await expect.poll(() => servers([one, two])).toBe(0)
   }, 60_000)
 
   test('is left as it was by a start that finds its port taken, and served from the next when it was not asked for', async () => {
@@ -107,7 +107,7 @@ describe('a data directory', () => {
     const end = await fleet.refuse({ ...options, port: taken.port })
     expect(end.code).toBe(2)
     expect(end.log).toContain(`port ${taken.port} on 127.0.0.1 is taken`)
-    expect(servers([options.dataDir])).toBe(0)
+    await expect.poll(() => servers([options.dataDir])).toBe(0)
 
     const { url, ...served } = await fleet.serve({ ...options, port: null })
     expect(Number(new URL(url).port)).toBeGreaterThan(4747)
