@@ -4,9 +4,7 @@ import { stepTypeOf, type Step } from '../steps/index.ts'
 import type { Workflow } from '../workflow/workflow.ts'
 import type { Position, Progress } from './run.ts'
 
-/** How often a step is tried before its run has failed (design ruling 8). */
-export const STEP_ATTEMPTS_MAX = 3
-/** How long a run sleeps before its step is tried again: after the first failure, after the second. */
+/** How long a run sleeps before its step is tried again, after each failure; the one behind them is the last. */
 const RETRY_DELAYS_MS = [5_000, 30_000] as const
 
 /** What a step decided, as far as a run moves by it; or the failure that kept it from deciding. */

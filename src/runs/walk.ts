@@ -1,6 +1,6 @@
 import { assert, messageOf, TerminalFailure } from '../errors.ts'
 import { evaluate, type Conditions } from '../language/conditions.ts'
-import { lookUp } from '../language/paths.ts'
+import { lookupIn } from '../language/paths.ts'
 import type { NewMessage } from '../messages/store.ts'
 import type { RecipientPatch } from '../recipients/store.ts'
 import { stepTypeOf, type Step } from '../steps/index.ts'
@@ -220,7 +220,7 @@ function isSandboxed({ shared }: Walker, channel: Channel): boolean {
 }
 
 function judge(walker: Walker, scope: Scope, event: string, conditions: Conditions): boolean {
-  const { holds, results } = evaluate(conditions, (path) => lookUp(scope, path), {
+  const { holds, results } = evaluate(conditions, lookupIn(scope), {
     now: walker.chunk.now,
   })
   walker.timeline.add(event, { result: holds, conditions: results })

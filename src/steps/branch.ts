@@ -1,5 +1,5 @@
 import { evaluate, type Conditions } from '../language/conditions.ts'
-import { lookUp } from '../language/paths.ts'
+import { lookupIn } from '../language/paths.ts'
 import type { StepBase, StepType } from './step.ts'
 
 export interface Branch {
@@ -98,7 +98,7 @@ export const branch: StepType<'branch', Branch> = {
   execute(step, { scope, now }) {
     const tried: object[] = []
     for (const [index, { name, conditions }] of step.branches.entries()) {
-      const decision = conditions && evaluate(conditions, (path) => lookUp(scope, path), { now })
+      const decision = conditions && evaluate(conditions, lookupIn(scope), { now })
       if (decision !== undefined) tried.push({ branch: name, ...decision })
       if (decision === undefined || decision.holds) {
         const data = { branch: name, index, conditions: tried }
