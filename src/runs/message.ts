@@ -4,7 +4,7 @@ import type { NewMessage } from '../messages/store.ts'
 import { stepTypeOf, type Step } from '../steps/index.ts'
 import type { MessageContent, Outcome } from '../steps/step.ts'
 import type { Channel } from '../workflow/environment.ts'
-import type { SecretPlaceholders } from './scope.ts'
+import { dataOf, type SecretPlaceholders } from './scope.ts'
 import type { Walker } from './walker.ts'
 
 interface Composed {
@@ -32,7 +32,7 @@ export function composeMessage(walker: Walker, composed: Composed): NewMessage {
     recipient: { collection: run.collection, id: run.recipient },
     actor: shared.actor,
     tenant: shared.tenant,
-    data: run.data ? { ...shared.data, ...run.data } : shared.data,
+    data: dataOf(shared, run),
     content: withSecrets(outcome.content, walker.secrets),
     ...standing(walker, composed),
     ...(outcome.expiresAt && { expiresAt: outcome.expiresAt }),

@@ -6,7 +6,7 @@ import type { Scope, StepBase } from '../steps/step.ts'
 import type { EnvironmentSettings } from '../workflow/environment.ts'
 import type { Workflow } from '../workflow/workflow.ts'
 import type { Chunk } from './chunk.ts'
-import type { QueuedRun } from './run.ts'
+import type { QueuedRun, WorkflowRun } from './run.ts'
 
 /**
  * What secret variables look like until a message is handed over: words that nobody can guess, so that
@@ -58,7 +58,7 @@ export function scopeOf(
     recipient: show(recipient) ?? {},
     actor: show(actor),
     tenant: show(tenant && chunk.entities.get(recipientKey(tenant))),
-    data: run.data ? { ...shared.data, ...run.data } : shared.data,
+    data: dataOf(shared, run),
     vars,
     workflow: {
       id: run.workflow,
@@ -69,6 +69,11 @@ export function scopeOf(
     run: { id: run.id, total_activities: 1, total_actors: actor ? 1 : 0 },
     refs,
   }
+}
+
+/** The trigger's data, with what the trigger or an earlier step said for this recipient laid over it. */
+export function dataOf(shared: WorkflowRun, run: QueuedRun): Scope['data'] {
+  return run.data ? { ...shared.data, ...run.data } : shared.data
 }
 
 function show(entity: Recipient | null | undefined): Readonly<Record<string, unknown>> | null {

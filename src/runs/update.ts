@@ -14,6 +14,7 @@ import { checkText } from '../recipients/text.ts'
 import type { Outcome, UpdateTarget } from '../steps/step.ts'
 import type { Decision } from './advance.ts'
 import type { Walker } from './walker.ts'
+import { dataOf } from './scope.ts'
 
 /**
  * Does an update as far as the run itself sees it, and notes what is to be stored with the chunk: whatever
@@ -35,7 +36,7 @@ export function applyUpdate(walker: Walker, outcome: Outcome & { kind: 'update' 
 /** What the trigger said stays as it was: its other runs see it too. */
 function updateData(walker: Walker, properties: Properties): Decision {
   const { run, shared } = walker
-  const merged = mergeProperties({ ...shared.data, ...run.data }, properties)
+  const merged = mergeProperties(dataOf(shared, run), properties)
   const changed = Object.keys(properties).map((key) => [
     key,
     Object.hasOwn(merged, key) ? merged[key] : null,
