@@ -1,5 +1,8 @@
 import { createHash } from 'node:crypto'
 import { RetryableFailure } from '../errors.ts'
+import type { Revision } from '../ids.ts'
+import type { Commit } from './history.ts'
+import { messageOfCommit } from './message.ts'
 import { TREE_MODE } from './source.ts'
 
 /** One line of a tree object. */
@@ -34,13 +37,23 @@ export function parseTree(bytes: Uint8Array): TreeEntry[] {
   return entries
 }
 
-/** The id of a commit's tree, from the commit's raw bytes. */
-export function treeOfCommit(bytes: Uint8Array): string {
-  const tree = /^tree ([0-9a-f]{40})\n/.exec(
-    Buffer.from(bytes.subarray(0, 46)).toString('latin1'),
-  )?.[1]
-  if (!tree) throw new RetryableFailure('a commit object names no tree')
-  return tree
+/** Reads the raw bytes of a commit object. */
+export function parseCommit(id: Revision, bytes: Uint8Array): Commit {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const end = buffer.indexOf('\n\n')
+  const headers = buffer.toString('latin1', 0, end < 0 ? buffer.length : end + 1)
+  const tree = /^tree ([0-9a-f]{40})\n/.exec(headers)?.[1]
+  if (!tree) throw new RetryableFailure(`the commit ${id} names no tree`)
+  const parents = headers.matchAll(/^parent ([0-9a-f]{40})$/gm)
+  const committer = /^committer .*> (-?\d+) [+-]\d+$/m.exec(headers)
+  return {
+    id,
+    tree,
+    parents: Array.from(parents, ([, parent]) => parent as Revision),
+    committedAt: Number(committer?.[1] ?? 0),
+    message: messageOfCommit(bytes),
+    bytes,
+  }
 }
 
 /** The id that Git gives to this content. */

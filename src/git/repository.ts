@@ -7,8 +7,8 @@ import type { Revision } from '../ids.ts'
 import { assertSupported, ignoreMissing, locateRepository } from './location.ts'
 import type { Location } from './location.ts'
 import { mapBounded } from './bounded.ts'
-import { messageOfCommit } from './message.ts'
-import { parseTree, treeOfCommit } from './objects.ts'
+import type { Commit } from './history.ts'
+import { parseCommit, parseTree } from './objects.ts'
 import type { TreeEntry } from './objects.ts'
 import { readRefs } from './refs.ts'
 import type { Refs } from './refs.ts'
@@ -63,8 +63,8 @@ export class Repository implements CommitSource {
   /** Opens one commit. Throws a `RetryableFailure` when its objects are not there. */
   async tree(revision: Revision): Promise<RevisionTree> {
     await this.#followPacks()
-    const commit = await this.#object(revision, 'commit')
-    const root = await this.#tree(treeOfCommit(commit))
+    const commit = await this.commit(revision)
+    const root = await this.#tree(commit.tree)
     const workflows = root.find(({ name }) => name === 'workflows')
     const environments = root.find(({ name }) => name === 'environments')
     const top = await this.#children(workflows)
@@ -74,7 +74,7 @@ export class Repository implements CommitSource {
     )
     return {
       revision,
-      message: messageOfCommit(commit),
+      message: commit.message,
       directories,
       strays: [
         ...[workflows, environments].flatMap((entry) =>
@@ -94,6 +94,11 @@ export class Repository implements CommitSource {
       },
       read: (blobs) => this.#read(blobs),
     }
+  }
+
+  /** Reads one commit. Throws a `RetryableFailure` when it is not there. */
+  async commit(id: Revision): Promise<Commit> {
+    return parseCommit(id, await this.#object(id, 'commit'))
   }
 
   async #children(entry: TreeEntry | undefined): Promise<readonly TreeEntry[]> {

@@ -1,4 +1,5 @@
 import type { Revision } from '../ids.ts'
+import type { CommitReader } from './history.ts'
 import type { Location } from './location.ts'
 import type { Refs } from './refs.ts'
 
@@ -32,7 +33,7 @@ export interface RevisionTree {
 }
 
 /** Where commits come from. */
-export interface CommitSource {
+export interface CommitSource extends CommitReader {
   readonly kind: 'repository'
   /** Where its parts were at the last look. */
   readonly location: Location

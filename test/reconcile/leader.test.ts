@@ -94,6 +94,7 @@ describe('two reconcilers', () => {
         kind: 'repository',
         location: inner.location,
         refs: () => inner.refs(),
+        commit: (id) => inner.commit(id),
         async tree(revision) {
           const tree = await inner.tree(revision)
           return {

@@ -43,6 +43,7 @@ export function counting(source: CommitSource): CountingSource {
     },
     blobs,
     refs: () => source.refs(),
+    commit: (id) => source.commit(id),
     async tree(revision): Promise<RevisionTree> {
       const tree = await source.tree(revision)
       return {

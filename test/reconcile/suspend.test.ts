@@ -112,6 +112,7 @@ describe('a suspended environment', () => {
       kind: 'repository',
       location: plain.location,
       refs: () => plain.refs(),
+      commit: (id) => plain.commit(id),
       async tree(revision) {
         const tree = await plain.tree(revision)
         return {

@@ -1,0 +1,141 @@
+import { execFileSync } from 'node:child_process'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { commitsBetween, isAncestor, mergeBases } from '../../src/git/history.ts'
+import { openRepository } from '../../src/git/repository.ts'
+import type { Repository } from '../../src/git/repository.ts'
+import type { Revision } from '../../src/ids.ts'
+import { testRepository } from '../support/repository.ts'
+import type { TestRepository } from '../support/repository.ts'
+
+const HISTORIES = 100
+const PAIRS = 3
+const COMMITS = 14
+
+/** A generator whose numbers are the same in each run; from 0 up to 1. */
+function numbers(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0
+    return state / 2 ** 32
+  }
+}
+
+let made: TestRepository
+let repository: Repository
+/** The commits of each history, oldest first. */
+let histories: readonly (readonly Revision[])[]
+
+beforeAll(async () => {
+  made = await testRepository()
+  histories = writeHistories(made.gitDir, numbers(7))
+  repository = await openRepository(made.path)
+})
+afterAll(() => made[Symbol.asyncDispose]())
+
+/** Random histories with up to three parents a commit; in every third one clocks go back now and then. */
+function writeHistories(gitDir: string, next: () => number): Revision[][] {
+  const stream: string[] = []
+  const marks = Array.from({ length: HISTORIES }, (_, history) => {
+    const own: number[] = []
+    for (let at = 0; at < COMMITS; at += 1) {
+      const mark = history * COMMITS + at + 1
+      const skew = history % 3 === 0 && next() < 0.2 ? -500 : 0
+      const when = 1_700_000_000 + at * 60 + skew
+      const count = at === 0 || next() < 0.05 ? 0 : Math.min(at, next() < 0.3 ? 2 + (at % 2) : 1)
+      const parents = new Set<number>()
+      while (parents.size < count) {
+        parents.add(own[Math.max(0, at - 1 - Math.floor(next() * 5))] ?? 1)
+        if (at <= count && parents.size === at) break
+      }
+      const [first, ...merged] = parents
+      stream.push(
+        `commit refs/heads/made-${mark}`,
+        `mark :${mark}`,
+        `committer Ada Example <ada@example.com> ${when} +0000`,
+        'data 1',
+        'x',
+        ...(first === undefined ? [] : [`from :${first}`]),
+        ...merged.map((parent) => `merge :${parent}`),
+        '',
+      )
+      own.push(mark)
+    }
+    return own
+  })
+  const all = marks.flat()
+  const text = [...stream, ...all.flatMap((mark) => [`get-mark :${mark}`]), 'done', ''].join('\n')
+  const stdio = ['pipe', 'pipe', 'ignore'] as const
+  const options = { input: text, stdio: [...stdio], encoding: 'utf8' as const }
+  const out = execFileSync('git', ['--git-dir', gitDir, 'fast-import', '--quiet'], options)
+  const ids = out.trim().split('\n') as Revision[]
+  return marks.map((own) => own.map((mark) => ids[mark - 1] as Revision))
+}
+
+function pairs(): { one: Revision; other: Revision }[] {
+  const next = numbers(11)
+  return histories.flatMap((commits) =>
+    Array.from({ length: PAIRS }, () => ({
+      one: commits[Math.floor(next() * commits.length)] as Revision,
+      other: commits[Math.floor(next() * commits.length)] as Revision,
+    })),
+  )
+}
+
+function lines(text: string): string[] {
+  return text.split('\n').filter((line) => line !== '')
+}
+
+describe('in 100 random histories, clocks that go back included', () => {
+  test('the best common ancestors are those that git finds', async () => {
+    const counts = new Set<number>()
+    for (const { one, other } of pairs()) {
+      const found = await mergeBases(repository, one, other)
+      const expected = await made.git('merge-base', '--all', one, other).catch(() => '')
+      expect(found.toSorted(), `${one} ${other}`).toEqual(lines(expected).toSorted())
+      counts.add(Math.min(found.length, 2))
+    }
+    expect(counts).toEqual(new Set([0, 1, 2]))
+  })
+
+  test('a commit is an ancestor where git says so, and of itself', async () => {
+    for (const { one, other } of pairs()) {
+      const expected = await made.git('merge-base', '--is-ancestor', one, other).then(
+        () => true,
+        () => false,
+      )
+      expect(await isAncestor(repository, one, other), `${one} ${other}`).toBe(expected)
+      expect(await isAncestor(repository, one, one)).toBe(true)
+    }
+  })
+
+  test('the commits of one side alone are those that git lists', async () => {
+    for (const { one, other } of pairs()) {
+      const found = await commitsBetween(repository, [one], other)
+      const expected = lines(await made.git('rev-list', other, '--not', one))
+      expect(found.map(({ id }) => id as string).toSorted()).toEqual(expected.toSorted())
+    }
+  })
+})
+
+test('without a beginning, every commit of a history is listed', async () => {
+  const [commits = []] = histories
+  const tip = commits.at(-1) as Revision
+  const found = await commitsBetween(repository, [], tip)
+  const expected = lines(await made.git('rev-list', tip))
+  expect(found.map(({ id }) => id as string).toSorted()).toEqual(expected.toSorted())
+})
+
+test('a commit says its tree, parents, time and message', async () => {
+  const [commits = []] = histories
+  const merge = await Promise.all(commits.map((id) => repository.commit(id)))
+  for (const { id, tree, parents, committedAt, message } of merge) {
+    const shown = await made.git('show', '-s', '--format=%T%n%P%n%ct%n%B', id)
+    const [shownTree, shownParents, shownTime, ...body] = shown.split('\n')
+    expect({ tree, parents: parents.join(' '), committedAt, message: message.trim() }).toEqual({
+      tree: shownTree,
+      parents: shownParents,
+      committedAt: Number(shownTime),
+      message: body.join('\n').trim(),
+    })
+  }
+})
