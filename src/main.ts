@@ -24,7 +24,7 @@ const host: Host = {
     })
   },
   async openKeys() {
-    return (await import('./app.ts')).openKeys(readConfig(env))
+    return (await import('./app/keys.ts')).openKeys(readConfig(env))
   },
 }
 

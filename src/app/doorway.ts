@@ -1,0 +1,30 @@
+import type { Access } from '../api/access.ts'
+import { routes } from '../api/index.ts'
+import { startServer, type Server } from '../api/server.ts'
+import { noteServer } from '../data-directory.ts'
+import type { Ground } from './ground.ts'
+import type { FirstLook } from './reconcile.ts'
+
+/** Serves the API, and notes where for the commands of this machine. */
+export async function openDoorway(
+  { config, clock, log, database, queue, stack }: Ground,
+  access: Access,
+  looking: FirstLook | undefined,
+): Promise<Server> {
+  const hasLookedAtGit = () => looking?.isDone() ?? true
+  const server = await startServer({
+    database,
+    clock,
+    log,
+    services: { queue, hasLookedAtGit, startedAt: clock.now() },
+    routes,
+    operatorToken: access.operatorToken,
+    host: config.host,
+    port: { number: config.port, explicit: !config.portIsDefault },
+    loopbackOnly: config.dev,
+  })
+  stack.defer(() => server.close())
+  const note = { url: server.url, pid: process.pid, started_at: clock.now().toISOString() }
+  stack.defer(noteServer(config.dataDirectory, note))
+  return server
+}

@@ -1,0 +1,99 @@
+import { sweepIdempotencyKeys } from '../api/idempotency.ts'
+import { openDoor } from '../channels/door.ts'
+import { startLoop } from '../db/loop.ts'
+import type { Queue } from '../db/queue.ts'
+import { analyzeChanged } from '../db/statistics.ts'
+import {
+  deliver,
+  openDelivery,
+  type DeliverJob,
+  type DeliveryContext,
+} from '../messages/deliver.ts'
+import { enqueueDueMessages, releaseDeadClaims } from '../messages/due.ts'
+import {
+  beat,
+  BEAT_MS,
+  endDeadLeases,
+  endLease,
+  LEASE_MS,
+  listDeadProcesses,
+} from '../messages/leases.ts'
+import { sweepThrottleWindows } from '../runs/gates.ts'
+import { wakeDueRuns } from '../runs/wake.ts'
+import { registerRunWorkers } from '../runs/workers.ts'
+import type { Ground } from './ground.ts'
+
+const SWEEP_MS = 60_000
+const REDRIVE_MS = 60_000
+const STATISTICS_MS = 2_000
+/** A job of a process whose lease has run out is older: it was fetched before the beat that did not come. */
+const ABANDONED_MS = LEASE_MS - 2 * BEAT_MS
+/** How many `deliver` jobs a process works on at the same time. */
+const DELIVERIES_MAX = 4
+
+/** Runs, deliveries, and the loops that wake both and take over from processes that died. */
+export async function startWork(ground: Ground): Promise<void> {
+  const { config, clock, log, secrets, database, queue, process, stack } = ground
+  await beat(database, process)
+  stack.defer(() => endLease(database, process).catch(() => {}))
+  const door = openDoor({ allow: config.allowedTargets, loopback: config.dev })
+  stack.defer(() => door.close())
+  const { signal } = ground.handOvers
+  const secret = (environment: string, name: string) => secrets.find(environment, name)
+  const delivery = openDelivery({ database, clock, process, door, signal, secret, log })
+  startWorkLoops(ground, delivery)
+  queue.work<DeliverJob>('deliver', {
+    concurrency: DELIVERIES_MAX,
+    async handle(batch) {
+      // Batches of this queue hold one job, so its claim may end the batch.
+      for (const job of batch.jobs) await deliver(delivery, job.payload, batch.complete)
+    },
+  })
+  registerRunWorkers({ database, queue, clock, log })
+}
+
+function startWorkLoops(ground: Ground, delivery: DeliveryContext): void {
+  const { clock, database, queue, process } = ground
+  const runs = { database, queue }
+  const messages = {
+    database,
+    enqueue: (tx: Parameters<Queue['enqueue']>[0], jobs: readonly object[]) =>
+      queue.enqueue(tx, 'deliver', jobs),
+  }
+  addLoop(ground, { name: 'beat', pollMs: BEAT_MS }, () => beat(database, process).then(() => 0))
+  addLoop(ground, { name: 'wake-up' }, () => wakeDueRuns(runs, clock.now()))
+  addLoop(ground, { name: 'due messages' }, () => enqueueDueMessages(messages, clock.now()))
+  addLoop(ground, { name: 'dead letters', pollMs: REDRIVE_MS }, () => queue.redrive())
+  addLoop(ground, { name: 'statistics', pollMs: STATISTICS_MS }, async () => {
+    await analyzeChanged(database)
+    return 0
+  })
+  addLoop(ground, { name: 'idempotency keys', pollMs: SWEEP_MS }, () =>
+    sweepIdempotencyKeys(database, clock.now()),
+  )
+  addLoop(ground, { name: 'throttle windows', pollMs: SWEEP_MS }, () =>
+    sweepThrottleWindows(database, clock.now()),
+  )
+  addLoop(ground, { name: 'dead processes' }, async () => {
+    // A process that was cut off from Postgres for a while is not to take itself for dead.
+    await beat(database, process)
+    const dead = await listDeadProcesses(database)
+    const freed = await releaseDeadClaims(delivery, clock.now())
+    if (dead.length === 0) return freed
+    // Their jobs would come back after a minute; nobody shall wait that long.
+    await queue.retryAbandoned(ABANDONED_MS)
+    // Last, so that another process does it again where this one does not come to here.
+    await endDeadLeases(database, dead)
+    return freed
+  })
+}
+
+/** Adds a loop whose turn says how much it did; it goes on at once after a turn that did something. */
+function addLoop(
+  { log, stack }: Ground,
+  options: { readonly name: string; readonly pollMs?: number },
+  turn: () => Promise<number>,
+): void {
+  const loop = startLoop(async () => (await turn()) > 0, { log, ...options })
+  stack.defer(() => loop.close())
+}
