@@ -1,5 +1,6 @@
 import type { Transaction } from '../db/database.ts'
 import type { EnvironmentName, RunId, WorkflowRunId } from '../ids.ts'
+import { findServed } from './frequency.ts'
 import { loadRecipients } from '../recipients/store.ts'
 import { recipientKey } from '../recipients/recipient.ts'
 import {
@@ -8,6 +9,7 @@ import {
   lockPendingWorkflowRun,
   type PendingWorkflowRun,
 } from './store.ts'
+import { loadVersion } from './versions.ts'
 
 /**
  * Gives each known recipient of a trigger its run, in the caller's transaction. Repeating it after a crash
@@ -24,13 +26,18 @@ export async function expandWorkflowRun(
   const recipients = await loadRecipients(tx, environment, run.recipients)
   const known = new Set(recipients.map(recipientKey))
   const isCancelled = cancelled(run)
+  const trigger = { environment, id, run }
   const found = run.recipients.filter((recipient) => known.has(recipientKey(recipient)))
   const missing = run.recipients.filter((recipient) => !known.has(recipientKey(recipient)))
-  const runs = found.map((recipient) => ({
-    ...recipient,
-    cancelled: isCancelled(recipientKey(recipient)),
-  }))
-  const ids = await insertRuns(tx, { environment, id, run }, runs, now)
+  const { workflow } = await loadVersion(tx, run.version_id)
+  const frequency = workflow.trigger?.frequency ?? 'every_trigger'
+  const served = await findServed(tx, trigger, { frequency, recipients: found }, now)
+  const runs = found.map((recipient) => {
+    const key = recipientKey(recipient)
+    if (isCancelled(key)) return { ...recipient, end: CANCELLED }
+    return { ...recipient, end: served.has(key) ? SERVED : null }
+  })
+  const ids = await insertRuns(tx, trigger, runs, now)
   await finishFanOut(
     tx,
     environment,
@@ -39,6 +46,9 @@ export async function expandWorkflowRun(
   )
   return ids
 }
+
+const CANCELLED = { outcome: 'cancelled', reason: 'cancelled' } as const
+const SERVED = { outcome: 'halted', reason: 'frequency_met' } as const
 
 /** Whether a cancel that came before the fan-out covers a recipient. */
 function cancelled(run: PendingWorkflowRun): (key: string) => boolean {

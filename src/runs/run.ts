@@ -50,6 +50,9 @@ export interface WorkflowRun {
   readonly settings: TriggerSettings
 }
 
+/** What has triggered a workflow. */
+export type TriggerSource = 'api' | 'replay'
+
 export interface TriggerSettings {
   readonly sandbox_mode?: boolean
   readonly skip_delay?: boolean

@@ -12,7 +12,17 @@ import {
 } from '../ids.ts'
 import type { Move } from '../messages/store.ts'
 import type { RecipientRef } from '../recipients/recipient.ts'
-import type { Progress, QueuedRun, RunOutcome, StepRecord, WaitReason, WorkflowRun } from './run.ts'
+import type {
+  Progress,
+  QueuedRun,
+  RunOutcome,
+  RunStatus,
+  StepRecord,
+  TriggerSettings,
+  TriggerSource,
+  WaitReason,
+  WorkflowRun,
+} from './run.ts'
 import type { NamedRecipient, TriggerRequest } from './trigger-request.ts'
 
 interface NewWorkflowRun {
@@ -31,8 +41,9 @@ interface NewWorkflowRun {
 /** Stores a trigger: what its runs share, once, and whom it names. */
 export async function insertWorkflowRun(tx: Transaction, run: NewWorkflowRun): Promise<void> {
   const { request, replayOf, now } = run
+  const type: TriggerSource = replayOf === undefined ? 'api' : 'replay'
   const source = {
-    type: replayOf === undefined ? 'api' : 'replay',
+    type,
     cancellation_key: request.cancellationKey,
     ...(replayOf !== undefined && { run: replayOf }),
   }
@@ -51,6 +62,9 @@ export interface PendingWorkflowRun {
   readonly workflow: WorkflowKey
   readonly version_id: VersionId
   readonly tenant: string | null
+  readonly settings: TriggerSettings
+  /** What triggered it. */
+  readonly source: TriggerSource
   readonly recipients: readonly NamedRecipient[]
   readonly cancelled_at: Date | null
   readonly cancelled_recipients: readonly RecipientRef[]
@@ -62,7 +76,8 @@ export async function lockPendingWorkflowRun(
   id: WorkflowRunId,
 ): Promise<PendingWorkflowRun | undefined> {
   const [row] = await tx.query<PendingWorkflowRun>(sql`
-    select workflow, version_id, tenant, recipients, cancelled_at, cancelled_recipients
+    select workflow, version_id, tenant, settings, trigger_source->>'type' as source, recipients,
+      cancelled_at, cancelled_recipients
     from workflow_runs
     where environment = ${environment} and id = ${id} and fan_out = 'pending'
     for update
@@ -70,12 +85,12 @@ export async function lockPendingWorkflowRun(
   return row
 }
 
-/** A run to be, and whether a cancel came before it. */
+/** A run to be, and what has ended it before it began. */
 export interface NewRun extends NamedRecipient {
-  readonly cancelled: boolean
+  readonly end: { readonly outcome: RunOutcome; readonly reason: string } | null
 }
 
-/** Gives each recipient its run, once: repeating it changes nothing. Answers the ids of the queued ones. */
+/** Gives each recipient its run, once: repeating it changes nothing. Answers the ids of those that go on. */
 export async function insertRuns(
   tx: Transaction,
   trigger: {
@@ -87,22 +102,29 @@ export async function insertRuns(
   now: Date,
 ): Promise<readonly RunId[]> {
   const ids = runs.map(() => newId<RunId>())
-  const rows = await tx.query<{ id: RunId }>(sql`
+  const rows = await tx.query<{ id: RunId; status: RunStatus }>(sql`
     insert into runs (environment, id, workflow_run_id, workflow, version_id, collection, recipient,
       tenant, data, status, outcome, reason, inserted_at, updated_at, finished_at)
     select ${trigger.environment}, i.id, ${trigger.id}, ${trigger.run.workflow},
       ${trigger.run.version_id}, i.collection, i.recipient, ${trigger.run.tenant}, i.data,
-      case when i.cancelled then 'cancelled' else 'queued' end,
-      case when i.cancelled then 'cancelled' end, case when i.cancelled then 'cancelled' end,
-      ${now}, ${now}, case when i.cancelled then ${now}::timestamptz end
+      i.status, i.outcome, i.reason, ${now}, ${now},
+      case when i.outcome is not null then ${now}::timestamptz end
     from unnest(${ids}::uuid[], ${runs.map((run) => run.collection)}::text[],
       ${runs.map((run) => run.id)}::text[],
       ${runs.map((run) => (run.data ? JSON.stringify(run.data) : null))}::jsonb[],
-      ${runs.map((run) => run.cancelled)}::boolean[]) as i (id, collection, recipient, data, cancelled)
+      ${runs.map(({ end }) => (end ? statusOf(end.outcome) : 'queued'))}::text[],
+      ${runs.map(({ end }) => end?.outcome ?? null)}::text[],
+      ${runs.map(({ end }) => end?.reason ?? null)}::text[])
+      as i (id, collection, recipient, data, status, outcome, reason)
     on conflict on constraint runs_once_per_recipient do nothing
     returning id, status
   `)
-  return rows.map((row) => row.id)
+  return rows.filter(({ status }) => status === 'queued').map(({ id }) => id)
+}
+
+/** What the wire shows of a run that has ended so. */
+function statusOf(outcome: RunOutcome): RunStatus {
+  return outcome === 'cancelled' ? 'cancelled' : 'completed'
 }
 
 /** Marks a trigger's fan-out as done, with those recipients that nobody knows. */
@@ -308,8 +330,7 @@ function toUpdate({ run, progress, steps, errorCount, dataChanged }: RunResult) 
     }
     case 'ended': {
       const { outcome, reason } = progress
-      const status = outcome === 'cancelled' ? 'cancelled' : 'completed'
-      return { ...row, status, outcome, reason }
+      return { ...row, status: statusOf(outcome), outcome, reason }
     }
     default:
       return unreachable(progress)

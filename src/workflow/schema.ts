@@ -3,6 +3,7 @@ import type { ChannelType, StepType } from '../steps/step.ts'
 import { conditionsSchema } from '../language/conditions.ts'
 import { listStepTypes } from '../steps/index.ts'
 import { BRANCH_LENGTH_MAX } from './environment.ts'
+import { TRIGGER_FREQUENCIES } from './workflow.ts'
 
 /** What the environment schema needs to know of a provider. */
 export interface ProviderShape {
@@ -65,6 +66,11 @@ export const workflowFields = {
       data_schema: {
         description: 'JSON Schema 2020-12 of `data`, inline or `{ file: path }`.',
         type: ['object', 'boolean'],
+      },
+      frequency: {
+        description:
+          'How often the workflow runs for the same recipient; `every_trigger` unless told.',
+        enum: TRIGGER_FREQUENCIES,
       },
     },
     additionalProperties: false,

@@ -18,7 +18,17 @@ export interface Workflow {
 export interface Trigger {
   /** JSON Schema 2020-12 of `data`; a file is read into its place when the version is made. */
   readonly data_schema?: object
+  /** Absent: every trigger. */
+  readonly frequency?: TriggerFrequency
 }
+
+/** How often a workflow runs for the same recipient. */
+export const TRIGGER_FREQUENCIES = [
+  'every_trigger',
+  'once_per_recipient',
+  'once_per_recipient_per_tenant',
+] as const
+export type TriggerFrequency = (typeof TRIGGER_FREQUENCIES)[number]
 
 /** A step's demand on the environment: a channel by key, or the only one of its type. */
 export interface ChannelUse {

@@ -32,8 +32,8 @@ const sources = ['language', 'steps', 'workflow', 'reconcile']
   .filter((path) => !path.endsWith('message-status.ts') && !path.endsWith('reconcile/brakes.ts'))
   .map((path) => readFileSync(path, 'utf8'))
 
-/** Reasons of skipped steps, and a property's name: they are written like codes, and are none. */
-const others = new Set(['past_window', 'invalid_window', 'updated_at'])
+/** Reasons of skipped steps, a property's name and a field's value: they are written like codes, and are none. */
+const others = new Set(['past_window', 'invalid_window', 'updated_at', 'once_per_recipient'])
 
 /** The codes in a text: as a property, as a constant of one, and as the argument of what makes one. */
 function codesIn(source: string): readonly string[] {
