@@ -11,12 +11,8 @@ import type { Caller, EnvironmentFrom, Scope } from './route.ts'
 const CACHE_MS = 3_000
 const CACHED_KEYS_MAX = 10_000
 
-/** Who a request comes from, and what it may do. */
-export interface Credential extends Caller {
-  readonly scopes: readonly Scope[]
-}
-
-export type Authenticate = (authorization: string | undefined) => Promise<Credential>
+/** Answers who a request comes from, and what it may do. */
+export type Authenticate = (authorization: string | undefined) => Promise<Caller>
 
 export interface AuthOptions {
   readonly database: Queryable
@@ -76,9 +72,9 @@ function keyOf(authorization: string | undefined): string {
 }
 
 /** Throws a 403 unless the caller may use routes of this scope. */
-export function requireScope(credential: Credential, scope: Scope): void {
-  if (credential.scopes.includes(scope)) return
-  const message = `this key has no scope "${scope}", only ${credential.scopes.join(', ')}`
+export function requireScope({ scopes }: Caller, scope: Scope): void {
+  if (scopes.includes(scope)) return
+  const message = `this key has no scope "${scope}", only ${scopes.join(', ')}`
   throw new RequestError(403, 'insufficient_scope', message)
 }
 
@@ -96,17 +92,17 @@ export interface EnvironmentQuestion {
  */
 export async function environmentOf(
   db: Queryable,
-  credential: Credential,
+  caller: Caller,
   question: EnvironmentQuestion,
 ): Promise<EnvironmentName> {
   const { route, params, query } = question
   const named = route.environment === 'path' ? params['environment'] : query['environment']
-  if (credential.environment !== null) {
-    if (named !== undefined && named !== credential.environment) {
-      const message = `this key belongs to the environment "${credential.environment}"`
+  if (caller.environment !== null) {
+    if (named !== undefined && named !== caller.environment) {
+      const message = `this key belongs to the environment "${caller.environment}"`
       throw new RequestError(403, 'environment_mismatch', message)
     }
-    return credential.environment
+    return caller.environment
   }
   if (route.environment === 'none') return '' as EnvironmentName
   return named === undefined ? onlyEnvironment(db) : knownEnvironment(db, named)

@@ -2,22 +2,10 @@ import { RequestError } from '../errors.ts'
 import { isUuid, type RunId } from '../ids.ts'
 import { cancelRun } from '../runs/cancel.ts'
 import { replayRun, wakeRun } from '../runs/operate.ts'
-import {
-  findRun,
-  listRuns,
-  loadTimeline,
-  type RunFilter,
-  type RunRow,
-  type TimelineEntry,
-} from '../runs/read.ts'
+import { findRun, listRuns, loadTimeline, type RunFilter } from '../runs/read.ts'
 import { cutPage, pageQuery, readPage } from './page.ts'
-import {
-  readReference,
-  referenceSchema,
-  resourceMissing,
-  toWireReference,
-  type WireReference,
-} from './reference.ts'
+import { readReference, referenceSchema, resourceMissing, type WireReference } from './reference.ts'
+import { toEvent, toRun } from './run-wire.ts'
 import { NO_CONTENT, ok, type MutationRoute, type ReadRoute } from './route.ts'
 
 interface RunsQuery {
@@ -157,46 +145,6 @@ function readSandbox(body: unknown): boolean {
 function runId(id = ''): RunId {
   if (isUuid(id)) return id as RunId
   throw resourceMissing('run', id)
-}
-
-function toRun(row: RunRow) {
-  return {
-    __typename: 'WorkflowRecipientRun',
-    id: row.id,
-    workflow_run_id: row.workflow_run_id,
-    workflow: row.workflow,
-    status: row.status,
-    outcome: row.outcome,
-    reason: row.reason,
-    version: row.version_id,
-    revision: row.revision,
-    recipient: toWireReference({ collection: row.collection, id: row.recipient }),
-    actor: row.actor && toWireReference(row.actor),
-    tenant: row.tenant,
-    error_count: row.error_count,
-    waits_for: row.waits_for,
-    wakes_at: row.wakes_at,
-    trigger_source: row.trigger_source,
-    inserted_at: row.inserted_at,
-    updated_at: row.updated_at,
-    finished_at: row.finished_at,
-  }
-}
-
-function toEvent(entry: TimelineEntry) {
-  const { id, event, status, step_ref, step_type, attempt, data, at } = entry
-  const typename = 'WorkflowRecipientRunEvent'
-  return {
-    __typename: typename,
-    id,
-    event,
-    status,
-    step_ref,
-    step_type,
-    attempt,
-    data,
-    inserted_at: at,
-  }
 }
 
 export const recipientRuns = [list, find, cancel, wake, replay] as const

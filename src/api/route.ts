@@ -78,6 +78,7 @@ export interface Caller {
   readonly name: string
   /** Null: the operator, who may see each environment. */
   readonly environment: EnvironmentName | null
+  readonly scopes: readonly Scope[]
 }
 
 export interface Reply {

@@ -3,7 +3,7 @@ import type { Context } from 'koa'
 import type { Clock } from '../clock.ts'
 import type { Database } from '../db/database.ts'
 import { RequestError } from '../errors.ts'
-import { environmentOf, requireScope, type Authenticate, type Credential } from './auth.ts'
+import { environmentOf, requireScope, type Authenticate } from './auth.ts'
 import { readJsonBody } from './body.ts'
 import { answerOnce, hashRequest, readIdempotencyKey, type Answer } from './idempotency.ts'
 import { parseQuery } from './query.ts'
@@ -53,22 +53,17 @@ function serveKeyed(route: Exclude<Route, OpenRoute>, options: RouterOptions): S
   const checkQuery: Check = route.query ? queryCheck(route.query) : () => {}
   const mutate = route.kind === 'mutation' ? mutation(route, database) : undefined
   return async (ctx) => {
-    const credential = await authenticate(ctx.get('authorization') || undefined)
-    requireScope(credential, route.scope)
+    const caller = await authenticate(ctx.get('authorization') || undefined)
+    requireScope(caller, route.scope)
     const query = parseQuery(ctx.querystring)
     checkQuery(query)
     const { params } = ctx
-    const environment = await environmentOf(database, credential, { route, params, query })
-    const caller = callerOf(credential)
+    const environment = await environmentOf(database, caller, { route, params, query })
     const base = { environment, params, query, caller, services, now: clock.now() }
     if (mutate) return mutate(ctx, base)
     if (route.kind === 'read') return { reply: await route.handle({ ...base, database }) }
     throw new Error(`${route.method} ${route.path} is served by nobody`)
   }
-}
-
-function callerOf({ name, environment }: Credential) {
-  return { name, environment }
 }
 
 type Base = Omit<ReadRequest, 'database'>

@@ -4,11 +4,14 @@ import { isKey, type EnvironmentName, type WorkflowKey } from '../ids.ts'
 import { listSwitches, listSwitchEvents, setSwitch, type Switch } from '../messages/switches.ts'
 import { findWorkflow, listWorkflows, type WorkflowView } from '../reconcile/read.ts'
 import { cancelByKey } from '../runs/cancel.ts'
+import { dryRunWorkflow } from '../runs/dry-run.ts'
 import { triggerWorkflow } from '../runs/trigger.ts'
+import { requireScope } from './auth.ts'
 import { requireChannel } from './channel.ts'
 import { cutPage, pageQuery, plainCursors, readPage, wholePage } from './page.ts'
 import { readReference, referenceSchema, type WireReference } from './reference.ts'
 import { NO_CONTENT, ok, type MutationRoute, type ReadRoute } from './route.ts'
+import { toDryRun } from './run-wire.ts'
 import { readSwitch, switchSchema, toActivation, type SwitchBody } from './switch-body.ts'
 
 const RECIPIENTS_MAX = 1_000
@@ -20,10 +23,16 @@ const trigger: MutationRoute = {
   path: '/v1/workflows/:key/trigger',
   scope: 'trigger',
   environment: 'key',
-  async handle({ tx, environment, params, body, now, services }) {
+  query: { type: 'object', properties: { dry_run: { type: 'boolean' } } },
+  async handle({ tx, environment, params, query, body, caller, now, services }) {
     const workflow = params['key'] as WorkflowKey
-    const id = await triggerWorkflow(tx, services.queue, { environment, workflow, body, now })
-    return ok({ workflow_run_id: id })
+    const call = { environment, workflow, body, now }
+    if (query['dry_run'] === true) {
+      // It shows what is known about recipients, which who may trigger may not be meant to see.
+      requireScope(caller, 'read')
+      return ok(toDryRun(await dryRunWorkflow(tx, services.queue, call)))
+    }
+    return ok({ workflow_run_id: await triggerWorkflow(tx, services.queue, call) })
   },
 }
 

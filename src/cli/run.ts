@@ -3,6 +3,7 @@ import { createClient, environmentOption } from './client.ts'
 import { FINE, type Command, type OptionValues } from './command.ts'
 import { printable, type Output } from './output.ts'
 import { showRecipient } from './recipient.ts'
+import { showTimeline } from './timeline.ts'
 import type { WireEvent, WireRun } from './wire.ts'
 
 type RunDetail = WireRun & { readonly events: readonly WireEvent[] }
@@ -39,7 +40,11 @@ export const run: Command = {
       return FINE
     }
     const detail = await client.call<RunDetail>('GET', path)
-    output.result(detail, () => [...summary(detail, output), '', ...timeline(detail, output)])
+    output.result(detail, () => [
+      ...summary(detail, output),
+      '',
+      ...showTimeline(detail.events, output),
+    ])
     return FINE
   },
 }
@@ -68,40 +73,4 @@ function summary(detail: RunDetail, output: Output): string[] {
     `  trigger    ${detail.workflow_run_id}`,
     `  revision   ${detail.revision}`,
   ]
-}
-
-function timeline(detail: RunDetail, output: Output): string[] {
-  const steps = detail.events.map(({ step_ref: ref, step_type: type }) =>
-    ref ? `${ref} (${type ?? '?'})` : '',
-  )
-  const stepWidth = widest(steps)
-  const eventWidth = widest(detail.events.map(({ event }) => event))
-  return detail.events.map((event, index) => {
-    const mark = event.status === 'ok' ? output.style('green', '✓') : output.style('red', '✗')
-    const at = output.style('dim', event.inserted_at)
-    const step = (steps[index] ?? '').padEnd(stepWidth)
-    const tries = event.attempt > 1 ? ` (attempt ${event.attempt})` : ''
-    const why = event.data ? describe(event.data) : ''
-    return `${mark} ${at}  ${step}  ${event.event.padEnd(eventWidth)}${tries}  ${why}`.trimEnd()
-  })
-}
-
-function widest(texts: readonly string[]): number {
-  return Math.max(0, ...texts.map((text) => text.length))
-}
-
-const VALUE_LENGTH_MAX = 120
-
-/** What an event says beside its name: `name=value`, lists and objects as JSON. */
-function describe(data: Readonly<Record<string, unknown>>): string {
-  return Object.entries(data)
-    .filter(([, value]) => value !== null && value !== undefined)
-    .map(([name, value]) => `${name}=${short(value)}`)
-    .join(' ')
-}
-
-function short(value: unknown): string {
-  const isPlain = typeof value === 'string' && /^[^\s"=]+$/.test(value)
-  const text = printable(isPlain ? value : JSON.stringify(value))
-  return text.length > VALUE_LENGTH_MAX ? `${text.slice(0, VALUE_LENGTH_MAX)}…` : text
 }

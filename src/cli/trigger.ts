@@ -1,12 +1,13 @@
 import { createClient, environmentOption } from './client.ts'
 import { FINE, type Command } from './command.ts'
+import { showDryRun, type WireDryRun } from './dry-run.ts'
 import { readJson, readRecipient } from './recipient.ts'
 
 /** Asks a workflow to run. */
 export const trigger: Command = {
   name: 'trigger',
   summary: 'Run a workflow for recipients',
-  usage: ['<workflow> --recipient <recipient> [--data <json>]'],
+  usage: ['<workflow> --recipient <recipient> [--data <json>] [--dry-run]'],
   words: { min: 1, max: 1 },
   options: {
     recipient: {
@@ -25,6 +26,7 @@ export const trigger: Command = {
       help: 'repeat the call without repeating it',
     },
     sandbox: { type: 'boolean', help: 'make and render messages, and send none' },
+    'dry-run': { type: 'boolean', help: 'show what would happen; store and send nothing' },
     'skip-delay': { type: 'boolean', help: 'let delays end at once' },
     environment: environmentOption,
   },
@@ -32,6 +34,12 @@ export const trigger: Command = {
     const client = createClient(settings, options)
     const key = options.text('idempotency-key')
     const path = `/v1/workflows/${encodeURIComponent(words[0] ?? '')}/trigger`
+    if (options.flag('dry-run')) {
+      const call = { body: bodyOf(options), query: { dry_run: 'true' } }
+      const reply = await client.call<WireDryRun>('POST', path, call)
+      output.result(reply, () => showDryRun(reply, output))
+      return FINE
+    }
     const reply = await client.call<{ workflow_run_id: string }>('POST', path, {
       body: bodyOf(options),
       ...(key !== undefined && { idempotencyKey: key }),

@@ -122,32 +122,55 @@ export interface TimelineEntry extends TimelineEvent {
   readonly step_type: string | null
 }
 
-/**
- * All that happened to a run, oldest first: the trigger, its steps, its messages' deliveries, its end.
- * The first and the last entry are made from the run itself and stored nowhere else.
- */
+/** All that happened to a run, oldest first. */
 export async function loadTimeline(
   db: Queryable,
   environment: EnvironmentName,
   run: RunRow,
 ): Promise<readonly TimelineEntry[]> {
-  const steps = await db.query<{
-    number: number
-    ref: string | null
-    type: string | null
-    events: readonly TimelineEvent[]
-  }>(sql`
-    select number, ref, type, events from run_steps
-    where environment = ${environment} and run_id = ${run.id}
-    order by number
+  const timelines = await loadTimelines(db, environment, [run])
+  return timelines.get(run.id) ?? []
+}
+
+/**
+ * All that happened to each of these runs, oldest first: the trigger, its steps, its messages' deliveries, its end.
+ * The first and the last entry are made from the run itself and stored nowhere else.
+ */
+export async function loadTimelines(
+  db: Queryable,
+  environment: EnvironmentName,
+  runs: readonly RunRow[],
+): Promise<ReadonlyMap<RunId, readonly TimelineEntry[]>> {
+  const ids = runs.map(({ id }) => id)
+  const steps = await db.query<StepRow>(sql`
+    select run_id, number, ref, type, events from run_steps
+    where environment = ${environment} and run_id = any(${ids}::uuid[])
+    order by run_id, number
   `)
   const messages = await db.query<MessageRow>(sql`
     select id, step_ref, channel_type, events from messages
-    where environment = ${environment} and run_id = ${run.id}
+    where environment = ${environment} and run_id = any(${ids}::uuid[])
     order by id
   `)
-  const entries: TimelineEntry[] = [triggered(run)]
+  const byRun = Map.groupBy(steps, (step) => step.run_id)
   const byId = new Map<unknown, MessageRow>(messages.map((message) => [message.id, message]))
+  return new Map(runs.map((run) => [run.id, timelineOf(run, byRun.get(run.id) ?? [], byId)]))
+}
+
+interface StepRow {
+  readonly run_id: RunId
+  readonly number: number
+  readonly ref: string | null
+  readonly type: string | null
+  readonly events: readonly TimelineEvent[]
+}
+
+function timelineOf(
+  run: RunRow,
+  steps: readonly StepRow[],
+  byId: ReadonlyMap<unknown, MessageRow>,
+): readonly TimelineEntry[] {
+  const entries: TimelineEntry[] = [triggered(run)]
   for (const step of steps) {
     for (const [index, event] of step.events.entries()) {
       const id = `${run.id}.${step.number}.${index}`
