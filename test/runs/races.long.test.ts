@@ -1,0 +1,153 @@
+import { describe, expect } from 'vitest'
+import { routes } from '../../src/api/index.ts'
+import { sql } from '../../src/db/sql.ts'
+import type { EnvironmentName, RunId } from '../../src/ids.ts'
+import { cancelRun } from '../../src/runs/cancel.ts'
+import { executeRuns } from '../../src/runs/execute.ts'
+import { lockQueuedRuns } from '../../src/runs/store.ts'
+import { wakeDueRuns } from '../../src/runs/wake.ts'
+import { anEnvironment, NOW, serve } from '../api/server-support.ts'
+import { test as base } from '../support/database.ts'
+import { openEngine, type Engine } from '../support/engine.ts'
+
+const ROUNDS = 1_000
+const CALLERS = 10
+const environment = 'production' as EnvironmentName
+
+const test = base.extend<{ engine: Engine }>({
+  engine: async ({ database }, use) => {
+    await using engine = await openEngine(database)
+    await engine.commit({
+      'workflows/rest/workflow.yaml': `name: Rest
+steps:
+  - { ref: rest, type: delay, for: 1h }
+  - { ref: feed, type: in_app, body: x }
+`,
+    })
+    await use(engine)
+  },
+})
+
+/** As many sleeping runs as there are rounds, each due a second after the one before. */
+async function sleepers(engine: Engine): Promise<readonly { id: RunId; at: Date }[]> {
+  const recipients = Array.from({ length: ROUNDS }, (_, index) => ({ id: `user-${index}` }))
+  await engine.trigger('rest', { recipients })
+  await engine.drain()
+  return engine.database.query<{ id: RunId; at: Date }>(sql`
+    update runs r set wakes_at = ${engine.clock.now()}::timestamptz + n.number * interval '1 second'
+    from (
+      select id, row_number() over (order by id) as number from runs where environment = 'production'
+    ) n
+    where r.environment = 'production' and r.id = n.id
+    returning r.id, r.wakes_at as at`)
+}
+
+/** Wakes the run and works on it, as two jobs for it would: one has the run, the other finds nothing. */
+async function wakeAndWork(engine: Engine, id: RunId, at: Date): Promise<void> {
+  await wakeDueRuns(engine, at)
+  const work = () =>
+    engine.database.transaction(async (tx) =>
+      executeRuns(engine, tx, await lockQueuedRuns(tx, environment, [id]), at),
+    )
+  await Promise.all([work(), work()])
+}
+
+/** Lets some questions to Postgres go ahead, so that one side of a race does not always come first. */
+async function stagger({ database }: Engine, round: number): Promise<void> {
+  for (let count = round % 8; count > 0; count -= 1) await database.query(sql`select 1`)
+}
+
+interface End {
+  readonly id: RunId
+  readonly status: string
+  readonly outcome: string | null
+  readonly reason: string | null
+  readonly wakes_at: Date | null
+  readonly ends: number
+  readonly messages: readonly string[]
+}
+
+/** How each run stands, and what came of its messages. */
+function ends(engine: Engine): Promise<readonly End[]> {
+  return engine.database.query<End>(sql`
+    select r.id, r.status, r.outcome, r.reason, r.wakes_at,
+      (select count(*)::integer from run_steps s
+        where s.environment = r.environment and s.run_id = r.id and s.ref = 'feed') as ends,
+      array(select m.status || coalesce(':' || m.reason, '') from messages m
+        where m.environment = r.environment and m.run_id = r.id) as messages
+    from runs r
+    where r.environment = 'production'`)
+}
+
+function tally(found: readonly End[]): Record<string, number> {
+  const counts: Record<string, number> = {}
+  for (const { status, outcome, reason, messages, ends: steps } of found) {
+    const key = JSON.stringify([status, outcome, reason, messages, steps])
+    counts[key] = (counts[key] ?? 0) + 1
+  }
+  return counts
+}
+
+const SENT = JSON.stringify(['completed', 'completed', null, ['delivered'], 1])
+
+describe('a thousand times', () => {
+  test('a cancel against a wake-up and two workers ends the run one way, whole', async ({
+    engine,
+  }) => {
+    for (const [round, { id, at }] of (await sleepers(engine)).entries()) {
+      const cancel = async () => {
+        await stagger(engine, round)
+        await engine.database.transaction((tx) =>
+          cancelRun(tx, { environment, id, requestedBy: 'test', now: at }),
+        )
+      }
+      await Promise.all([wakeAndWork(engine, id, at), cancel()])
+    }
+    const cancelled = JSON.stringify(['cancelled', 'cancelled', 'cancelled', [], 0])
+    const counts = tally(await ends(engine))
+    expect(Object.keys(counts).filter((key) => key !== SENT && key !== cancelled)).toEqual([])
+    // Both ways came up, or nothing was raced.
+    expect(counts[cancelled]).toBeGreaterThan(0)
+    expect(counts[SENT]).toBeGreaterThan(0)
+    expect((counts[SENT] ?? 0) + (counts[cancelled] ?? 0)).toBe(ROUNDS)
+  })
+
+  test('a switch against a wake-up ends the run as it found the switch', async ({ engine }) => {
+    for (const [round, { id, at }] of (await sleepers(engine)).entries()) {
+      const switchOff = async () => {
+        await stagger(engine, round)
+        await engine.switchTo(false, 'rest')
+      }
+      await Promise.all([wakeAndWork(engine, id, at), switchOff()])
+      await engine.switchTo(true, 'rest')
+    }
+    const off = JSON.stringify(['cancelled', 'cancelled', 'workflow_inactive', [], 0])
+    const late = JSON.stringify(['completed', 'completed', null, ['not_sent:workflow_inactive'], 1])
+    const counts = tally(await ends(engine))
+    expect(Object.keys(counts).filter((key) => ![SENT, off, late].includes(key))).toEqual([])
+    expect(Object.values(counts).reduce((sum, count) => sum + count, 0)).toBe(ROUNDS)
+    expect(Object.keys(counts).length).toBeGreaterThan(1)
+  })
+
+  test('ten callers with one idempotency key trigger once', async ({ engine }) => {
+    const { key } = await anEnvironment(engine.database, 'production')
+    const services = { queue: engine.queue, hasLookedAtGit: () => true, startedAt: new Date(NOW) }
+    await using api = await serve(engine.database, routes, { services })
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const headers = { 'idempotency-key': `round-${round}` }
+      const body = { recipients: ['user-1'] }
+      const path = '/v1/workflows/rest/trigger'
+      const replies = await Promise.all(
+        Array.from({ length: CALLERS }, () => api.call('POST', path, { key, headers, body })),
+      )
+      const ids = replies.flatMap(({ status, body: reply }) =>
+        status === 200 ? [(reply as { workflow_run_id: string }).workflow_run_id] : [],
+      )
+      expect(new Set(ids).size).toBe(1)
+      expect(replies.every(({ status }) => status === 200 || status === 409)).toBe(true)
+    }
+    const rows = await engine.database.query(sql`
+      select id from workflow_runs where environment = 'production'`)
+    expect(rows).toHaveLength(ROUNDS)
+  })
+})
