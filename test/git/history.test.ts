@@ -4,21 +4,13 @@ import { commitsBetween, isAncestor, mergeBases } from '../../src/git/history.ts
 import { openRepository } from '../../src/git/repository.ts'
 import type { Repository } from '../../src/git/repository.ts'
 import type { Revision } from '../../src/ids.ts'
+import { random } from '../support/random.ts'
 import { testRepository } from '../support/repository.ts'
 import type { TestRepository } from '../support/repository.ts'
 
 const HISTORIES = 100
 const PAIRS = 3
 const COMMITS = 14
-
-/** A generator whose numbers are the same in each run; from 0 up to 1. */
-function numbers(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0
-    return state / 2 ** 32
-  }
-}
 
 let made: TestRepository
 let repository: Repository
@@ -27,7 +19,7 @@ let histories: readonly (readonly Revision[])[]
 
 beforeAll(async () => {
   made = await testRepository()
-  histories = writeHistories(made.gitDir, numbers(7))
+  histories = writeHistories(made.gitDir, random(7).next)
   repository = await openRepository(made.path)
 })
 afterAll(() => made[Symbol.asyncDispose]())
@@ -72,7 +64,7 @@ function writeHistories(gitDir: string, next: () => number): Revision[][] {
 }
 
 function pairs(): { one: Revision; other: Revision }[] {
-  const next = numbers(11)
+  const next = random(11).next
   return histories.flatMap((commits) =>
     Array.from({ length: PAIRS }, () => ({
       one: commits[Math.floor(next() * commits.length)] as Revision,
