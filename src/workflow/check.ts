@@ -2,14 +2,14 @@ import type { ChannelKey } from '../ids.ts'
 import { didYouMean } from '../language/text.ts'
 import { errorAt, sortDiagnostics, warningAt, type Diagnostic } from './diagnostic.ts'
 import type { EnvironmentSettings } from './environment.ts'
-import type { ChannelUse, VariableUse, Version } from './workflow.ts'
+import type { ChannelUse, EnvironmentUses, VariableUse } from './workflow.ts'
 
 /**
  * What a version asks of an environment and does not find there: channels that are missing or not
  * clear, variables that are not set, and secrets where a reader would see them. Sorted.
  */
 export function checkAgainstEnvironment(
-  version: Pick<Version, 'channelUses' | 'variableUses'>,
+  version: EnvironmentUses,
   settings: EnvironmentSettings,
 ): readonly Diagnostic[] {
   return sortDiagnostics([

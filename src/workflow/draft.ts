@@ -52,7 +52,8 @@ export interface Draft {
 /** A workflow's directory, read without the parts that it shares with others. */
 export interface ParsedWorkflow {
   readonly key: WorkflowKey
-  /** Sorted; with an error among them there is no draft. */
+  /** Sorted. */
   readonly diagnostics: readonly Diagnostic[]
+  /** There where the file can be read at all; with an error, it is what is in order. */
   readonly draft?: Draft
 }

@@ -14,6 +14,7 @@ import { DEFAULT_POLICY } from './environment.ts'
 import type { Channel, Declaration, EnvironmentSettings, Policy, Variable } from './environment.ts'
 import { explainViolations } from './explain.ts'
 import { parseYaml, type ParsedFile, type Pointer } from './parse.ts'
+import { soundEnvironment } from './salvage.ts'
 import { validateEnvironment, type ProviderShape } from './schema.ts'
 
 /** Where the environments stand in a repository. */
@@ -86,8 +87,8 @@ export function parseEnvironment(
 ): EnvironmentResult {
   const parsed = readFile(name, path, { bytes, providers: context.providers })
   if (parsed.kind === 'invalid') return parsed
-  const { file, value } = parsed
-  const diagnostics = [...checkPlace(file, value), ...checkChannels(file, value)]
+  const { file, value, problems } = parsed
+  const diagnostics = [...problems, ...checkPlace(file, value), ...checkChannels(file, value)]
   for (const { secret, pointer } of secretsOf(value)) {
     if (context.hasSecret(secret)) continue
     const hint = `Set ${variableName(name, secret)}, or the file ${name}/${secret} in BELFRY_SECRETS_DIR.`
@@ -112,6 +113,7 @@ export function parseDeclaration(
 ): DeclarationResult {
   const parsed = readFile(name, path, { bytes, providers })
   if (parsed.kind === 'invalid') return parsed
+  if (parsed.problems.length > 0) return { kind: 'invalid', diagnostics: parsed.problems }
   const { ref = name, policy } = parsed.value
   const declaration = {
     name: name as EnvironmentName,
@@ -122,7 +124,14 @@ export function parseDeclaration(
 }
 
 type FileResult =
-  | { readonly kind: 'file'; readonly file: ParsedFile; readonly value: EnvironmentFile }
+  | {
+      readonly kind: 'file'
+      readonly file: ParsedFile
+      /** Without what breaks the schema. */
+      readonly value: EnvironmentFile
+      /** What is wrong with its shape. */
+      readonly problems: readonly Diagnostic[]
+    }
   | { readonly kind: 'invalid'; readonly diagnostics: readonly Diagnostic[] }
 
 function readFile(
@@ -142,16 +151,15 @@ function readFile(
     return { kind: 'invalid', diagnostics: [errorAt(path, { line: 1, column: 1 }, problem)] }
   }
   const parsed = parseYaml(path, bytes)
-  if (parsed.kind === 'invalid') return parsed
+  const known = parsed.kind === 'invalid' ? parsed.diagnostics : []
   const { file } = parsed
+  if (file === undefined) return { kind: 'invalid', diagnostics: known }
   const violations = validateEnvironment(providers, file.value)
-  if (violations.length > 0) {
-    return { kind: 'invalid', diagnostics: explainViolations(file, violations) }
-  }
-  const value = file.value as EnvironmentFile
+  const problems = explainViolations(file, violations, known)
+  const value = soundEnvironment(file.value, violations) as EnvironmentFile | undefined
+  if (value === undefined) return { kind: 'invalid', diagnostics: problems }
   const fullRef = checkRef(file, value)
-  if (fullRef) return { kind: 'invalid', diagnostics: [fullRef] }
-  return { kind: 'file', file, value }
+  return { kind: 'file', file, value, problems: fullRef ? [...problems, fullRef] : problems }
 }
 
 /** A branch goes by its short name, and one of this name would hardly ever come. */

@@ -14,18 +14,26 @@ interface Explained extends Problem {
   readonly isKey: boolean
 }
 
-/** The violations of a schema as diagnostics of `file`, without those that follow from others. */
+/**
+ * The violations of a schema as diagnostics of `file`, without those that follow from others, and
+ * without those that stand where a `known` problem made the value what it is.
+ */
 export function explainViolations(
   file: ParsedFile,
   errors: readonly ErrorObject[],
+  known: readonly Diagnostic[] = [],
 ): readonly Diagnostic[] {
+  if (errors.length === 0) return known
   const diagnostics = withoutEchoes(errors)
     .map((error) => explain(error))
     .map(({ pointer, isKey, ...problem }) => {
       const at = isKey ? file.locateKey(pointer) : file.locate(pointer)
       return errorAt(file.path, at, problem)
     })
-  return sortDiagnostics(diagnostics).slice(0, VIOLATIONS_MAX)
+  const more = diagnostics.filter(
+    ({ line, column }) => !known.some((one) => one.line === line && one.column === column),
+  )
+  return [...known, ...sortDiagnostics(more).slice(0, VIOLATIONS_MAX)]
 }
 
 /** The keys and indexes of a JSON Pointer. */
@@ -104,7 +112,19 @@ function explain(error: ErrorObject): Explained {
   const pointer = segmentsOf(error.instancePath)
   const special = SPECIAL[error.keyword]
   if (special !== undefined) return special(error, pointer)
+  if (error.keyword === 'pattern' && pointer.at(-1) === 'secret') return notASecret(pointer)
   return { pointer, isKey: false, code: 'invalid_value', message: valueMessage(error) }
+}
+
+/** Does not say what stands there: it may well be the secret itself. */
+function notASecret(pointer: Pointer): Explained {
+  return {
+    pointer,
+    isKey: false,
+    code: 'invalid_value',
+    message: 'this cannot be the name of a secret',
+    hint: 'Use A-Z, 0-9 and "_", starting with a letter; the secret itself does not belong here.',
+  }
 }
 
 type Explain = (error: ErrorObject, pointer: readonly string[]) => Explained
@@ -150,14 +170,14 @@ const SPECIAL: Readonly<Record<string, Explain>> = {
   }),
   discriminator: ({ params, parentSchema }, pointer) => {
     const tag = String(params['tag'])
-    const value = String(params['tagValue'])
+    const value = params['tagValue']
     const allowed = alternativesOf(parentSchema)
     return {
       pointer: [...pointer, tag],
       isKey: false,
       code: `unknown_${tag}`,
-      message: `unknown ${tag} "${value}"`,
-      hint: didYouMean(value, allowed).hint ?? `Known here: ${allowed.join(', ')}.`,
+      message: `unknown ${tag} ${quoted(value)}`,
+      hint: didYouMean(String(value), allowed).hint ?? `Known here: ${allowed.join(', ')}.`,
     }
   },
   propertyNames: ({ params, schema }, pointer) => ({

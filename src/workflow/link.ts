@@ -6,7 +6,7 @@ import { errorAt, sortDiagnostics, type Diagnostic, type Problem } from './diagn
 import type { Draft, ParsedWorkflow, PartUse } from './draft.ts'
 import { LAYOUTS, PARTIALS, WORKFLOWS, layoutPath, partialPath } from './paths.ts'
 import type { SharedParts, UsedPart } from './shared.ts'
-import type { Version } from './workflow.ts'
+import type { EnvironmentUses, Version } from './workflow.ts'
 
 export type LinkResult =
   | {
@@ -15,7 +15,12 @@ export type LinkResult =
       /** Warnings. */
       readonly diagnostics: readonly Diagnostic[]
     }
-  | { readonly kind: 'invalid'; readonly diagnostics: readonly Diagnostic[] }
+  | {
+      readonly kind: 'invalid'
+      readonly diagnostics: readonly Diagnostic[]
+      /** What it would need of an environment, as far as it can be read. */
+      readonly uses: EnvironmentUses
+    }
 
 /**
  * Joins a workflow with the layouts and partials that its templates name, and those that these
@@ -23,14 +28,21 @@ export type LinkResult =
  */
 export function linkVersion(parsed: ParsedWorkflow, shared: SharedParts): LinkResult {
   const { key, draft } = parsed
-  if (draft === undefined) return { kind: 'invalid', diagnostics: parsed.diagnostics }
+  if (draft === undefined) {
+    const uses = { channelUses: [], variableUses: [] }
+    return { kind: 'invalid', diagnostics: parsed.diagnostics, uses }
+  }
   const { used, problems } = closure(draft, shared)
   const found = [...used.values()].flatMap(({ diagnostics }) => diagnostics)
   const diagnostics = sortDiagnostics([...parsed.diagnostics, ...problems, ...found])
-  if (diagnostics.some(({ severity }) => severity === 'error')) {
-    return { kind: 'invalid', diagnostics }
-  }
   const parts = [...used.values()]
+  const uses: EnvironmentUses = {
+    channelUses: draft.channelUses,
+    variableUses: [...draft.variableUses, ...parts.flatMap(({ variables }) => variables)],
+  }
+  if (diagnostics.some(({ severity }) => severity === 'error')) {
+    return { kind: 'invalid', diagnostics, uses }
+  }
   const blobs = byPath({
     ...draft.blobs,
     ...Object.fromEntries(parts.map(({ path, blob }) => [path, blob])),
@@ -44,8 +56,7 @@ export function linkVersion(parsed: ParsedWorkflow, shared: SharedParts): LinkRe
       ...Object.fromEntries(parts.map(({ path, text }) => [path, text])),
     }),
     blobs,
-    channelUses: draft.channelUses,
-    variableUses: [...draft.variableUses, ...parts.flatMap(({ variables }) => variables)],
+    ...uses,
   }
   return { kind: 'version', version, diagnostics }
 }

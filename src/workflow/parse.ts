@@ -32,7 +32,12 @@ export interface ParsedFile {
 
 export type ParseResult =
   | { readonly kind: 'parsed'; readonly file: ParsedFile }
-  | { readonly kind: 'invalid'; readonly diagnostics: readonly Diagnostic[] }
+  | {
+      readonly kind: 'invalid'
+      readonly diagnostics: readonly Diagnostic[]
+      /** There where the grammar is right: what can be checked beside the values that are not. */
+      readonly file?: ParsedFile
+    }
 
 /**
  * Parses a file of at most 256 kB as YAML 1.2, or as JSON where its name ends in `.json`. A file
@@ -57,12 +62,13 @@ export function parseYaml(path: string, bytes: Uint8Array): ParseResult {
     return invalid([errorAt(path, { line: 1, column: 1 }, problem)])
   }
   const { value, problems, targets } = convert(document.contents)
-  if (problems.length > 0) {
-    return invalid(
-      sortDiagnostics(problems.map((problem) => errorAt(path, at(problem.offset), problem))),
-    )
-  }
-  return { kind: 'parsed', file: parsedFile({ path, text, at, targets }, document.contents, value) }
+  const file = parsedFile({ path, text, at, targets }, document.contents, value)
+  if (problems.length === 0) return { kind: 'parsed', file }
+  const found = problems.map((problem) => errorAt(path, at(problem.offset), problem))
+  const diagnostics = sortDiagnostics(found)
+  // Of a file without end there is nothing that could be checked further.
+  if (problems.some(({ code }) => ENDLESS.has(code))) return invalid(diagnostics)
+  return { ...invalid(diagnostics), file }
 }
 
 const OPTIONS = {
@@ -79,8 +85,10 @@ const OPTIONS = {
   resolveKnownTags: false,
 } as const
 
-function invalid(diagnostics: readonly Diagnostic[]): ParseResult {
-  return { kind: 'invalid', diagnostics }
+const ENDLESS = new Set(['nesting_limit', 'too_many_values', 'alias_loop'])
+
+function invalid(diagnostics: readonly Diagnostic[]) {
+  return { kind: 'invalid', diagnostics } as const
 }
 
 function grammarProblem(document: Document.Parsed, text: string): NodeProblem | undefined {

@@ -10,6 +10,7 @@ import {
   type Position,
   type Problem,
 } from './diagnostic.ts'
+import { soundWorkflow } from './salvage.ts'
 import type { Draft, Entry, LayoutUse, ParsedWorkflow, PartUse } from './draft.ts'
 import { checkDirectory } from './entry.ts'
 import { explainViolations } from './explain.ts'
@@ -53,11 +54,15 @@ export function parseWorkflowDirectory(
   const found = findWorkflowFile(directory, files)
   if ('code' in found) return failed(key, [found])
   const parsed = parseYaml(found.path, found.entry.bytes)
-  if (parsed.kind === 'invalid') return failed(key, parsed.diagnostics)
+  const known = parsed.kind === 'invalid' ? parsed.diagnostics : []
   const { file } = parsed
+  if (file === undefined) return failed(key, known)
   const violations = validateWorkflow(file.value)
-  if (violations.length > 0) return failed(key, explainViolations(file, violations))
-  return readWorkflow(key as WorkflowKey, file, files)
+  const problems = explainViolations(file, violations, known)
+  // What is in order is read in any case, so that one run shows all that there is to repair.
+  const workflow = soundWorkflow(file.value, violations) as Workflow | undefined
+  if (workflow === undefined) return failed(key, problems)
+  return readWorkflow({ key: key as WorkflowKey, file, entries: files, problems }, workflow)
 }
 
 function failed(key: string, diagnostics: readonly Diagnostic[]): ParsedWorkflow {
@@ -114,19 +119,21 @@ interface Reading {
   readonly names: NameUse[]
 }
 
+interface Source extends Pick<Reading, 'key' | 'file' | 'entries'> {
+  /** What is wrong with the file's shape. */
+  readonly problems: readonly Diagnostic[]
+}
+
 function readWorkflow(
-  key: WorkflowKey,
-  file: ParsedFile,
-  entries: ReadonlyMap<string, Entry>,
+  { key, file, entries, problems }: Source,
+  workflow: Workflow,
 ): ParsedWorkflow {
-  const workflow = file.value as Workflow
-  const steps = listSteps(workflow.steps)
-  const problems = checkSteps(file, steps)
+  const steps = listSteps(workflow.steps ?? [])
   const reading: Reading = {
     key,
     file,
     entries,
-    diagnostics: [...problems],
+    diagnostics: [...problems, ...checkSteps(file, steps)],
     files: {},
     parts: [],
     variables: [],
@@ -141,7 +148,6 @@ function readWorkflow(
   const schema = (trigger.trigger ?? workflow.trigger)?.data_schema
   reading.diagnostics.push(...checkNames(reading.names, schema))
   const diagnostics = sortDiagnostics(reading.diagnostics)
-  if (diagnostics.some(({ severity }) => severity === 'error')) return { key, diagnostics }
   const blobs = [...entries].map(([path, { blob }]) => [path, blob] as const)
   const draft: Draft = {
     workflow: { ...workflow, ...trigger },

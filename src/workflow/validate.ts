@@ -11,7 +11,7 @@ import type { ProviderShape } from './schema.ts'
 import { parseSharedParts } from './shared.ts'
 import { parseWorkflowDirectory } from './snapshot.ts'
 import { sortFiles } from './tree.ts'
-import type { Version } from './workflow.ts'
+import type { EnvironmentUses } from './workflow.ts'
 
 /** What a set of files says, checked as a revision would be. */
 export interface Validation {
@@ -49,7 +49,7 @@ export function validateFiles(
 ): Validation {
   const tree = sortFiles(files)
   const shared = parseSharedParts(tree.shared)
-  const versions: Version[] = []
+  const uses: EnvironmentUses[] = []
   const found: Diagnostic[] = [
     ...checkCount(tree.workflows.size),
     ...tree.diagnostics,
@@ -58,7 +58,7 @@ export function validateFiles(
   for (const [key, entries] of tree.workflows) {
     const linked = linkVersion(parseWorkflowDirectory(key, entries), shared)
     found.push(...linked.diagnostics)
-    if (linked.kind === 'version') versions.push(linked.version)
+    uses.push(linked.kind === 'version' ? linked.version : linked.uses)
   }
   const places = [...tree.environments].map(([name, { path }]) => ({ name, path }))
   found.push(...checkNames(places).map(({ diagnostic }) => diagnostic))
@@ -66,7 +66,7 @@ export function validateFiles(
   for (const [name, { path, file }] of tree.environments) {
     const parsed = parseEnvironment(name as EnvironmentName, path, { bytes: file.bytes, context })
     if (parsed.kind === 'invalid') found.push(...parsed.diagnostics)
-    else found.push(...checkAll(versions, name, parsed.settings))
+    else found.push(...checkAll(uses, name, parsed.settings))
   }
   const diagnostics = sortDiagnostics(found.map((one) => (strict ? promoted(one) : one)))
   const errors = diagnostics.filter(({ severity }) => severity === 'error').length
@@ -81,12 +81,12 @@ export function validateFiles(
 
 /** Says of each problem in which environment it is one: the files are the same for all. */
 function checkAll(
-  versions: readonly Version[],
+  uses: readonly EnvironmentUses[],
   name: string,
   settings: EnvironmentSettings,
 ): readonly Diagnostic[] {
-  return versions.flatMap((version) =>
-    checkAgainstEnvironment(version, settings).map((one) => ({
+  return uses.flatMap((needed) =>
+    checkAgainstEnvironment(needed, settings).map((one) => ({
       ...one,
       message: `in "${name}": ${one.message}`,
     })),

@@ -24,17 +24,21 @@ interface PlacedConditions {
   readonly pointer: Pointer
 }
 
-/** Every step of a workflow in the order of its file, those in branches included. */
+/**
+ * Every step of a workflow in the order of its file, those in branches included. Those that break
+ * the schema stand as `null` and are passed over.
+ */
 export function listSteps(
-  steps: readonly Step[],
+  steps: readonly (Step | null)[],
   pointer: Pointer = ['steps'],
   depth = 0,
 ): readonly PlacedStep[] {
   return steps.flatMap((step, index) => {
+    if (step === null) return []
     const at = [...pointer, index]
     const children = stepTypeOf(step).children?.(step) ?? []
     const nested = children.flatMap((child) =>
-      listSteps(child.steps as readonly Step[], [...at, ...child.path], depth + 1),
+      listSteps(child.steps as readonly (Step | null)[], [...at, ...child.path], depth + 1),
     )
     return [{ step, pointer: at, depth }, ...nested]
   })

@@ -51,8 +51,14 @@ export interface VariableUse {
   readonly column: number
 }
 
+/** What a workflow asks of the environment that it runs in. */
+export interface EnvironmentUses {
+  readonly channelUses: readonly ChannelUse[]
+  readonly variableUses: readonly VariableUse[]
+}
+
 /** All that a run of this workflow needs, immutable and named by its content. */
-export interface Version {
+export interface Version extends EnvironmentUses {
   /** SHA-256 of the canonical list of (path, blob id), hex. */
   readonly id: VersionId
   readonly key: WorkflowKey
@@ -61,6 +67,4 @@ export interface Version {
   readonly files: Readonly<Record<string, string>>
   /** The canonical list: path → blob id, sorted by path; the workflow's own files and the shared ones it uses. */
   readonly blobs: Readonly<Record<string, string>>
-  readonly channelUses: readonly ChannelUse[]
-  readonly variableUses: readonly VariableUse[]
 }

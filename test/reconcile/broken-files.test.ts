@@ -6,7 +6,10 @@ import { sql } from '../../src/db/sql.ts'
 import { test } from '../support/database.ts'
 import { testRepository } from '../support/repository.ts'
 import { brokenFiles } from '../workflow/broken-files.ts'
-import { providerShapes } from '../workflow/files.ts'
+import { validateFiles } from '../../src/workflow/validate.ts'
+import { entriesOf, providerShapes } from '../workflow/files.ts'
+import { goodFiles } from '../workflow/good-files.ts'
+import { mutants } from '../workflow/mutations.ts'
 import type { BrokenFiles, Content } from '../workflow/files.ts'
 import { clear, environment, live, scene, workflow } from './scene.ts'
 
@@ -39,6 +42,18 @@ function writeFile(to: NodeJS.WritableStream, file: string, content: Content): v
   to.write('\n')
 }
 
+/** One in eight of the files that the validation is tested with, where it finds an error. */
+async function mutated(): Promise<readonly BrokenFiles[]> {
+  const all = [...(await goodFiles())].filter(([path]) => path.startsWith('workflows/'))
+  const made = mutants(new Map(all), { count: 400, seed: 8 })
+  return made.flatMap(({ name, files }, index) => {
+    if (index % 8 !== 0) return []
+    const { diagnostics } = validateFiles(entriesOf(files), { providers: providerShapes })
+    const found = diagnostics.find(({ severity }) => severity === 'error')
+    return found === undefined ? [] : [{ name, files, diagnostic: `${found.path}:` }]
+  })
+}
+
 /** All that a run would see of the environment. */
 async function liveState(database: Database): Promise<string> {
   const rows = await database.query(
@@ -60,6 +75,9 @@ test('no broken file changes what is live, and each is shown', async ({ database
     ({ diagnostic }) => !diagnostic.endsWith('.yaml:1:1 invalid_key'),
   )
   expect(brokenFiles.length - cases.length).toBe(1)
+  const more = await mutated()
+  expect(more.length).toBeGreaterThan(25)
+  cases.push(...more)
   await commitAll(made.path, cases)
   const options = { providers: providerShapes }
   const { reconciler } = await scene(database, made.path, options)

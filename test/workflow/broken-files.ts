@@ -4,6 +4,7 @@ import { inApp, step, type BrokenFiles, type Content } from './files.ts'
 const WORKFLOW = 'workflows/welcome/workflow.yaml'
 
 const SOUND = inApp('Hello')
+const STEPS = SOUND.slice(SOUND.indexOf('steps:'))
 
 function workflow(name: string, content: Content, place: string): BrokenFiles {
   return { name, files: { [WORKFLOW]: content }, diagnostic: `${WORKFLOW}:${place}` }
@@ -54,15 +55,23 @@ const GRAMMAR: readonly BrokenFiles[] = [
   workflow('an escape for NUL', inApp('"a\\0b"'), '5:11 invalid_character'),
   workflow('half a character as an escape', inApp('"\\ud83d"'), '5:11 invalid_character'),
   workflow('a key twice', `name: Other\n${SOUND}`, '2:1 duplicate_key'),
-  workflow('a key twice in a flow map', inApp('{file: a, file: b}'), '5:21 duplicate_key'),
+  workflow(
+    'a key twice in a flow map',
+    `name: Welcome\nsteps: [{ref: a, type: in_app, body: a, body: b}]\n`,
+    '2:41 duplicate_key',
+  ),
   workflow('two documents', `${SOUND}---\nname: Other\n`, '6:1 several_documents'),
   workflow('an alias bomb', ALIAS_BOMB, '5:7 too_many_values'),
   workflow('an alias to nothing', inApp('*gone'), '5:11 unknown_alias'),
   workflow('an alias inside what it names', 'name: &n [*n]\n', '1:11 alias_loop'),
   workflow('a tag', inApp('!secret token'), '5:11 unknown_tag'),
-  workflow('a number too large to be exact', 'name: 9007199254740993\n', '1:7 invalid_number'),
-  workflow('infinity', 'name: .inf\n', '1:7 invalid_number'),
-  workflow('not a number', 'name: .nan\n', '1:7 invalid_number'),
+  workflow(
+    'a number too large to be exact',
+    `name: 9007199254740993\n${STEPS}`,
+    '1:7 invalid_number',
+  ),
+  workflow('infinity', `name: .inf\n${STEPS}`, '1:7 invalid_number'),
+  workflow('not a number', `name: .nan\n${STEPS}`, '1:7 invalid_number'),
   workflow(
     'lists deep in each other',
     `name: ${'['.repeat(200)}${']'.repeat(200)}`,

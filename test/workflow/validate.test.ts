@@ -1,7 +1,7 @@
 import { mkdtemp, mkdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { afterEach, expect, test } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
 import { formatDiagnostic } from '../../src/workflow/format.ts'
 import { validateDirectory, validateFiles } from '../../src/workflow/validate.ts'
 import { entriesOf, inApp, providerShapes } from './files.ts'
@@ -154,4 +154,89 @@ test('counts the workflows', () => {
   }
   expect(codes(50_000)).not.toContain('too_many_workflows')
   expect(codes(50_001)).toContain('too_many_workflows')
+})
+
+/** `<directory>:<line> <code>` of each diagnostic. */
+function codesOf(files: Readonly<Record<string, string>>): readonly string[] {
+  return validateFiles(entriesOf(files), options).diagnostics.map(
+    ({ path, line, code }) => `${path.split('/').at(-2)}:${line} ${code}`,
+  )
+}
+
+describe('one run shows every problem', () => {
+  test('of a workflow whose shape is broken, in its sound steps, parts and channels', () => {
+    const file = `name: Welcome
+name: Twice
+colour: red
+conditions: {all: [{variable: data.a, operator: equals}]}
+steps:
+  - {ref: a, type: in_app}
+  - {ref: b, type: in_app, body: "{{uper data.a}}"}
+  - {ref: b, type: in_app, body: "{{> gone}}"}
+  - ref: c
+    type: branch
+    branches:
+      - name: first
+        conditions: {all: [{variable: data.a, operator: exists}]}
+        steps:
+          - {ref: d, type: in_app, body: 5}
+          - {ref: e, type: in_app, body: {file: gone.hbs}}
+      - {name: rest, steps: []}
+  - {ref: f, type: in_app, body: x, channel: fed}
+  - {ref: g, type: gone}
+`
+    const environment = 'channels:\n  feed: {type: in_app, provider: in_app}\n'
+    expect(
+      codesOf({
+        'workflows/welcome/workflow.yaml': file,
+        'environments/production.yaml': environment,
+      }),
+    ).toEqual([
+      'welcome:2 duplicate_key',
+      'welcome:3 unknown_key',
+      'welcome:4 invalid_value',
+      'welcome:6 missing_key',
+      'welcome:7 unknown_helper',
+      'welcome:8 duplicate_ref',
+      'welcome:8 unknown_partial',
+      'welcome:15 wrong_type',
+      'welcome:16 file_not_found',
+      'welcome:18 unknown_channel',
+      'welcome:19 unknown_type',
+    ])
+  })
+
+  test('of an environment whose shape is broken, and of the workflows beside it', () => {
+    const environment = `ref: refs/heads/main
+timezone: Europe/Berlim
+locale: 5
+variables: {a: 1, b: {value: 2}}
+channels:
+  Feed: {type: in_app, provider: in_app}
+  mail: {type: email, provider: smpt}
+  hook:
+    type: webhook
+    provider: webhook
+    conditions: {all: [{variable: data.a, operator: is_timestamp_before, argument: soon}]}
+`
+    expect(
+      codesOf({
+        'environments/production.yaml': environment,
+        'environments/staging.yaml': 'channels: [\n',
+        'workflows/first/workflow.yaml': inApp('"{{uper data.a}}"'),
+        'workflows/second/workflow.yaml': 'name: [\n',
+      }),
+    ).toEqual([
+      'environments:1 invalid_value',
+      'environments:2 unknown_timezone',
+      'environments:3 wrong_type',
+      'environments:4 wrong_type',
+      'environments:6 invalid_key',
+      'environments:7 unknown_provider',
+      'environments:11 invalid_argument',
+      'environments:1 invalid_yaml',
+      'first:5 unknown_helper',
+      'second:1 invalid_yaml',
+    ])
+  })
 })

@@ -1,0 +1,68 @@
+import { fileURLToPath } from 'node:url'
+import { readDirectory } from '../../src/workflow/directory.ts'
+import { entriesOf } from './files.ts'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+
+/** What the shipped examples do not use. */
+const FIXTURES = {
+  'environments/fixture.yaml': `variables:
+  token: {secret: TOKEN}
+channels:
+  email:
+    type: email
+    provider: smtp
+    conditions: {all: [{variable: data.a, operator: equal_to, argument: 1}]}
+    settings:
+      host: smtp.example.com
+      from: a@example.com
+      username: {secret: USER}
+      password: {secret: PASSWORD}
+  hook: {type: webhook, provider: webhook, settings: {signing_secret: {secret: SIGNING}}}
+  feed: {type: in_app, provider: in_app}
+`,
+  'workflows/fixture/workflow.yaml': `name: Fixture
+trigger:
+  data_schema: {type: object, properties: {a: {type: number}}}
+conditions: {any: [{variable: data.a, operator: exists}]}
+steps:
+  - ref: wait
+    type: delay
+    for: 5m
+  - ref: once
+    type: throttle
+    key: data.a
+    window: 1h
+  - ref: split
+    type: branch
+    branches:
+      - name: first
+        conditions: {all: [{variable: data.a, operator: less_than, argument: 5}]}
+        steps:
+          - ref: inner
+            type: in_app
+            body: "{{#if data.a}}{{> button label=data.a url=vars.app_url}}{{/if}}"
+      - name: rest
+        steps: []
+  - ref: halves
+    type: cohort
+    cohorts:
+      - {name: one, percentage: 50, steps: []}
+      - {name: two, percentage: 50, steps: []}
+  - ref: hook
+    type: webhook
+    url: https://example.com/{{data.a}}
+    headers: {authorization: "{{vars.token}}"}
+    body: {items: ["{{data.a}}"]}
+  - ref: more
+    type: update_data
+    properties: {a: "{{data.a}}"}
+`,
+}
+
+/** The examples that ship, and fixtures of what they do not use, by path. */
+export async function goodFiles(): Promise<ReadonlyMap<string, Uint8Array>> {
+  const entries = await readDirectory(root)
+  const files = [...entries, ...entriesOf(FIXTURES)]
+  return new Map(files.map(([path, { bytes }]) => [path, bytes]))
+}
