@@ -12,6 +12,14 @@ export interface TreeEntry {
   readonly id: string
 }
 
+/** What Git stores. */
+export type ObjectType = 'blob' | 'commit' | 'tag' | 'tree'
+
+export interface StoredObject {
+  readonly type: ObjectType
+  readonly content: Buffer
+}
+
 const ID_BYTES = 20
 
 /**
@@ -77,6 +85,7 @@ export function treeId(entries: readonly TreeEntry[]): string {
   return objectId('tree', Buffer.concat(lines))
 }
 
-function objectId(type: string, content: Uint8Array): string {
+/** The id that Git gives to an object of this type and content. */
+export function objectId(type: ObjectType, content: Uint8Array): string {
   return createHash('sha1').update(`${type} ${content.byteLength}\0`).update(content).digest('hex')
 }

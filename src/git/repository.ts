@@ -1,39 +1,46 @@
 import fs from 'node:fs'
-import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setImmediate as turn } from 'node:timers/promises'
 import { readObject } from 'isomorphic-git'
 import { messageOf, RetryableFailure } from '../errors.ts'
 import type { Revision } from '../ids.ts'
-import { assertSupported, ignoreMissing, locateRepository } from './location.ts'
+import { assertSupported, locateRepository } from './location.ts'
 import type { Location } from './location.ts'
-import { mapBounded } from './bounded.ts'
+import { BoundedCache } from './bounded.ts'
 import type { Commit } from './history.ts'
-import { parseCommit, parseTree } from './objects.ts'
-import type { TreeEntry } from './objects.ts'
+import { ObjectStore, sizeOfStore } from './object-store.ts'
+import type { Found, StoreSize } from './object-store.ts'
+import { objectId, parseCommit, parseTree } from './objects.ts'
+import type { ObjectType, StoredObject, TreeEntry } from './objects.ts'
 import { readRefs } from './refs.ts'
 import type { Refs } from './refs.ts'
 import { TREE_MODE } from './source.ts'
 import type { CommitSource, Entry, RevisionTree } from './source.ts'
 
+/** A repack may pull a pack away under a read, and the next one too; each is gone on the next attempt. */
 const READ_ATTEMPTS_MAX = 3
-/** Reads under way at once. More gains nothing: the time goes into inflating, on one thread. */
-const READS_MAX = 16
-/** What a repack under a running read can look like; each was gone on the next attempt. */
-const REPACK_ERRORS: ReadonlySet<string> = new Set(['InternalError', 'TypeError', 'NotFoundError'])
-
-type ObjectType = 'blob' | 'commit' | 'tree'
+/** Reading is synchronous; after this many objects or bytes of it other work gets its turn. */
+const OBJECTS_AT_ONCE = 100
+const BYTES_AT_ONCE = 1024 * 1024
+/** Commits are read again and again when histories are compared. */
+const COMMITS_BYTES_MAX = 24 * 1024 * 1024
+/** What a parsed commit weighs beside its bytes, about. */
+const COMMIT_BYTES = 400
 
 /** A local repository, bare or with a work tree. It is only ever read. */
 export class Repository implements CommitSource {
   readonly kind = 'repository'
   readonly #path: string
   #location: Location
-  #cache: object = {}
-  #packs = ''
+  #store: ObjectStore
+  readonly #commits = new BoundedCache<Revision, Commit>(COMMITS_BYTES_MAX)
+  #objects = 0
+  #bytes = 0
 
   constructor(path: string, location: Location) {
     this.#path = path
     this.#location = location
+    this.#store = storeOf(location)
   }
 
   /** Where its parts were at the last look. */
@@ -54,7 +61,10 @@ export class Repository implements CommitSource {
         },
       )
     })
-    if (location.identity !== this.#location.identity) this.#cache = {}
+    if (location.identity !== this.#location.identity) {
+      this.#store = storeOf(location)
+      this.#commits.clear()
+    }
     this.#location = location
     await assertSupported(location)
     return readRefs(location)
@@ -62,7 +72,6 @@ export class Repository implements CommitSource {
 
   /** Opens one commit. Throws a `RetryableFailure` when its objects are not there. */
   async tree(revision: Revision): Promise<RevisionTree> {
-    await this.#followPacks()
     const commit = await this.commit(revision)
     const root = await this.#tree(commit.tree)
     const workflows = root.find(({ name }) => name === 'workflows')
@@ -98,7 +107,17 @@ export class Repository implements CommitSource {
 
   /** Reads one commit. Throws a `RetryableFailure` when it is not there. */
   async commit(id: Revision): Promise<Commit> {
-    return parseCommit(id, await this.#object(id, 'commit'))
+    const known = this.#commits.get(id)
+    if (known) return known
+    const commit = parseCommit(id, await this.#object(id, 'commit'))
+    // The bytes are kept as they are, and once more as text.
+    this.#commits.set(id, commit, COMMIT_BYTES + 2 * commit.bytes.byteLength)
+    return commit
+  }
+
+  /** How many packs and loose objects there are at present. */
+  size(): StoreSize {
+    return sizeOfStore(objectsOf(this.#location))
   }
 
   async #children(entry: TreeEntry | undefined): Promise<readonly TreeEntry[]> {
@@ -116,9 +135,7 @@ export class Repository implements CommitSource {
 
   async #read(blobs: Iterable<string>): Promise<ReadonlyMap<string, Uint8Array>> {
     const contents = new Map<string, Uint8Array>()
-    await mapBounded([...new Set(blobs)], READS_MAX, async (id) => {
-      contents.set(id, await this.#object(id, 'blob'))
-    })
+    for (const id of new Set(blobs)) contents.set(id, await this.#object(id, 'blob'))
     return contents
   }
 
@@ -126,38 +143,65 @@ export class Repository implements CommitSource {
     return parseTree(await this.#object(id, 'tree'))
   }
 
-  async #object(id: string, type: ObjectType): Promise<Uint8Array> {
+  async #object(id: string, type: ObjectType): Promise<Buffer> {
+    await this.#breathe()
+    const object = await this.#stored(id)
+    if (object.type !== type) throw new RetryableFailure(`${id} is a ${object.type}, not a ${type}`)
+    this.#bytes += object.content.length
+    return object.content
+  }
+
+  async #stored(id: string): Promise<StoredObject> {
+    const store = this.#store
     for (let attempt = 1; ; attempt += 1) {
-      try {
-        const found = await readObject({
-          fs,
-          gitdir: this.#location.commonDir,
-          oid: id,
-          format: 'content',
-          cache: this.#cache,
-        })
-        if (found.type !== type)
-          throw new RetryableFailure(`${id} is a ${found.type}, not a ${type}`)
-        return found.object as Uint8Array
-      } catch (error) {
-        if (attempt === READ_ATTEMPTS_MAX || !isRepack(error)) {
-          throw new RetryableFailure(`the ${type} ${id} cannot be read: ${messageOf(error)}`, {
-            cause: error,
-          })
-        }
-        this.#cache = {}
-      }
+      const found = lookUp(store, id, attempt > 1)
+      if (found.kind === 'found') return found.object
+      if (attempt < READ_ATTEMPTS_MAX) continue
+      const reason = found.kind === 'missing' ? 'it is not there' : found.reason
+      const failure = new RetryableFailure(`the object ${id} cannot be read: ${reason}`)
+      if (found.kind === 'missing') throw failure
+      return readOdd(this.#location, id).catch(() => Promise.reject(failure))
     }
   }
 
-  /** The library never forgets a pack, so its cache is replaced when the list of packs is another one. */
-  async #followPacks(): Promise<void> {
-    const directory = join(this.#location.commonDir, 'objects', 'pack')
-    const packs = ((await readdir(directory).catch(ignoreMissing)) ?? []).toSorted().join('\n')
-    if (packs === this.#packs) return
-    this.#packs = packs
-    this.#cache = {}
+  async #breathe(): Promise<void> {
+    this.#objects += 1
+    if (this.#objects < OBJECTS_AT_ONCE && this.#bytes < BYTES_AT_ONCE) return
+    this.#objects = 0
+    this.#bytes = 0
+    await turn()
   }
+}
+
+function storeOf(location: Location): ObjectStore {
+  return new ObjectStore(objectsOf(location))
+}
+
+function objectsOf({ commonDir }: Location): string {
+  return join(commonDir, 'objects')
+}
+
+function lookUp(store: ObjectStore, id: string, isAgain: boolean): Found {
+  try {
+    if (isAgain) store.rescan()
+    return store.read(id)
+  } catch (error) {
+    throw new RetryableFailure(`the object ${id} cannot be read: ${messageOf(error)}`, {
+      cause: error,
+    })
+  }
+}
+
+/**
+ * Reads an object that our own reader makes nothing of. The library takes whole packs into memory,
+ * so nothing is kept of what it has read.
+ */
+async function readOdd({ commonDir }: Location, id: string): Promise<StoredObject> {
+  const options = { fs, gitdir: commonDir, oid: id, format: 'content', cache: {} } as const
+  const { type, object } = await readObject(options)
+  const content = Buffer.from(object as Uint8Array)
+  if (objectId(type as ObjectType, content) !== id) throw new Error(`${id} is not what it says`)
+  return { type: type as ObjectType, content }
 }
 
 /** Opens the repository that `path` is or lies in. Throws a `ConfigError` where there is none. */
@@ -167,10 +211,4 @@ export async function openRepository(path: string): Promise<Repository> {
 
 function entryAt(prefix: string, { name, mode, id }: TreeEntry): Entry {
   return { path: `${prefix}${name}`, mode, blob: id }
-}
-
-function isRepack(error: unknown): boolean {
-  if (!(error instanceof Error)) return false
-  const code = 'code' in error ? String(error.code) : error.name
-  return REPACK_ERRORS.has(code)
 }
