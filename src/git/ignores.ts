@@ -1,5 +1,5 @@
+import { readFileSync } from 'node:fs'
 import type { Dirent } from 'node:fs'
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import ignore from 'ignore'
 import { ignoreMissing } from './location.ts'
@@ -7,7 +7,7 @@ import { ignoreMissing } from './location.ts'
 /** Which paths Git ignores, by the rules of the directories entered so far. */
 export interface Ignores {
   /** Takes in the `.gitignore` of a directory, before its children are asked about. */
-  enter(directory: string, listed: readonly Dirent[]): Promise<void>
+  enter(directory: string, listed: readonly Dirent[]): void
   ignored(path: string, isDirectory: boolean): boolean
 }
 
@@ -21,14 +21,15 @@ interface Rules {
  * Reads what is ignored everywhere: the root's `.gitignore` and `info/exclude`. Rules of the user
  * outside the repository do not count, so that two checkouts agree.
  */
-export async function readIgnores(root: string, commonDir: string): Promise<Ignores> {
-  const excluded = await readRules(join(commonDir, 'info', 'exclude'), '')
-  const own = await readRules(join(root, '.gitignore'), '')
+export function readIgnores(root: string, commonDir: string): Ignores {
+  const excluded = readRules(join(commonDir, 'info', 'exclude'), '')
+  const own = readRules(join(root, '.gitignore'), '')
   const byDirectory = new Map<string, Rules>()
   return {
-    async enter(directory, listed) {
+    enter(directory, listed) {
+      byDirectory.delete(directory)
       if (!listed.some(({ name }) => name === '.gitignore')) return
-      const rules = await readRules(join(root, directory, '.gitignore'), `${directory}/`)
+      const rules = readRules(join(root, directory, '.gitignore'), `${directory}/`)
       if (rules) byDirectory.set(directory, rules)
     },
     ignored(path, isDirectory) {
@@ -53,10 +54,11 @@ function nearestFirst(path: string, byDirectory: ReadonlyMap<string, Rules>): Ru
   return found
 }
 
-async function readRules(file: string, prefix: string): Promise<Rules | undefined> {
-  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) =>
-    error.code === 'EISDIR' ? undefined : ignoreMissing(error),
-  )
-  if (text === undefined) return undefined
-  return { prefix, matcher: ignore({ ignorecase: false }).add(text) }
+function readRules(file: string, prefix: string): Rules | undefined {
+  try {
+    return { prefix, matcher: ignore({ ignorecase: false }).add(readFileSync(file, 'utf8')) }
+  } catch (error) {
+    const failure = error as NodeJS.ErrnoException
+    return failure.code === 'EISDIR' ? undefined : ignoreMissing(failure)
+  }
 }

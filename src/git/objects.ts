@@ -71,18 +71,36 @@ export function blobId(content: Uint8Array): string {
 
 /** The id that Git gives to a tree of these entries, whatever their order here. */
 export function treeId(entries: readonly TreeEntry[]): string {
-  const sorted = entries
-    .map((entry) => ({
-      ...entry,
-      // Git sorts by bytes, and a directory as if its name ended in a slash.
-      key: Buffer.from(entry.mode === TREE_MODE ? `${entry.name}/` : entry.name),
-    }))
-    .toSorted((one, other) => Buffer.compare(one.key, other.key))
-  const lines = sorted.flatMap(({ mode, name, id }) => [
-    Buffer.from(`${mode} ${name}\0`),
-    Buffer.from(id, 'hex'),
-  ])
-  return objectId('tree', Buffer.concat(lines))
+  const sorted = entries.map((entry) => ({ entry, key: sortKey(entry) })).toSorted(byKey)
+  const lines = sorted.map(({ entry: { mode, name, id } }) => ({ head: `${mode} ${name}\0`, id }))
+  const sizes = lines.map(({ head }) => Buffer.byteLength(head) + ID_BYTES)
+  const bytes = Buffer.allocUnsafe(sizes.reduce((sum, size) => sum + size, 0))
+  let end = 0
+  for (const { head, id } of lines) {
+    end += bytes.write(head, end)
+    end += bytes.write(id, end, 'hex')
+  }
+  return objectId('tree', bytes)
+}
+
+interface SortKey {
+  readonly key: string
+}
+
+/** Git sorts a directory as if its name ended in a slash. */
+function sortKey({ mode, name }: TreeEntry): string {
+  return mode === TREE_MODE ? `${name}/` : name
+}
+
+const SURROGATE = /[\ud800-\udfff]/
+
+/** Git sorts by bytes; strings sort in the same way, but for characters outside the basic plane. */
+function byKey({ key: one }: SortKey, { key: other }: SortKey): number {
+  if (SURROGATE.test(one) || SURROGATE.test(other)) {
+    return Buffer.compare(Buffer.from(one), Buffer.from(other))
+  }
+  if (one === other) return 0
+  return one < other ? -1 : 1
 }
 
 /** The id that Git gives to an object of this type and content. */

@@ -44,6 +44,11 @@ export interface CommitSource extends CommitReader {
 /** Where edits come from that are not committed. */
 export interface WorkingSource {
   readonly kind: 'working_tree'
+  /**
+   * Says where something changed, as a path from the root; null: anywhere. A look for which nothing
+   * was noted looks everywhere.
+   */
+  note(path: string | null): void
   look(head: Revision | null): Promise<RevisionTree>
 }
 

@@ -1,4 +1,4 @@
-import { join } from 'node:path'
+import { join, relative, sep } from 'node:path'
 import { watch } from 'chokidar'
 import type { FSWatcher } from 'chokidar'
 import { identityOf } from './location.ts'
@@ -9,9 +9,14 @@ export interface WatchOptions {
   /** Also `workflows/` and `environments/` of the work tree. */
   readonly workingTree: boolean
   readonly pollMs: number
-  /** Something may have changed: look again. Says nothing about what, and may come for nothing. */
-  readonly onChange: () => void
+  /**
+   * Something may have changed: look again. Says where in the work tree, as a path from its root;
+   * null: anywhere. Says nothing about what, and may come for nothing.
+   */
+  readonly onChange: (path: string | null) => void
 }
+
+const WATCHED: readonly string[] = ['workflows', 'environments']
 
 /**
  * Watches a repository for changes of its refs, and its work tree in development. Events are not
@@ -21,6 +26,7 @@ export interface WatchOptions {
 export class Watch implements AsyncDisposable {
   readonly #paths: readonly string[]
   readonly #options: WatchOptions
+  readonly #workTree: string | null
   #watcher: FSWatcher | undefined
   #watched = ''
   #timer: NodeJS.Timeout | undefined
@@ -28,6 +34,7 @@ export class Watch implements AsyncDisposable {
 
   constructor(location: Location, options: WatchOptions) {
     this.#options = options
+    this.#workTree = location.workTree
     this.#paths = watchedPaths(location, options.workingTree)
   }
 
@@ -42,7 +49,7 @@ export class Watch implements AsyncDisposable {
   async poll(): Promise<void> {
     const identity = await this.#identity().catch(() => '')
     if (identity !== this.#watched && !this.#closed) await this.#arm(identity)
-    if (!this.#closed) this.#options.onChange()
+    if (!this.#closed) this.#options.onChange(null)
   }
 
   async close(): Promise<void> {
@@ -68,19 +75,26 @@ export class Watch implements AsyncDisposable {
       ignored: (path) => isNoise(path),
     })
     this.#watcher = watcher
-    watcher.on('all', () => this.#options.onChange())
+    watcher.on('all', (_, path) => this.#options.onChange(this.#placeOf(path)))
     // Out of watches, or a directory that may not be read: the poll goes on.
-    watcher.on('error', () => {})
+    watcher.on('error', () => this.#options.onChange(null))
     await old?.close()
     await new Promise<void>((resolve) => watcher.once('ready', () => resolve()))
     if (this.#closed) await watcher.close()
+  }
+
+  /** Null for what is not in the work tree: refs say nothing about where files changed. */
+  #placeOf(path: string): string | null {
+    if (this.#workTree === null) return null
+    const place = relative(this.#workTree, path).replaceAll(sep, '/')
+    return WATCHED.some((top) => place.startsWith(`${top}/`)) ? place : null
   }
 }
 
 function watchedPaths({ gitDir, commonDir, workTree }: Location, workingTree: boolean): string[] {
   const own = [join(gitDir, 'HEAD'), join(commonDir, 'refs'), join(commonDir, 'packed-refs')]
   if (!workingTree || workTree === null) return own
-  return [...own, join(workTree, 'workflows'), join(workTree, 'environments')]
+  return [...own, ...WATCHED.map((top) => join(workTree, top))]
 }
 
 function isNoise(path: string): boolean {

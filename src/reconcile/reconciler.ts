@@ -69,11 +69,11 @@ export class Reconciler implements AsyncDisposable {
   /** Begins to watch, to listen and to work. Resolves when changes are noticed from now on. */
   async start(): Promise<void> {
     const { repository, workingTree, topics, pollMs } = this.#options
-    const onChange = () => this.wake()
+    const onChange = (path: string | null) => this.#notice(path)
     const watched = { workingTree: workingTree !== null, pollMs, onChange }
     this.#watch = new Watch(repository.location, watched)
     await this.#watch.start()
-    this.#listening = await topics.listen(RECONCILE_TOPIC, onChange)
+    this.#listening = await topics.listen(RECONCILE_TOPIC, () => this.wake())
     this.#beat = setInterval(() => void this.#keepBeating(), BEAT_MS)
     this.#beat.unref()
     this.wake()
@@ -81,6 +81,12 @@ export class Reconciler implements AsyncDisposable {
 
   /** Marks that something may have changed; the look follows by itself. */
   wake(): void {
+    this.#notice(null)
+  }
+
+  /** Takes in where in the working tree something changed; null: anywhere. */
+  #notice(path: string | null): void {
+    this.#options.workingTree?.note(path)
     this.#marks += 1
     if (this.#closed) return
     this.#running ??= this.#run().finally(() => (this.#running = undefined))
@@ -91,6 +97,11 @@ export class Reconciler implements AsyncDisposable {
    * Passes of one process follow each other. Throws only where Postgres cannot be reached.
    */
   pass(): Promise<PassResult> {
+    this.#options.workingTree?.note(null)
+    return this.#queuePass()
+  }
+
+  #queuePass(): Promise<PassResult> {
     const result = this.#passing.then(() => this.#pass())
     this.#passing = result.catch(() => {})
     return result
@@ -144,7 +155,7 @@ export class Reconciler implements AsyncDisposable {
     while (seen !== this.#marks && !this.#closed) {
       seen = await this.#burstEnd()
       clearTimeout(this.#retry)
-      const isFailed = await this.pass().then(
+      const isFailed = await this.#queuePass().then(
         ({ failed }) => failed,
         (error: unknown) => {
           if (this.#failures === 0) this.#options.log.error('reconciling failed', { error })

@@ -2,6 +2,7 @@ import { rename } from 'node:fs/promises'
 import { describe, expect, test } from 'vitest'
 import { locateRepository } from '../../src/git/location.ts'
 import { Watch } from '../../src/git/watch.ts'
+import type { WatchOptions } from '../../src/git/watch.ts'
 import { testRepository } from '../support/repository.ts'
 
 /** A far poll, so that what is noticed was noticed by an event. */
@@ -10,8 +11,11 @@ const FAR_MS = 3_600_000
 /** Counts what is noticed; `next` resolves when something was noticed after the call. */
 function noticing() {
   let waiting: (() => void)[] = []
+  const places = new Set<string | null>()
   return {
-    onChange: () => {
+    places,
+    onChange: (place: string | null) => {
+      places.add(place)
       for (const resolve of waiting) resolve()
       waiting = []
     },
@@ -19,7 +23,7 @@ function noticing() {
   }
 }
 
-async function watching(path: string, onChange: () => void): Promise<Watch> {
+async function watching(path: string, onChange: WatchOptions['onChange']): Promise<Watch> {
   const watch = new Watch(await locateRepository(path), {
     workingTree: true,
     pollMs: FAR_MS,
@@ -48,6 +52,24 @@ describe('watch', () => {
       await action()
       await expect(noticed).resolves.toBeUndefined()
     }
+  })
+
+  test('says where files changed, and that a ref or a poll says nothing about it', async () => {
+    await using made = await testRepository()
+    await made.commit({ 'workflows/a/workflow.yaml': '1', 'workflows/b/workflow.yaml': '1' })
+    const { onChange, next, places } = noticing()
+    await using watch = await watching(made.path, onChange)
+    const saved = next()
+    await made.write({ 'workflows/a/workflow.yaml': '2' })
+    await saved
+    expect([...places]).toEqual(['workflows/a/workflow.yaml'])
+    await watch.poll()
+    expect([...places]).toEqual(['workflows/a/workflow.yaml', null])
+    places.clear()
+    const moved = next()
+    await made.git('update-ref', 'refs/heads/other', 'HEAD')
+    await moved
+    expect([...places]).toEqual([null])
   })
 
   test('watches directories that were made after it started', async () => {

@@ -2,8 +2,10 @@ import { execFile } from 'node:child_process'
 import { rename, rm, truncate, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { RetryableFailure } from '../../src/errors.ts'
+import type { Revision } from '../../src/ids.ts'
 import { locateRepository } from '../../src/git/location.ts'
 import type { RevisionTree } from '../../src/git/source.ts'
 import { isTemporary } from '../../src/git/temporary.ts'
@@ -28,6 +30,9 @@ describe('working tree', () => {
       'workflows/welcome/workflow.yaml': 'name: Welcome',
       'workflows/welcome/a/one.hbs': '1',
       'workflows/welcome/a.hbs': '2',
+      // By their code units the other way round than by their bytes.
+      'workflows/welcome/\u{1f600}.hbs': '3',
+      'workflows/welcome/\uff5e.hbs': '4',
       'workflows/welcome-back/workflow.yaml': 'name: Back',
       'workflows/_partials/button.hbs': 'b',
       'environments/development.yaml': 'locale: en',
@@ -133,5 +138,136 @@ describe('working tree', () => {
     expect(done).toBe(false)
     await rm(lock)
     expect([...(await looking).directories.keys()]).toEqual(['a'])
+  })
+})
+
+/** What a look everywhere finds. */
+async function whole(made: TestRepository): Promise<string> {
+  return (await (await workingTree(made)).look(null)).revision
+}
+
+describe('a look for which changes were noted', () => {
+  const one = 'workflows/a/workflow.yaml'
+  const two = 'workflows/b/workflow.yaml'
+
+  async function looked(made: TestRepository): Promise<WorkingTree> {
+    await made.write({ [one]: '1', [two]: '1', 'environments/development.yaml': 'locale: en' })
+    const tree = await workingTree(made)
+    await tree.look(null)
+    return tree
+  }
+
+  test('is only at the directories that changed; the next one is everywhere', async () => {
+    await using made = await testRepository()
+    const tree = await looked(made)
+    await made.write({ [one]: '2' })
+    const first = await whole(made)
+    await made.write({ [two]: '2' })
+    tree.note(one)
+    const partial = await tree.look(null)
+    expect(partial.revision).toBe(first)
+    const [entry] = await partial.list('a')
+    expect(
+      Buffer.from((await partial.read([entry?.blob ?? ''])).get(entry?.blob ?? '') ?? []),
+    ).toEqual(Buffer.from('2'))
+    expect((await tree.look(null)).revision).toBe(await whole(made))
+  })
+
+  test('is everywhere where one of the changes may be anywhere', async () => {
+    await using made = await testRepository()
+    for (const note of [
+      null,
+      'workflows',
+      'workflows/.gitignore',
+      'workflows/a/.gitignore',
+      'README.md',
+    ]) {
+      const tree = await looked(made)
+      await made.write({ [two]: `not noted beside ${note}` })
+      tree.note(one)
+      tree.note(note)
+      tree.note(one)
+      expect((await tree.look(null)).revision).toBe(await whole(made))
+    }
+  })
+
+  test('is everywhere where Git has done something, or what is ignored is another', async () => {
+    await using made = await testRepository()
+    const tree = await looked(made)
+    const actions = [
+      () => made.git('add', '--all'),
+      () => made.git('commit', '--quiet', '--message', 'Keep'),
+      () => made.write({ '.gitignore': 'b.hbs\n' }),
+      () => writeFile(join(made.gitDir, 'info/exclude'), 'a.hbs\n'),
+    ]
+    for (const [at, act] of actions.entries()) {
+      await made.write({
+        [two]: `not noted ${at}`,
+        'workflows/b/a.hbs': '1',
+        'workflows/b/b.hbs': '1',
+      })
+      await act()
+      tree.note(one)
+      expect((await tree.look(null)).revision).toBe(await whole(made))
+    }
+    tree.note(one)
+    await made.write({ [two]: 'not noted, and HEAD moved' })
+    const { revision } = await tree.look('a'.repeat(40) as Revision)
+    expect(revision.slice(41)).toBe((await whole(made)).slice(41))
+  })
+
+  test('is everywhere after one that failed', async () => {
+    await using made = await testRepository()
+    const tree = await looked(made)
+    await made.write({ [two]: '2', 'workflows/a/.gitignore': { link: '.gitignore' } })
+    tree.note(one)
+    await expect(tree.look(null)).rejects.toThrow('ELOOP')
+    await made.write({ 'workflows/a/.gitignore': null })
+    tree.note(one)
+    expect((await tree.look(null)).revision).toBe(await whole(made))
+  })
+
+  test('finds what a look everywhere finds, whatever was done', async () => {
+    const place = fc.constantFrom('a', 'b', 'c', 'a/sub', '_partials')
+    const file = fc.constantFrom('workflow.yaml', 'x.hbs', 'debug.log', 'x.hbs~')
+    const content = fc.constantFrom('1', '2', null, { link: 'x' })
+    const edit = fc.tuple(
+      fc.tuple(place, file).map((parts) => `workflows/${parts.join('/')}`),
+      content,
+    )
+    const settings = fc.tuple(
+      fc.constant('environments/development.yaml'),
+      fc.constantFrom('1', '2', null),
+    )
+    const removal = fc.tuple(
+      place.map((name) => `workflows/${name}`),
+      fc.constant(null),
+    )
+    const change = fc.oneof({ weight: 4, arbitrary: edit }, settings, removal)
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.array(change, { minLength: 1, maxLength: 4 }), { maxLength: 8 }),
+        async (saves) => {
+          await using made = await testRepository()
+          await made.write({ '.gitignore': '*.log\n' })
+          const tree = await looked(made)
+          for (const save of saves) {
+            for (const [path, to] of save) {
+              await made.write({ [path]: null })
+              await made.write({ [path]: to })
+              tree.note(path)
+            }
+            const seen = await tree.look(null)
+            const fresh = await (await workingTree(made)).look(null)
+            expect(seen.revision).toBe(fresh.revision)
+            expect((await paths(seen)).toSorted()).toEqual((await paths(fresh)).toSorted())
+            expect(seen.strays.map(({ path }) => path).toSorted()).toEqual(
+              fresh.strays.map(({ path }) => path).toSorted(),
+            )
+          }
+        },
+      ),
+      { numRuns: 40 },
+    )
   })
 })
