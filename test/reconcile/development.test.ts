@@ -75,7 +75,7 @@ describe('development', () => {
     let looks = 0
     const workingTree: WorkingSource = {
       kind: 'working_tree',
-      note: (path) => inner.note(path),
+      note: (place) => inner.note(place),
       async look(head) {
         looks += 1
         // The editor writes the second half after the first look.
