@@ -64,7 +64,7 @@ function startFollower(repository: string, env: NodeJS.ProcessEnv): Follower {
   const child = fork(path.join(import.meta.dirname, 'git-process.ts'), [repository], { env })
   const exited = once(child, 'exit')
   return {
-    looked: told(child, 'looked').then(() => {}),
+    looked: told(child, 'looked').then(() => undefined),
     async memory() {
       child.send('memory' satisfies Question)
       return (await told(child, 'memory')).bytes
@@ -142,13 +142,18 @@ export function workflowFiles(key: string, text: string): Readonly<Record<string
   }
 }
 
+function data(text: string): string {
+  return `data ${Buffer.byteLength(text)}\n${text}\n`
+}
+
 async function makeRepository(bare: string, workflows: number): Promise<void> {
   await mkdir(bare)
   await git(bare, 'init', '--quiet', '--bare', '--initial-branch=main')
-  const data = (text: string) => `data ${Buffer.byteLength(text)}\n${text}\n`
   const file = ([name, text]: readonly [string, string]) => `M 100644 inline ${name}\n${data(text)}`
   const head = 'commit refs/heads/main\ncommitter Ada Example <ada@example.com> 1767225600 +0000\n'
-  const importing = spawn('git', ['-C', bare, 'fast-import', '--quiet'], { stdio: ['pipe', 2, 2] })
+  const importing = spawn('git', ['-C', bare, 'fast-import', '--quiet'], {
+    stdio: ['pipe', 'ignore', 'inherit'],
+  })
   const exited = once(importing, 'exit')
   importing.stdin.write(head + data('Begin\n'))
   importing.stdin.write(file(['environments/production.yaml', `ref: main\n${CHANNELS}`]))

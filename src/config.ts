@@ -1,16 +1,19 @@
 import { isIP } from 'node:net'
 import path from 'node:path'
-import { ConfigError } from './errors.ts'
+import { ConfigError, messageOf } from './errors.ts'
 import { isKey } from './ids.ts'
 import { LOG_LEVELS, type LogLevel } from './log.ts'
+import { isRemote, parseRemoteAddress, type RemoteAddress } from './remote-address.ts'
 
 export const ROLES = ['reconcile', 'work', 'api'] as const
 export type Role = (typeof ROLES)[number]
 
 /** How this process is to run: every setting, checked and with its default. */
 export interface Config {
-  /** Path of the repository. */
+  /** Path of the repository, or the address of a remote without credentials. */
   readonly repository: string
+  /** Set where the repository is a remote. */
+  readonly remote: RemoteAddress | undefined
   /** Undefined: what the repository itself says. */
   readonly defaultBranch: string | undefined
   readonly dev: boolean
@@ -23,7 +26,7 @@ export interface Config {
   readonly host: string
   readonly apiKeys: readonly ApiKeySetting[]
   readonly operatorToken: string | undefined
-  /** Undefined: 10 s. */
+  /** Undefined: 10 s, and 30 s for a remote. */
   readonly pollSeconds: number | undefined
   readonly secrets: SecretSettings
   readonly logLevel: LogLevel
@@ -74,12 +77,12 @@ const OTHER_NAMES = new Set(['BELFRY_URL', 'BELFRY_API_KEY', 'BELFRY_TEST_DATABA
 export function readConfig(env: Env, flags: ConfigFlags = {}): Config {
   const reader = new Reader(env)
   const port = reader.wholeNumber('PORT', { min: 0, max: 65_535 })
-  const repository = reader.text('BELFRY_REPO') ?? '.'
+  const repository = reader.repository('BELFRY_REPO', flags.repo)
   const defaultBranch = reader.text('BELFRY_DEFAULT_BRANCH')
   const isDev = reader.flag('BELFRY_DEV')
   const dev = flags.dev ?? isDev
   const config: Config = {
-    repository: flags.repo ?? repository,
+    ...repository,
     defaultBranch: flags.defaultBranch ?? defaultBranch,
     dev,
     databaseUrl: reader.databaseUrl('DATABASE_URL'),
@@ -106,13 +109,15 @@ export function readConfig(env: Env, flags: ConfigFlags = {}): Config {
 
 /** Every value of the settings that must not be shown, for masking. */
 export function sensitiveValues(config: Config): string[] {
-  const { apiKeys, operatorToken, secrets, databaseUrl } = config
+  const { apiKeys, operatorToken, secrets, databaseUrl, remote } = config
   const password = databaseUrl && URL.canParse(databaseUrl) ? new URL(databaseUrl).password : ''
   return [
     ...secrets.values.values(),
     ...apiKeys.map(({ key }) => key),
     operatorToken,
     decodeURIComponent(password),
+    // A token may stand in the place of the name.
+    remote?.credentials?.password || remote?.credentials?.username,
   ].filter((value) => value !== undefined && value !== '') as string[]
 }
 
@@ -181,6 +186,22 @@ class Reader {
       this.#problem(name, `is shorter than ${KEY_LENGTH_MIN} characters`)
     }
     return value
+  }
+
+  /** The path of a repository, or a remote. What is wrong with one is told without its credentials. */
+  repository(name: string, flag: string | undefined): Pick<Config, 'repository' | 'remote'> {
+    const value = this.text(name)
+    const username = this.text('BELFRY_GIT_USERNAME') ?? ''
+    const password = this.text('BELFRY_GIT_PASSWORD') ?? ''
+    const chosen = flag ?? value ?? '.'
+    if (!isRemote(chosen)) return { repository: chosen, remote: undefined }
+    try {
+      const remote = parseRemoteAddress(chosen, { username, password })
+      return { repository: remote.url, remote }
+    } catch (error) {
+      this.#problem(flag === undefined ? name : '--repo', messageOf(error))
+      return { repository: '.', remote: undefined }
+    }
   }
 
   /** `environment=key` pairs. A problem is named by the pair's place, since the pair may be all key. */

@@ -1,10 +1,13 @@
+import path from 'node:path'
 import { providers } from '../channels/index.ts'
-import { ConfigError } from '../errors.ts'
-import { openSources } from '../git/open.ts'
+import { openRemote, openSources } from '../git/open.ts'
+import type { Sources } from '../git/open.ts'
+import type { RemoteRepository } from '../git/remote.ts'
 import { Reconciler } from '../reconcile/reconciler.ts'
 import type { Ground } from './ground.ts'
 
-const POLL_SECONDS = 10
+const POLL_SECONDS_LOCAL = 10
+const POLL_SECONDS_REMOTE = 30
 /** Waited for after the last of a burst of changes; saving and pushing make several. */
 const DEBOUNCE_MS = 20
 /** How long a broken working tree is left alone: editors and formatters write files in two goes. */
@@ -19,11 +22,7 @@ export interface FirstLook {
 /** Keeps Postgres at what Git says, from now on. */
 export async function startReconciler(ground: Ground): Promise<FirstLook> {
   const { config, clock, log, secrets, database, topics, process, stack } = ground
-  if (/^https?:/i.test(config.repository))
-    throw new ConfigError(
-      'a repository over HTTP is not supported: name the path of a local one with --repo',
-    )
-  const sources = await openSources(config.repository, { development: config.dev })
+  const { sources, remote } = await open(ground)
   const reconciler = new Reconciler({
     database,
     clock,
@@ -35,10 +34,12 @@ export async function startReconciler(ground: Ground): Promise<FirstLook> {
     settleMs: SETTLE_MS,
     process,
     topics,
-    pollMs: (config.pollSeconds ?? POLL_SECONDS) * 1_000,
+    pollMs: (config.pollSeconds ?? (remote ? POLL_SECONDS_REMOTE : POLL_SECONDS_LOCAL)) * 1_000,
     debounceMs: DEBOUNCE_MS,
   })
   stack.use(reconciler)
+  // Closed first, so that a look that waits for the remote ends.
+  if (remote) stack.use(remote)
   await reconciler.start()
   let isDone = false
   // A pass that fails is logged and repeated by the reconciler itself.
@@ -47,4 +48,17 @@ export async function startReconciler(ground: Ground): Promise<FirstLook> {
     () => void (isDone = true),
   )
   return { done, isDone: () => isDone }
+}
+
+async function open({ config }: Ground): Promise<{
+  readonly sources: Sources
+  readonly remote: RemoteRepository | undefined
+}> {
+  const development = config.dev
+  if (!config.remote) {
+    return { sources: await openSources(config.repository, { development }), remote: undefined }
+  }
+  const mirrors = path.join(config.dataDirectory, 'mirrors')
+  const remote = await openRemote({ address: config.remote, mirrors }, { development })
+  return { sources: { repository: remote, workingTree: null }, remote }
 }

@@ -1,5 +1,5 @@
-import { readFile, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { readdir, readFile, stat } from 'node:fs/promises'
+import { join, relative } from 'node:path'
 import { RetryableFailure } from '../errors.ts'
 import type { Revision } from '../ids.ts'
 import { BRANCH_LENGTH_MAX } from '../workflow/environment.ts'
@@ -19,6 +19,8 @@ export interface Refs {
   readonly originHead: string | null
   /** The tip of `refs/heads/<branch>`, else of `refs/remotes/origin/<branch>`; null where neither is there. */
   tip(branch: string): Promise<Revision | null>
+  /** Gets the tips of these branches in one go; absent where nothing has to be got. Throws as `tip` does. */
+  want?(branches: readonly string[]): Promise<void>
 }
 
 const OID = /^[0-9a-f]{40}$/
@@ -48,6 +50,32 @@ export async function readRefs(location: Location): Promise<Refs> {
       return own ?? resolveRef(location, `refs/remotes/origin/${branch}`, packed)
     },
   }
+}
+
+/**
+ * Every ref of a repository whose full name starts with `prefix`, such as `refs/pull/`. Names of loose
+ * files are collected first: packing writes the packed value before it removes the loose one.
+ */
+export async function listRefs(
+  location: Location,
+  prefix: string,
+): Promise<ReadonlyMap<string, Revision>> {
+  const { commonDir } = location
+  const names = new Set<string>()
+  const loose = await readdir(join(commonDir, 'refs'), { recursive: true, withFileTypes: true })
+  for (const file of loose) {
+    if (file.isFile()) names.add(relative(commonDir, join(file.parentPath, file.name)))
+  }
+  const packed = await readFile(join(commonDir, 'packed-refs'), 'utf8').catch(ignoreMissing)
+  for (const [, name = ''] of (packed ?? '').matchAll(/^[0-9a-f]{40} (.+)$/gm)) names.add(name)
+  const read = packedReader(commonDir)
+  const found = new Map<string, Revision>()
+  for (const name of [...names].toSorted()) {
+    if (!name.startsWith(prefix) || name.endsWith('.lock')) continue
+    const tip = await resolveRef(location, name, read)
+    if (tip !== null) found.set(name, tip)
+  }
+  return found
 }
 
 /** Whether Git would take this as the name of a branch. */

@@ -12,7 +12,7 @@ import { ObjectStore, sizeOfStore } from './object-store.ts'
 import type { Found, StoreSize } from './object-store.ts'
 import { objectId, parseCommit, parseTree } from './objects.ts'
 import type { ObjectType, StoredObject, TreeEntry } from './objects.ts'
-import { readRefs } from './refs.ts'
+import { listRefs, readRefs } from './refs.ts'
 import type { Refs } from './refs.ts'
 import { TREE_MODE } from './source.ts'
 import type { CommitSource, Entry, RevisionTree } from './source.ts'
@@ -68,6 +68,10 @@ export class Repository implements CommitSource {
     this.#location = location
     await assertSupported(location)
     return readRefs(location)
+  }
+
+  list(prefix: string): Promise<ReadonlyMap<string, Revision>> {
+    return listRefs(this.#location, prefix)
   }
 
   /** Opens one commit. Throws a `RetryableFailure` when its objects are not there. */

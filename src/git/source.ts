@@ -39,6 +39,26 @@ export interface CommitSource extends CommitReader {
   readonly location: Location
   refs(): Promise<Refs>
   tree(revision: Revision): Promise<RevisionTree>
+  /** What `refs` found last, for a source that has to ask others; absent where looking again costs nothing. */
+  knownRefs?(): Promise<Refs>
+  /** Every ref whose full name starts with `prefix`, such as `refs/pull/`. */
+  list?(prefix: string): Promise<ReadonlyMap<string, Revision>>
+  /** Makes commits readable that `list` has named; absent where they are already. */
+  obtain?(revisions: readonly Revision[]): Promise<void>
+  /** How changes of it are noticed; absent for one whose files are watched. */
+  watch?(settings: WatchSettings): Watching
+}
+
+export interface WatchSettings {
+  readonly pollMs: number
+  /** Something may have changed: look again. Says nothing about what, and may come for nothing. */
+  readonly onChange: (path: string | null) => void
+}
+
+/** Notices changes from its start to its end. */
+export interface Watching {
+  start(): Promise<void>
+  close(): Promise<void>
 }
 
 /** Where edits come from that are not committed. */

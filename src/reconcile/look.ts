@@ -1,5 +1,6 @@
 import { messageOf, RetryableFailure } from '../errors.ts'
 import { UnsupportedRepository } from '../git/location.ts'
+import { AuthenticationFailure, MissingRepository, SourceClosed } from '../git/remote-failure.ts'
 import type { Refs } from '../git/refs.ts'
 import type { Revision } from '../ids.ts'
 import { findDefaultBranch } from './declarations.ts'
@@ -11,12 +12,15 @@ import { reconcileRevision } from './revision.ts'
 import { isAbout, settle } from './settle.ts'
 import type { Looking } from './settle.ts'
 import {
+  authentication,
   defaultBranchChanged,
   refMissing,
+  repositoryMissing,
   retrying,
   undeclared,
   unsupportedRepository,
 } from './status.ts'
+import type { Status } from './status.ts'
 import { dropNeverRead, listKnownEnvironments, listOpenRequests, saveHandled } from './store.ts'
 import type { KnownEnvironment, OpenRequest } from './store.ts'
 
@@ -32,18 +36,27 @@ export async function look(looking: Looking): Promise<LookResult> {
   const { database, repository } = looking
   const requests = await listOpenRequests(database)
   await releaseExpired(looking)
+  // What a brake says holds whether or not Git can be read, and need not wait for it.
+  await applyBrakes(looking)
   let refs: Refs
+  let found: DefaultFound
   try {
     refs = await repository.refs()
+    found = await findDefault(looking, refs)
   } catch (error) {
+    // The process is told to stop; what Git says is for the next one.
+    if (error instanceof SourceClosed) return { failed: false, moved: false }
     await saveUnreadable(looking, error)
     await answer(looking, requests)
-    return { failed: true, moved: false }
+    // Asking a remote again at once that has refused us changes nothing, and may lock the account.
+    return { failed: !isRefusal(error), moved: false }
   }
-  const found = await findDefault(looking, refs)
   let failed = await takeDeclarations(looking, found.kind === 'found' ? found.tip : null)
   const tips = new Map<string, Revision | null>()
-  for (const row of await listKnownEnvironments(database)) {
+  const rows = await listKnownEnvironments(database)
+  // Where that fails, each environment finds out for itself.
+  await refs.want?.(rows.filter(isFollowing).map(({ gitRef }) => gitRef)).catch(() => {})
+  for (const row of rows) {
     const asked = requests.filter(({ environment }) => environment === row.name)
     const surroundings = { refs, found, tips, isAsked: asked.length > 0 }
     const isDone = await attempt(looking, row, (current) =>
@@ -54,6 +67,18 @@ export async function look(looking: Looking): Promise<LookResult> {
   }
   if (found.kind === 'found' && found.tip !== null) tips.set(found.tip.branch, found.tip.tip)
   return { failed, moved: await hasMoved(looking, tips) }
+}
+
+/** Whether Git, and no brake, decides about the environment. */
+function isFollowing({ declared, suspension, pin }: KnownEnvironment): boolean {
+  return declared && suspension === null && pin === null
+}
+
+async function applyBrakes(looking: Looking): Promise<void> {
+  for (const row of await listKnownEnvironments(looking.database)) {
+    if (row.suspension === null && row.pin === null) continue
+    await attempt(looking, row, async (current) => void (await isHeld(looking, current)))
+  }
 }
 
 type DefaultFound =
@@ -104,6 +129,7 @@ async function attempt(
     return true
   } catch (error) {
     if (error instanceof LeadershipLost) throw error
+    if (error instanceof SourceClosed) return true
     if (!(error instanceof RetryableFailure)) {
       looking.log.error('a revision cannot be reconciled', { environment: row.name, error })
     }
@@ -158,17 +184,25 @@ async function leaveUndeclared(looking: Looking, row: KnownEnvironment): Promise
 
 /** Nothing of the repository can be read: says so at every environment, and changes nothing else. */
 async function saveUnreadable(looking: Looking, error: unknown): Promise<void> {
-  const isUnsupported = error instanceof UnsupportedRepository
   await takeDeclarations(looking, null)
   for (const row of await listKnownEnvironments(looking.database)) {
-    const status = isUnsupported
-      ? unsupportedRepository(error.message, row.observed)
-      : retrying(messageOf(error), row.observed)
+    const status = unreadable(error, row.observed)
     await attempt(looking, row, async (current) => {
       const isGit = !(await isHeld(looking, current))
       if (isGit && current.declared) await settle(looking, current, { status })
     })
   }
+}
+
+function unreadable(error: unknown, live: Revision | null): Status {
+  if (error instanceof UnsupportedRepository) return unsupportedRepository(error.message, live)
+  if (error instanceof AuthenticationFailure) return authentication(error.message, live)
+  if (error instanceof MissingRepository) return repositoryMissing(error.message, live)
+  return retrying(messageOf(error), live)
+}
+
+function isRefusal(error: unknown): boolean {
+  return error instanceof AuthenticationFailure || error instanceof MissingRepository
 }
 
 /** Echoes the requests that this look has answered, whatever it found. */
@@ -190,7 +224,9 @@ async function hasMoved(
   { repository }: Looking,
   tips: ReadonlyMap<string, Revision | null>,
 ): Promise<boolean> {
-  const refs = await repository.refs().catch(() => undefined)
+  // A remote was asked just now, and is asked again by the poll or by whoever knows more.
+  const latest = repository.knownRefs ? repository.knownRefs() : repository.refs()
+  const refs = await latest.catch(() => undefined)
   if (!refs) return true
   for (const [branch, tip] of tips) {
     if ((await refs.tip(branch)) !== tip) return true

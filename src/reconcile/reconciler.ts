@@ -1,5 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Listening, Topics } from '../db/topics.ts'
+import type { Watching } from '../git/source.ts'
 import { Watch } from '../git/watch.ts'
 import type { ProcessId } from '../ids.ts'
 import { keepLead, leaveLead, LeadershipLost, takeLead } from './leader-store.ts'
@@ -52,7 +53,7 @@ export class Reconciler implements AsyncDisposable {
   }
   #leadership: Leadership | undefined
   #leading: Promise<Leadership | undefined> | undefined
-  #watch: Watch | undefined
+  #watch: Watching | undefined
   #listening: Listening | undefined
   #beat: NodeJS.Timeout | undefined
   #retry: NodeJS.Timeout | undefined
@@ -71,7 +72,7 @@ export class Reconciler implements AsyncDisposable {
     const { repository, workingTree, topics, pollMs } = this.#options
     const onChange = (path: string | null) => this.#notice(path)
     const watched = { workingTree: workingTree !== null, pollMs, onChange }
-    this.#watch = new Watch(repository.location, watched)
+    this.#watch = repository.watch?.(watched) ?? new Watch(repository.location, watched)
     await this.#watch.start()
     this.#listening = await topics.listen(RECONCILE_TOPIC, () => this.wake())
     this.#beat = setInterval(() => void this.#keepBeating(), BEAT_MS)

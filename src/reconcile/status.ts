@@ -15,6 +15,8 @@ export const REASONS = {
   prune_guard: 'stalled',
   undeclared: 'stalled',
   unsupported_repository: 'stalled',
+  authentication: 'stalled',
+  repository_missing: 'stalled',
   default_branch_changed: 'stalled',
   suspended: 'suspended',
   ref_missing: 'waiting',
@@ -96,8 +98,21 @@ export function undeclared(name: string, live: Revision | null): Status {
 
 /** The repository is in a form that cannot be read; `cause` says which, and how to convert it. */
 export function unsupportedRepository(cause: string, live: Revision | null): Status {
-  const message = `${cause.charAt(0).toUpperCase()}${cause.slice(1)}. ${staysLive(live)}`
-  return { state: 'stalled', reason: 'unsupported_repository', message }
+  return { state: 'stalled', reason: 'unsupported_repository', message: stays(cause, live) }
+}
+
+/** The remote refuses us; `cause` says which one, and what to set. */
+export function authentication(cause: string, live: Revision | null): Status {
+  return { state: 'stalled', reason: 'authentication', message: stays(cause, live) }
+}
+
+/** The remote has no such repository; `cause` says where it was looked for. */
+export function repositoryMissing(cause: string, live: Revision | null): Status {
+  return { state: 'stalled', reason: 'repository_missing', message: stays(cause, live) }
+}
+
+function stays(cause: string, live: Revision | null): string {
+  return `${cause.charAt(0).toUpperCase()}${cause.slice(1)}. ${staysLive(live)}`
 }
 
 /** Another branch than the recorded one would now say which environments exist. */

@@ -59,6 +59,7 @@ export async function git(directory: string, ...args: readonly string[]): Promis
   return stdout.replace(/\n$/, '')
 }
 
+/** A new directory; whoever asks for it removes it. */
 export async function temporaryDirectory(): Promise<string> {
   return realpath(await mkdtemp(join(tmpdir(), 'belfry-git-')))
 }
