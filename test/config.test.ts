@@ -36,6 +36,36 @@ describe('readConfig', () => {
     expect(config.warnings).toEqual([])
   })
 
+  test('parts the address of a remote from its credentials', () => {
+    const given = { BELFRY_GIT_USERNAME: 'ada', BELFRY_GIT_PASSWORD: 'p4ss word' }
+    const url = 'https://git.example.com/team/x.git'
+    const config = readConfig({ ...given, BELFRY_REPO: url })
+    expect(config.repository).toBe(url)
+    expect(config.remote).toEqual({
+      url,
+      credentials: { username: 'ada', password: 'p4ss word' },
+    })
+    expect(config.warnings).toEqual([])
+    expect(sensitiveValues(config)).toContain('p4ss word')
+    const own = readConfig(given, { repo: 'https://t0ken@git.example.com/team/x.git/' })
+    expect(own.repository).toBe(url)
+    expect(sensitiveValues(own)).toContain('t0ken')
+    expect(readConfig(given).remote).toBeUndefined()
+  })
+
+  test('refuses to send credentials in the clear, without showing them', () => {
+    for (const BELFRY_REPO of [
+      'http://ada:p4ssword@git.example.com/x.git',
+      'https://ada:p4ssword@',
+      'https://ada:p4ssword@git.example.com/x.git#p4ssword',
+    ]) {
+      const [problem = '', ...others] = problemsOf({ BELFRY_REPO })
+      expect(problem).toMatch(/^BELFRY_REPO: /)
+      expect(problem).not.toContain('p4ss')
+      expect(others).toEqual([])
+    }
+  })
+
   test('keeps development on this machine', () => {
     expect(problemsOf({ BELFRY_HOST: '0.0.0.0' })).toEqual([])
     expect(problemsOf({ BELFRY_HOST: '0.0.0.0', BELFRY_DEV: 'on' })).toEqual([

@@ -11,17 +11,12 @@ export class Patience {
   }
 
   /** Answers what `work` does; throws a `RetryableFailure` when it takes too long, and lets it go on. */
-  async wait<Result>(work: Promise<Result>, late?: () => void): Promise<Result> {
+  async wait<Result>(work: Promise<Result>): Promise<Result> {
+    const seconds = this.#ms / 1000
+    const message = `${this.#url} needs longer than ${seconds} s to answer; it is still being read`
     let timer: NodeJS.Timeout | undefined
     const over = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => {
-        late?.()
-        reject(
-          new RetryableFailure(
-            `${this.#url} needs longer than ${this.#ms / 1000} s to answer; it is still being read`,
-          ),
-        )
-      }, this.#ms)
+      timer = setTimeout(() => reject(new RetryableFailure(message)), this.#ms)
     })
     try {
       return await Promise.race([work, over])

@@ -83,7 +83,9 @@ export class RemoteRepository implements CommitSource, AsyncDisposable {
   #retired: readonly string[] = []
   readonly #patience: Patience
   #looking: Promise<Refs> | undefined
-  /** The outcome of a look that nobody waited for. */
+  /** How many wait for the look under way. */
+  #waiting = 0
+  /** The outcome of a look that nobody waited for any more. */
   #late: Promise<Refs> | undefined
   #work: Promise<unknown> = Promise.resolve()
 
@@ -114,13 +116,17 @@ export class RemoteRepository implements CommitSource, AsyncDisposable {
    * Asks the remote where its branches are, and gets what is new of those that are followed, in one
    * request. Throws as `listRefs` does; a `RetryableFailure` also where that takes too long.
    */
-  refs(): Promise<Refs> {
+  async refs(): Promise<Refs> {
     const late = this.#late
     this.#late = undefined
     if (late) return late
-    this.#looking ??= this.#serial(() => this.#look()).finally(() => (this.#looking = undefined))
-    const looking = this.#looking
-    return this.#patience.wait(looking, () => this.#keepLate(looking))
+    const looking = this.#looking ?? this.#startLook()
+    this.#waiting += 1
+    try {
+      return await this.#patience.wait(looking)
+    } finally {
+      this.#waiting -= 1
+    }
   }
 
   /** What was found last, without asking. */
@@ -185,11 +191,21 @@ export class RemoteRepository implements CommitSource, AsyncDisposable {
     return result
   }
 
-  #keepLate(looking: Promise<Refs>): void {
-    if (this.#closing.signal.aborted) return
-    this.#late = looking
-    // Handled where it is taken, if it ever is.
-    looking.then(() => this.#polls.forEach((poll) => poll.ask())).catch(() => {})
+  #startLook(): Promise<Refs> {
+    const looking = this.#serial(() => this.#look())
+    this.#looking = looking
+    const settle = (isDone: boolean) => {
+      this.#looking = undefined
+      if (this.#waiting > 0) return
+      this.#late = looking
+      // A look that failed is repeated by whoever gave up on it.
+      if (isDone) for (const poll of this.#polls) poll.ask()
+    }
+    looking.then(
+      () => settle(true),
+      () => settle(false),
+    )
+    return looking
   }
 
   async #look(): Promise<Refs> {

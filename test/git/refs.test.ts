@@ -8,7 +8,7 @@ import {
   readConfig,
   UnsupportedRepository,
 } from '../../src/git/location.ts'
-import { isBranchName, readRefs } from '../../src/git/refs.ts'
+import { isBranchName, listRefs, readRefs } from '../../src/git/refs.ts'
 import { bareClone, git, temporaryDirectory, testRepository } from '../support/repository.ts'
 
 async function refsOf(path: string) {
@@ -28,6 +28,23 @@ describe('refs', () => {
     expect(await (await refsOf(repository.path)).tip('main')).toBe(second)
     expect(await (await refsOf(repository.path)).tip('team')).toBeNull()
     expect(await (await refsOf(repository.path)).tip('gone')).toBeNull()
+  })
+
+  test('lists those under a name, loose and packed', async () => {
+    await using repository = await testRepository()
+    const first = await repository.commit({ a: '1' })
+    await repository.git('update-ref', 'refs/pull/1/head', first)
+    await repository.git('pack-refs', '--all')
+    const second = await repository.commit({ a: '2' })
+    await repository.git('update-ref', 'refs/pull/1/head', second)
+    await repository.git('update-ref', 'refs/pull/12/head', first)
+    const location = await locateRepository(repository.path)
+    expect([...(await listRefs(location, 'refs/pull/'))]).toEqual([
+      ['refs/pull/1/head', second],
+      ['refs/pull/12/head', first],
+    ])
+    expect([...(await listRefs(location, 'refs/heads/'))]).toEqual([['refs/heads/main', second]])
+    expect(await listRefs(location, 'refs/merge-requests/')).toEqual(new Map())
   })
 
   test('never goes back in time while refs are updated and packed', async () => {
