@@ -30,6 +30,10 @@ export interface Config {
   readonly pollSeconds: number | undefined
   readonly secrets: SecretSettings
   readonly logLevel: LogLevel
+  /** Path of a file of policies outside of the repository. */
+  readonly policyFile: string | undefined
+  /** Paths of the files that say who may sign commits. */
+  readonly allowedSigners: readonly string[]
   /** CIDRs that outgoing connections may reach although they are private or loopback. */
   readonly allowedTargets: readonly string[]
   readonly roles: readonly Role[]
@@ -54,6 +58,7 @@ export interface SecretSettings {
 export interface ConfigFlags {
   readonly repo?: string
   readonly defaultBranch?: string
+  readonly policyFile?: string
   readonly dev?: boolean
 }
 
@@ -79,6 +84,7 @@ export function readConfig(env: Env, flags: ConfigFlags = {}): Config {
   const port = reader.wholeNumber('PORT', { min: 0, max: 65_535 })
   const repository = reader.repository('BELFRY_REPO', flags.repo)
   const defaultBranch = reader.text('BELFRY_DEFAULT_BRANCH')
+  const policyFile = reader.text('BELFRY_POLICY_FILE')
   const isDev = reader.flag('BELFRY_DEV')
   const dev = flags.dev ?? isDev
   const config: Config = {
@@ -99,6 +105,8 @@ export function readConfig(env: Env, flags: ConfigFlags = {}): Config {
       shared: reader.secretNames('BELFRY_SHARED_SECRETS'),
     },
     logLevel: reader.oneOf('BELFRY_LOG_LEVEL', LOG_LEVELS) ?? 'info',
+    policyFile: flags.policyFile ?? policyFile,
+    allowedSigners: reader.paths('BELFRY_ALLOWED_SIGNERS'),
     allowedTargets: reader.cidrs('BELFRY_ALLOWED_TARGETS'),
     roles: reader.roles('BELFRY_ROLES'),
     warnings: reader.unknownNames(),
@@ -239,6 +247,10 @@ class Reader {
         )
       return isName
     })
+  }
+
+  paths(name: string): string[] {
+    return this.#list(name).map((word) => path.resolve(word))
   }
 
   cidrs(name: string): string[] {

@@ -45,6 +45,7 @@ process.exitCode = await runProgram(process.argv.slice(2), {
 function serveConfig(options: OptionValues): Config {
   const repo = options.text('repo')
   const defaultBranch = options.text('default-branch')
+  const policyFile = options.text('policy-file')
   const named = { PORT: 'port', BELFRY_HOST: 'host', BELFRY_DATA_DIR: 'data-dir' }
   const given = Object.entries(named).map(([name, option]) => [
     name,
@@ -54,6 +55,7 @@ function serveConfig(options: OptionValues): Config {
   return readConfig(settings, {
     ...(repo !== undefined && { repo }),
     ...(defaultBranch !== undefined && { defaultBranch }),
+    ...(policyFile !== undefined && { policyFile }),
     ...(options.flag('dev') && { dev: true }),
   })
 }

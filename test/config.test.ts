@@ -34,6 +34,9 @@ describe('readConfig', () => {
     const config = readConfig(env, { repo: '/b', dev: true })
     expect(config).toMatchObject({ repository: '/b', dev: true, defaultBranch: 'trunk' })
     expect(config.warnings).toEqual([])
+    const policies = { BELFRY_POLICY_FILE: '/a.yaml' }
+    expect(readConfig(policies).policyFile).toBe('/a.yaml')
+    expect(readConfig(policies, { policyFile: '/b.yaml' }).policyFile).toBe('/b.yaml')
   })
 
   test('parts the address of a remote from its credentials', () => {
@@ -83,10 +86,12 @@ describe('readConfig', () => {
       PORT: '8080',
       BELFRY_API_KEYS: 'production=sk_0123456789, staging=sk_abc=defghij ,',
       BELFRY_ALLOWED_TARGETS: '10.0.0.0/8, ::1/128,127.0.0.1',
+      BELFRY_ALLOWED_SIGNERS: '/etc/signers, keys.asc',
       BELFRY_ROLES: 'api,work',
       BELFRY_SHARED_SECRETS: 'SMTP_PASSWORD',
       BELFRY_SECRET_EU__SMTP_PASSWORD: 'hunter2',
     })
+    expect(config.allowedSigners).toEqual(['/etc/signers', `${process.cwd()}/keys.asc`])
     expect(config.port).toBe(8080)
     expect(config.portIsDefault).toBe(false)
     expect(config.apiKeys).toEqual([

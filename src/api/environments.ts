@@ -3,7 +3,7 @@ import { RequestError } from '../errors.ts'
 import type { EnvironmentName } from '../ids.ts'
 import { listSwitches, listSwitchEvents, setSwitch } from '../messages/switches.ts'
 import { invalid } from '../recipients/recipient.ts'
-import { allowPrune } from '../reconcile/brakes.ts'
+import { confirm } from '../reconcile/brakes.ts'
 import {
   findEnvironment,
   listEnvironments,
@@ -45,11 +45,14 @@ const find: ReadRoute = {
 
 interface ReconcileBody {
   readonly allow_prune?: string
+  readonly allow_rewrite?: string
 }
+
+const revisionSchema = { type: 'string', minLength: 1, maxLength: 100 }
 
 const checkReconcile = bodyCheck({
   type: 'object',
-  properties: { allow_prune: { type: 'string', minLength: 1, maxLength: 100 } },
+  properties: { allow_prune: revisionSchema, allow_rewrite: revisionSchema },
   additionalProperties: false,
 })
 
@@ -68,9 +71,12 @@ const reconcile: MutationRoute = {
   environment: 'path',
   async handle({ tx, environment, body, caller, now }) {
     const view = await loadEnvironment(tx, environment)
-    const { allow_prune: named } = readReconcile(body)
-    if (named !== undefined)
-      await allowPrune(tx, view, { environment, named, actor: caller.name, now })
+    const confirmed = readReconcile(body)
+    for (const kind of ['allow_prune', 'allow_rewrite'] as const) {
+      const named = confirmed[kind]
+      if (named === undefined) continue
+      await confirm(tx, view, { kind, environment, named, actor: caller.name, now })
+    }
     const id = await requestReconcile(tx, environment, now)
     const request = { __typename: 'ReconcileRequest', id, environment, requested_at: now }
     return { status: 202, body: request }

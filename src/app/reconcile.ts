@@ -30,6 +30,8 @@ export async function startReconciler(ground: Ground): Promise<FirstLook> {
     defaultBranch: config.defaultBranch ?? null,
     providers: Object.values(providers),
     hasSecret: (environment, name) => secrets.find(environment, name) !== undefined,
+    policyFile: config.policyFile ?? null,
+    allowedSigners: config.allowedSigners,
     log,
     settleMs: SETTLE_MS,
     process,

@@ -7,7 +7,11 @@ import { loadEnvironments, showEnvironments, waitFor } from './status.ts'
 export const reconcile: Command = {
   name: 'reconcile',
   summary: 'Look at Git now',
-  usage: ['[environment] [--wait]', '[environment] --allow-prune <revision>'],
+  usage: [
+    '[environment] [--wait]',
+    '[environment] --allow-prune <revision>',
+    '[environment] --allow-rewrite <revision>',
+  ],
   words: { min: 0, max: 1 },
   options: {
     wait: { type: 'boolean', help: 'until the look is done, at most a minute' },
@@ -16,6 +20,11 @@ export const reconcile: Command = {
       value: 'revision',
       help: 'confirm what this revision archives',
     },
+    'allow-rewrite': {
+      type: 'string',
+      value: 'revision',
+      help: 'confirm that this revision rewrites the branch',
+    },
     environment: environmentOption,
   },
   async run({ words, options, output, settings }) {
@@ -23,8 +32,9 @@ export const reconcile: Command = {
     const name = words[0] ?? client.environment
     if (name === undefined) throw new ConfigError('say which environment: belfry reconcile <name>')
     const path = `/v1/environments/${encodeURIComponent(name)}/reconcile`
-    const allowed = options.text('allow-prune')
-    const call = allowed === undefined ? {} : { body: { allow_prune: allowed } }
+    const [prune, rewrite] = [options.text('allow-prune'), options.text('allow-rewrite')]
+    const isPlain = prune === undefined && rewrite === undefined
+    const call = isPlain ? {} : { body: { allow_prune: prune, allow_rewrite: rewrite } }
     const { id } = await client.call<{ id: string }>('POST', path, call)
     if (!options.flag('wait')) {
       output.result({ id }, () => [`asked for a look at ${name}: request ${id}`])

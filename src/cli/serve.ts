@@ -23,6 +23,11 @@ export const serve: Command = {
       value: 'branch',
       help: 'the branch that declares environments',
     },
+    'policy-file': {
+      type: 'string',
+      value: 'path',
+      help: 'policies outside of the repository; default: BELFRY_POLICY_FILE',
+    },
     host: {
       type: 'string',
       value: 'address',

@@ -26,6 +26,10 @@ export interface Applicable {
   readonly settings: EnvironmentSettings
   /** The ids of the revision's directories. */
   readonly directories: ReadonlyMap<string, string>
+  /** What the branch had before, where it was rewritten. */
+  readonly rewrittenFrom: Revision | null
+  /** Who has signed the commit, where that was verified. */
+  readonly signer: string | null
 }
 
 /**
@@ -92,7 +96,7 @@ export async function writeArchived(
 }
 
 async function write(tx: Transaction, at: AppliedAt, applicable: Applicable): Promise<void> {
-  const { revision, snapshot, settings, directories } = applicable
+  const { revision, snapshot, settings, directories, rewrittenFrom, signer } = applicable
   const { plan, versions, parts, diagnostics } = snapshot
   for (let from = 0; from < versions.length; from += ROWS_AT_ONCE) {
     const some = versions.slice(from, from + ROWS_AT_ONCE)
@@ -108,6 +112,8 @@ async function write(tx: Transaction, at: AppliedAt, applicable: Applicable): Pr
     status: applied(revision),
     diagnostics,
     revision,
+    rewrittenFrom,
+    signer,
     settings,
     parts,
     added: added.toSorted(),

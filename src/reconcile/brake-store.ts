@@ -4,10 +4,13 @@ import { newRowId } from '../ids.ts'
 import type { EnvironmentName, Revision } from '../ids.ts'
 import type { Pin, Status, Suspension } from './status.ts'
 
+/** What an operator has said is meant about a revision: what it archives, or that it rewrites history. */
+export type Confirmation = 'allow_prune' | 'allow_rewrite'
+
 /** What an operator did with a brake of an environment. */
 export interface BrakeChange {
   readonly environment: EnvironmentName
-  readonly kind: 'allow_prune' | 'suspend' | 'resume' | 'pin' | 'unpin'
+  readonly kind: Confirmation | 'suspend' | 'resume' | 'pin' | 'unpin'
   readonly revision: Revision | null
   readonly reason: string | null
   readonly actor: string
@@ -43,15 +46,15 @@ export async function listBrakeEvents(
     limit ${EVENTS_MAX}`)
 }
 
-/** Whether an operator has confirmed what this revision archives. */
-export async function isPruneAllowed(
+/** Whether an operator has confirmed this about the revision. */
+export async function isConfirmed(
   database: Queryable,
   environment: EnvironmentName,
-  revision: Revision,
+  { kind, revision }: { readonly kind: Confirmation; readonly revision: Revision },
 ): Promise<boolean> {
   const rows = await database.query(sql`
     select id from brake_events
-    where environment = ${environment} and kind = 'allow_prune' and revision = ${revision}
+    where environment = ${environment} and kind = ${kind} and revision = ${revision}
     limit 1`)
   return rows.length > 0
 }

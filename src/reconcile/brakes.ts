@@ -8,6 +8,7 @@ import {
   savePin,
   saveSuspension,
 } from './brake-store.ts'
+import type { Confirmation } from './brake-store.ts'
 import { findNamedRevisions } from './history-store.ts'
 import type { NamedRevision } from './history-store.ts'
 import { requestReconcile } from './read.ts'
@@ -24,20 +25,26 @@ export interface Acting {
   readonly now: Date
 }
 
+/** What is confirmed, of which revision: its id or the beginning of it. */
+export interface Confirming extends Acting {
+  readonly kind: Confirmation
+  readonly named: string
+}
+
 /**
- * Confirms what the attempted revision of an environment archives. `named` is its id or the
- * beginning of it. Throws a 422 for any other revision: nobody has seen what it would archive.
+ * Confirms that something about the attempted revision of an environment is meant. Throws a 422 for
+ * any other revision: nobody has seen what it would do.
  */
-export async function allowPrune(
+export async function confirm(
   tx: Transaction,
   { attemptedRevision: revision, observedRevision }: EnvironmentView,
-  { named, ...acting }: Acting & { readonly named: string },
+  { kind, named, ...acting }: Confirming,
 ): Promise<void> {
   if (revision === null || revision === observedRevision || !isNamed(revision, named)) {
     const message = `${acting.environment} does not wait for a confirmation of revision ${named}; see its state`
-    throw refused('/allow_prune', message)
+    throw refused(`/${kind}`, message)
   }
-  const kept = { kind: 'allow_prune', revision, reason: null, expiresAt: null } as const
+  const kept = { kind, revision, reason: null, expiresAt: null }
   await saveBrakeEvent(tx, { ...acting, ...kept })
 }
 

@@ -5,7 +5,13 @@ import { errorAt } from '../workflow/diagnostic.ts'
 import { checkEntry } from '../workflow/entry.ts'
 import type { Diagnostic } from '../workflow/diagnostic.ts'
 import type { Declaration } from '../workflow/environment.ts'
-import { checkNames, environmentNameOf, parseDeclaration } from '../workflow/environment-file.ts'
+import {
+  checkNames,
+  checkPromotions,
+  environmentNameOf,
+  parseDeclaration,
+} from '../workflow/environment-file.ts'
+import type { Promotion } from '../workflow/environment-file.ts'
 import type { ProviderShape } from '../workflow/schema.ts'
 
 /** The branch that says which environments exist, and where it is. */
@@ -78,6 +84,7 @@ export async function readDeclarations(
   const blobs = files.flatMap(({ file }) => (file.kind === 'found' ? [file.entry.blob] : []))
   const contents = await tree.read(blobs)
   const declarations: Declaration[] = []
+  const promotions: Promotion[] = []
   const broken = new Map<string, readonly Diagnostic[]>()
   const found = files.flatMap(({ name, file }) =>
     file.kind === 'found' ? [{ name, path: file.entry.path }] : [],
@@ -91,8 +98,16 @@ export async function readDeclarations(
     const { path, blob } = file.entry
     const bytes = contents.get(blob) ?? new Uint8Array()
     const parsed = parseDeclaration(name, path, { bytes, providers })
-    if (parsed.kind === 'declaration') declarations.push(parsed.declaration)
-    else broken.set(name, parsed.diagnostics)
+    if (parsed.kind === 'invalid') {
+      broken.set(name, parsed.diagnostics)
+      continue
+    }
+    declarations.push(parsed.declaration)
+    const from = parsed.declaration.policy.promotes_from
+    if (from !== null) promotions.push({ name, from, path, at: parsed.at })
+  }
+  for (const { name, diagnostic } of checkPromotions(promotions, names)) {
+    broken.set(name, [diagnostic])
   }
   if (broken.size === 0) return { kind: 'declared', declarations }
   return { kind: 'invalid', diagnostics: [...broken.values()].flat(), names: [...broken.keys()] }

@@ -118,7 +118,7 @@ async function keepKnown(
   { diagnostics, names }: Extract<Declarations, { kind: 'invalid' }>,
   taken: DefaultBranch,
 ): Promise<void> {
-  const { database, leadership, clock, log, memory } = looking
+  const { database, leadership, log, memory } = looking
   if (JSON.stringify(diagnostics) !== JSON.stringify(memory.declarationProblems)) {
     log.warn('the declarations of environments have problems; the known ones still hold', {
       branch: taken.branch,
@@ -132,19 +132,17 @@ async function keepKnown(
     await saveDefaultBranch(tx, taken)
     for (const name of names.filter(isKey)) {
       const environment = name as EnvironmentName
-      await saveBrokenDeclaration(
-        tx,
-        environment,
-        brokenLook(environment, diagnostics, clock.now()),
-      )
+      const broken = brokenLook(looking, environment, diagnostics)
+      await saveBrokenDeclaration(tx, environment, broken)
     }
   })
 }
 
 /** Its own file's problems are the errors; what is wrong beside it is told as to any other. */
-function brokenLook(name: EnvironmentName, all: readonly Diagnostic[], now: Date) {
+function brokenLook({ memory, clock }: Looking, name: EnvironmentName, all: readonly Diagnostic[]) {
   const own = all.filter((diagnostic) => isAbout(diagnostic, name))
   const declarationProblems = all.filter((diagnostic) => !isAbout(diagnostic, name))
-  const diagnostics = withDeclarationProblems({ declarationProblems }, { name }, own)
-  return { status: invalidFiles(null, own, null), diagnostics, now }
+  const problems = { ...memory, declarationProblems }
+  const diagnostics = withDeclarationProblems(problems, { name }, own)
+  return { status: invalidFiles(null, own, null), diagnostics, now: clock.now() }
 }

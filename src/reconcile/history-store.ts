@@ -70,6 +70,80 @@ export async function findPastRevision(
   return row
 }
 
+const TIPS_MAX = 20
+
+/** What an environment has applied from Git up to this sequence, newest first; twenty at most. */
+export async function listAppliedTips(
+  database: Queryable,
+  environment: EnvironmentName,
+  followed: string,
+): Promise<Revision[]> {
+  const rows = await database.query<{ revision: Revision }>(sql`
+    select revision
+    from revisions
+    where environment = ${environment} and sequence <= ${followed} and origin is distinct from 'pin'
+    order by sequence desc
+    limit ${TIPS_MAX}`)
+  return rows.map(({ revision }) => revision)
+}
+
+/** A workflow that was applied neither where it has to come from nor here before. */
+export interface NewContent {
+  readonly key: WorkflowKey
+  /** Its own directory was; its layouts, partials or translations were others. */
+  readonly isDirectoryKnown: boolean
+}
+
+/** Which of these versions were never applied in `from`, nor in the environment itself. */
+export async function listNewContent(
+  database: Queryable,
+  { environment, from }: { readonly environment: EnvironmentName; readonly from: EnvironmentName },
+  rows: readonly WorkflowRow[],
+): Promise<NewContent[]> {
+  return database.query<NewContent>(sql`
+    select w.key, exists (
+      select from revision_workflows r
+      where r.environment = ${from} and r.key = w.key and r.tree = w.tree
+    ) as "isDirectoryKnown"
+    from unnest(
+      ${rows.map(({ key }) => key)}::text[],
+      ${rows.map(({ versionId }) => versionId)}::text[],
+      ${rows.map(({ tree }) => tree)}::text[]
+    ) as w (key, version_id, tree)
+    where not exists (
+      select from revision_workflows r
+      where r.environment in (${from}, ${environment}) and r.key = w.key and r.version_id = w.version_id
+    )
+    order by w.key`)
+}
+
+/** Which of these live workflows still have content that was never applied in `from`. */
+export async function listLiveContentNewTo(
+  database: Queryable,
+  { environment, from }: { readonly environment: EnvironmentName; readonly from: EnvironmentName },
+  keys: readonly string[],
+): Promise<WorkflowKey[]> {
+  const rows = await database.query<{ key: WorkflowKey }>(sql`
+    select w.key
+    from workflows w
+    where w.environment = ${environment} and w.key = any (${keys}::text[]) and w.archived_at is null
+      and not exists (
+        select from revision_workflows r
+        where r.environment = ${from} and r.key = w.key and r.version_id = w.version_id
+      )`)
+  return rows.map(({ key }) => key)
+}
+
+/** How often something was applied in an environment; null where there is none of that name. */
+export async function findSequence(
+  database: Queryable,
+  environment: EnvironmentName,
+): Promise<string | null> {
+  const [row] = await database.query<{ sequence: string }>(sql`
+    select sequence::text as sequence from environments where name = ${environment}`)
+  return row?.sequence ?? null
+}
+
 /** An applied revision that somebody has named. */
 export interface NamedRevision {
   readonly revision: Revision

@@ -48,7 +48,8 @@ async function applyPin(
     await writeArchived(tx, at, changes.archived)
     const status = pinned(row.name, pin)
     const { revision } = pin
-    await saveRevision(tx, at, { origin: 'pin', status, revision, ...past, ...changes })
+    const brought = { origin: 'pin', rewrittenFrom: null, signer: null } as const
+    await saveRevision(tx, at, { ...brought, status, revision, ...past, ...changes })
   })
   memory.logged.set(row.name, 'pinned')
   const { revision, actor, reason } = pin

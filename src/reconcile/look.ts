@@ -8,6 +8,7 @@ import type { DefaultTip } from './declarations.ts'
 import { DEVELOPMENT, takeDeclarations } from './declare.ts'
 import { isHeld, releaseExpired } from './hold.ts'
 import { assertLead, LeadershipLost, loadDefaultBranch } from './leader-store.ts'
+import { listGuarded, lookAtPolicyFile } from './policy-file.ts'
 import { reconcileRevision } from './revision.ts'
 import { isAbout, settle } from './settle.ts'
 import type { Looking } from './settle.ts'
@@ -23,6 +24,7 @@ import {
 import type { Status } from './status.ts'
 import { dropNeverRead, listKnownEnvironments, listOpenRequests, saveHandled } from './store.ts'
 import type { KnownEnvironment, OpenRequest } from './store.ts'
+import { Superseded } from './tip.ts'
 
 export interface LookResult {
   /** Something could not be read; look again after a while. */
@@ -38,6 +40,7 @@ export async function look(looking: Looking): Promise<LookResult> {
   await releaseExpired(looking)
   // What a brake says holds whether or not Git can be read, and need not wait for it.
   await applyBrakes(looking)
+  await lookAtPolicyFile(looking)
   let refs: Refs
   let found: DefaultFound
   try {
@@ -53,7 +56,7 @@ export async function look(looking: Looking): Promise<LookResult> {
   }
   let failed = await takeDeclarations(looking, found.kind === 'found' ? found.tip : null)
   const tips = new Map<string, Revision | null>()
-  const rows = await listKnownEnvironments(database)
+  const rows = await listGuarded(looking)
   // Where that fails, each environment finds out for itself.
   await refs.want?.(rows.filter(isFollowing).map(({ gitRef }) => gitRef)).catch(() => {})
   for (const row of rows) {
@@ -130,13 +133,13 @@ async function attempt(
   } catch (error) {
     if (error instanceof LeadershipLost) throw error
     if (error instanceof SourceClosed) return true
+    // Its branch has moved on; the next look follows at once.
+    if (error instanceof Superseded) return true
     if (!(error instanceof RetryableFailure)) {
       looking.log.error('a revision cannot be reconciled', { environment: row.name, error })
     }
     // The row as it was read may be behind what the failed attempt has written of it.
-    const current = (await listKnownEnvironments(looking.database)).find(
-      ({ name }) => name === row.name,
-    )
+    const current = (await listGuarded(looking)).find(({ name }) => name === row.name)
     // A brake was used meanwhile, and is what decides now.
     if (current && current.hold !== row.hold) return attempt(looking, current, work)
     await settle(looking, current ?? row, { status: retrying(messageOf(error), row.observed) })
@@ -153,7 +156,7 @@ async function reconcileEnvironment(
   if (await isHeld(looking, row)) return
   if (workingTree !== null && row.name === DEVELOPMENT) {
     const read = () => workingTree.look(refs.headRevision)
-    return reconcileRevision(looking, row, { read, revision: null, isAsked })
+    return reconcileRevision(looking, row, { read, branch: null, revision: null, isAsked })
   }
   if (found.kind === 'changed') {
     return settle(looking, row, { status: defaultBranchChanged(found, row.observed) })
@@ -165,7 +168,7 @@ async function reconcileEnvironment(
     return settle(looking, row, { status: refMissing(row.gitRef, row.observed), diagnostics: [] })
   }
   const read = () => repository.tree(tip)
-  return reconcileRevision(looking, row, { read, revision: tip, isAsked })
+  return reconcileRevision(looking, row, { read, branch: row.gitRef, revision: tip, isAsked })
 }
 
 /** Says that the default branch does not name it any more; one that never was more than a broken file goes. */
@@ -185,7 +188,7 @@ async function leaveUndeclared(looking: Looking, row: KnownEnvironment): Promise
 /** Nothing of the repository can be read: says so at every environment, and changes nothing else. */
 async function saveUnreadable(looking: Looking, error: unknown): Promise<void> {
   await takeDeclarations(looking, null)
-  for (const row of await listKnownEnvironments(looking.database)) {
+  for (const row of await listGuarded(looking)) {
     const status = unreadable(error, row.observed)
     await attempt(looking, row, async (current) => {
       const isGit = !(await isHeld(looking, current))

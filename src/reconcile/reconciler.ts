@@ -6,10 +6,13 @@ import type { ProcessId } from '../ids.ts'
 import { keepLead, leaveLead, LeadershipLost, takeLead } from './leader-store.ts'
 import type { Leadership } from './leader-store.ts'
 import { look } from './look.ts'
+import { readPolicyFile } from './policy-file.ts'
 import { RECONCILE_TOPIC } from './read.ts'
 import type { Ground, Memory } from './settle.ts'
 
-export interface ReconcilerOptions extends Omit<Ground, 'settleMs'> {
+type Optional = 'settleMs' | 'policyFile' | 'allowedSigners'
+
+export interface ReconcilerOptions extends Omit<Ground, Optional>, Partial<Pick<Ground, Optional>> {
   readonly process: ProcessId
   /** Where requests of other processes are heard. */
   readonly topics: Topics
@@ -17,8 +20,6 @@ export interface ReconcilerOptions extends Omit<Ground, 'settleMs'> {
   readonly pollMs: number
   /** How long to wait for the end of a burst of changes, in milliseconds. */
   readonly debounceMs?: number
-  /** How long a broken working tree is left alone before it is taken at its word, in milliseconds. */
-  readonly settleMs?: number
 }
 
 export interface PassResult {
@@ -49,6 +50,8 @@ export class Reconciler implements AsyncDisposable {
     judged: new Map(),
     logged: new Map(),
     declarationProblems: [],
+    policyFile: null,
+    signers: null,
     isDefaultMissing: false,
   }
   #leadership: Leadership | undefined
@@ -62,14 +65,20 @@ export class Reconciler implements AsyncDisposable {
   #running: Promise<void> | undefined
   #passing: Promise<unknown> = Promise.resolve()
   #closed = false
+  readonly #listeners = new Set<() => void>()
 
   constructor(options: ReconcilerOptions) {
-    this.#options = { debounceMs: DEBOUNCE_MS, settleMs: SETTLE_MS, ...options }
+    const outside = { policyFile: null, allowedSigners: [] }
+    this.#options = { debounceMs: DEBOUNCE_MS, settleMs: SETTLE_MS, ...outside, ...options }
   }
 
-  /** Begins to watch, to listen and to work. Resolves when changes are noticed from now on. */
+  /**
+   * Begins to watch, to listen and to work. Resolves when changes are noticed from now on. Throws a
+   * `ConfigError` where the policy file is broken: no policy of it was ever good.
+   */
   async start(): Promise<void> {
-    const { repository, workingTree, topics, pollMs } = this.#options
+    const { repository, workingTree, topics, pollMs, policyFile } = this.#options
+    if (policyFile !== null) this.#memory.policyFile = await readPolicyFile(policyFile, null)
     const onChange = (path: string | null) => this.#notice(path)
     const watched = { workingTree: workingTree !== null, pollMs, onChange }
     this.#watch = repository.watch?.(watched) ?? new Watch(repository.location, watched)
@@ -90,6 +99,7 @@ export class Reconciler implements AsyncDisposable {
     this.#options.workingTree?.note(path)
     this.#marks += 1
     if (this.#closed) return
+    for (const listener of this.#listeners) listener()
     this.#running ??= this.#run().finally(() => (this.#running = undefined))
   }
 
@@ -141,7 +151,12 @@ export class Reconciler implements AsyncDisposable {
       for (let looks = 1; ; looks += 1) {
         const leadership = await this.#lead()
         if (!leadership) return { kind: 'standby', failed: false }
-        const { failed, moved } = await look({ ...this.#options, leadership, memory: this.#memory })
+        const { failed, moved } = await look({
+          ...this.#options,
+          leadership,
+          memory: this.#memory,
+          onNews: (listener) => this.#listen(listener),
+        })
         if (!moved || looks === LOOKS_MAX || this.#closed) return { kind: 'leading', failed }
       }
     } catch (error) {
@@ -149,6 +164,11 @@ export class Reconciler implements AsyncDisposable {
       this.#leadership = undefined
       return { kind: 'standby', failed: false }
     }
+  }
+
+  #listen(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => void this.#listeners.delete(listener)
   }
 
   async #run(): Promise<void> {

@@ -2,15 +2,19 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { RetryableFailure } from '../errors.ts'
 import type { RevisionTree } from '../git/source.ts'
 import type { Revision } from '../ids.ts'
+import type { Diagnostic } from '../workflow/diagnostic.ts'
 import { applyRevision } from './apply.ts'
-import { findUnallowedPrune, policyFor } from './guard.ts'
+import { circumstances, guardRevision, isOfPolicy, keptPolicyWarnings, UNGUARDED } from './guard.ts'
+import type { Guarded } from './guard.ts'
 import { assertLead } from './leader-store.ts'
 import { settle, withDeclarationProblems } from './settle.ts'
 import type { Looking, Settled } from './settle.ts'
 import { readSnapshot } from './snapshot.ts'
 import type { Snapshot } from './snapshot.ts'
-import { applied, invalidFiles, progressing, pruneGuard, short } from './status.ts'
+import { applied, invalidFiles, progressing, short } from './status.ts'
 import type { Reason, Status } from './status.ts'
+import { followTip } from './tip.ts'
+import type { Tip } from './tip.ts'
 import { saveFollowed, statusOf } from './store.ts'
 import type { KnownEnvironment } from './store.ts'
 
@@ -19,6 +23,8 @@ const CHANGES_MAX = 5
 
 export interface Target {
   read(): Promise<RevisionTree>
+  /** The one whose tip it is; null for the working tree. */
+  readonly branch: string | null
   /** Null for the working tree, whose revision is known when it was read. */
   readonly revision: Revision | null
   /** Somebody asked for a look: what was refused before is read once more. */
@@ -36,9 +42,10 @@ export async function reconcileRevision(
 ): Promise<void> {
   const isDone = (revision: Revision) =>
     isJudged(looking, row, { revision, isAsked: target.isAsked })
-  if (target.revision !== null && isDone(target.revision)) return keep(looking, row)
-  const tree = await target.read()
-  if (isDone(tree.revision)) return keep(looking, row)
+  if (target.revision !== null && (await isDone(target.revision))) return keep(looking, row)
+  using tip = followTip(looking, target.branch, target.revision)
+  const tree = await tip.race(target.read())
+  if (target.revision === null && (await isDone(tree.revision))) return keep(looking, row)
   const { observed } = row
   // What is live already is only checked again, and is not shown as being taken over.
   if (tree.revision !== observed) {
@@ -49,41 +56,48 @@ export async function reconcileRevision(
   }
   const read =
     target.revision === null
-      ? await readMovingTree(looking, row, { tree, target })
-      : { tree, snapshot: await readTree(looking, row, { tree, target }) }
-  await conclude(looking, row, { ...read, isGuarded: target.revision !== null })
+      ? await readMovingTree(looking, row, { tree, target, tip })
+      : { tree, snapshot: await tip.race(readTree(looking, row, { tree, target, tip })) }
+  await conclude(looking, row, { ...read, tip, isGuarded: target.revision !== null })
 }
 
 interface Reading {
   readonly tree: RevisionTree
   readonly target: Target
-}
-
-interface Read {
-  readonly tree: RevisionTree
-  readonly snapshot: Snapshot
+  readonly tip: Tip
 }
 
 /** Reasons for which a revision that was read is not applied. */
-const REFUSED: ReadonlySet<Reason> = new Set(['invalid_files', 'prune_guard'])
+const REFUSED: Partial<Record<Reason, true>> = {
+  invalid_files: true,
+  prune_guard: true,
+  out_of_order: true,
+  history_rewritten: true,
+  unsigned: true,
+}
 
-/** What was read, and under which policy: under another one it is judged anew. */
-function judgement(row: KnownEnvironment, revision: Revision): string {
-  return `${revision} ${JSON.stringify(policyFor(row, revision))}`
+/** What was read, and under which circumstances: under others it is judged anew. */
+async function judgement(
+  looking: Looking,
+  row: KnownEnvironment,
+  revision: Revision,
+): Promise<string> {
+  return `${revision} ${await circumstances(looking, row, revision)}`
 }
 
 /**
  * Whether this process has applied or refused this revision, and nobody asks again. What a new
  * process finds applied is judged once more: secrets may be gone that were there.
  */
-function isJudged(
-  { memory }: Looking,
+async function isJudged(
+  looking: Looking,
   row: KnownEnvironment,
   { revision, isAsked }: { readonly revision: Revision; readonly isAsked: boolean },
-): boolean {
-  if (isAsked || memory.judged.get(row.name) !== judgement(row, revision)) return false
+): Promise<boolean> {
+  const judged = looking.memory.judged.get(row.name)
+  if (isAsked || judged !== (await judgement(looking, row, revision))) return false
   if (row.reason === 'applied') return row.observed === revision
-  return REFUSED.has(row.reason) && row.attempted === revision
+  return REFUSED[row.reason] === true && row.attempted === revision
 }
 
 /** State, message and diagnostics say all there is to say. */
@@ -94,22 +108,23 @@ function keep(looking: Looking, row: KnownEnvironment): Promise<void> {
 function readTree(
   { database, providers, hasSecret }: Looking,
   known: KnownEnvironment,
-  { tree, target }: Reading,
+  { tree, target, tip }: Reading,
 ): Promise<Snapshot> {
   const fileOptional = target.revision === null
-  return readSnapshot(tree, { database, known, fileOptional, providers, hasSecret })
+  const { signal } = tip
+  return readSnapshot(tree, { database, known, fileOptional, providers, hasSecret, signal })
 }
 
 /** An editor may be in the middle of saving: what is broken or moves is read again before it counts. */
 async function readMovingTree(
   looking: Looking,
   row: KnownEnvironment,
-  { tree: first, target }: Reading,
-): Promise<Read> {
+  { tree: first, target, tip }: Reading,
+): Promise<Guarded> {
   let tree = first
   for (let change = 1; ; change += 1) {
     try {
-      const snapshot = await readTree(looking, row, { tree, target })
+      const snapshot = await readTree(looking, row, { tree, target, tip })
       if (!isBroken(snapshot) || change >= CHANGES_MAX) return { tree, snapshot }
       await pause(looking.settleMs)
       const next = await target.read()
@@ -129,35 +144,48 @@ function isBroken({ settings, diagnostics }: Snapshot): boolean {
 async function conclude(
   looking: Looking,
   row: KnownEnvironment,
-  read: Read & { readonly isGuarded: boolean },
+  read: Guarded & { readonly tip: Tip; readonly isGuarded: boolean },
 ): Promise<void> {
-  const { memory, log } = looking
   const { tree, snapshot } = read
   const { revision, directories } = tree
   const { settings } = snapshot
-  const diagnostics = withDeclarationProblems(memory, row, snapshot.diagnostics)
+  const kept = await keptPolicyWarnings(looking, row, read)
+  const own = snapshot.diagnostics.filter((one) => !isOfPolicy(one))
+  const diagnostics = withDeclarationProblems(looking.memory, row, [...own, ...kept])
   const isLive = revision === row.observed
   if (isLive) await noteFollowed(looking, row)
   // The row was marked as being worked on; what is written next always differs from that.
   const marked = { ...row, ...progressing(revision, row.observed), attempted: revision }
-  const say = (status: Status) =>
-    judge(looking, isLive ? row : marked, { status, diagnostics, attempted: revision })
+  const say = (status: Status, found: readonly Diagnostic[] = []) => {
+    const all = [...found, ...diagnostics]
+    return judge(looking, isLive ? row : marked, { status, diagnostics: all, attempted: revision })
+  }
   if (settings === null || isBroken(snapshot)) {
     return say(invalidFiles(revision, diagnostics, row.observed))
   }
   if (isLive) return say(applied(revision))
-  const prune = read.isGuarded ? await findUnallowedPrune(looking, row, read) : null
-  if (prune !== null) {
-    return say(pruneGuard({ environment: row.name, revision, live: row.observed }, prune))
-  }
+  const judged = read.isGuarded ? await read.tip.race(guardRevision(looking, row, read)) : UNGUARDED
+  if (judged.kind === 'held') return say(judged.status, judged.diagnostics)
+  const { warnings, rewrittenFrom, signer } = judged
   await applyRevision(looking, {
     revision,
-    snapshot: { ...snapshot, diagnostics },
+    snapshot: { ...snapshot, diagnostics: [...diagnostics, ...warnings] },
     settings,
     directories,
+    rewrittenFrom,
+    signer,
     known: row,
   })
-  memory.judged.set(row.name, judgement(row, revision))
+  await noteApplied(looking, row, read)
+}
+
+async function noteApplied(
+  looking: Looking,
+  row: KnownEnvironment,
+  { tree: { revision }, snapshot }: Guarded,
+): Promise<void> {
+  const { memory, log } = looking
+  memory.judged.set(row.name, await judgement(looking, row, revision))
   memory.logged.set(row.name, 'applied')
   const { added, changed, archived, restored } = snapshot.plan
   log.info('revision applied', {
@@ -188,5 +216,5 @@ async function judge(
   found: Settled & { readonly attempted: Revision },
 ): Promise<void> {
   await settle(looking, known, found)
-  looking.memory.judged.set(known.name, judgement(known, found.attempted))
+  looking.memory.judged.set(known.name, await judgement(looking, known, found.attempted))
 }

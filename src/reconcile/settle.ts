@@ -9,6 +9,9 @@ import { environmentNameOf } from '../workflow/environment-file.ts'
 import type { ProviderShape } from '../workflow/schema.ts'
 import { assertLead } from './leader-store.ts'
 import type { Leadership } from './leader-store.ts'
+import { POLICY_FILE_INVALID } from './policy-file.ts'
+import type { PolicyFile } from './policy-file.ts'
+import type { KnownSigners } from './signature-guard.ts'
 import type { Status } from './status.ts'
 import { saveStatus } from './store.ts'
 import type { KnownEnvironment } from './store.ts'
@@ -28,6 +31,10 @@ export interface Ground {
   readonly log: Log
   /** How long a broken working tree is left alone before it is taken at its word. */
   readonly settleMs: number
+  /** `--policy-file`: policies that are kept outside of the repository. */
+  readonly policyFile: string | null
+  /** The files that say who may sign commits. */
+  readonly allowedSigners: readonly string[]
 }
 
 /** What a process remembers between looks. A new process starts with nothing, and reads once more what was stalled. */
@@ -38,6 +45,8 @@ export interface Memory {
   readonly logged: Map<EnvironmentName, string>
   /** What is wrong with the declarations of the default branch. */
   declarationProblems: readonly Diagnostic[]
+  policyFile: PolicyFile | null
+  signers: KnownSigners | null
   /** Whether it was said that there is no default branch. */
   isDefaultMissing: boolean
 }
@@ -46,6 +55,8 @@ export interface Memory {
 export interface Looking extends Ground {
   readonly leadership: Leadership
   readonly memory: Memory
+  /** Calls back when something may have moved; answers how to stop that. */
+  readonly onNews: (listener: () => void) => () => void
 }
 
 /** What a look found out about an environment. */
@@ -86,18 +97,24 @@ export async function settle(
  * declaration goes on to hold, so they keep nothing from being applied.
  */
 export function withDeclarationProblems(
-  { declarationProblems }: Pick<Memory, 'declarationProblems'>,
+  { declarationProblems, policyFile }: Pick<Memory, 'declarationProblems' | 'policyFile'>,
   { name }: Pick<KnownEnvironment, 'name'>,
   diagnostics: readonly Diagnostic[],
 ): readonly Diagnostic[] {
-  const own = diagnostics.filter(({ code }) => code !== DECLARATION_INVALID)
+  const own = diagnostics.filter(
+    ({ code }) => code !== DECLARATION_INVALID && code !== POLICY_FILE_INVALID,
+  )
   const warnings = declarationProblems
     .filter((diagnostic) => concerns(diagnostic, name))
     .map(({ message, ...place }): Diagnostic => {
       const text = `on the default branch, whose last good declarations still hold: ${message}`
       return { ...place, code: DECLARATION_INVALID, message: text, severity: 'warning' }
     })
-  return [...own, ...warnings]
+  const outside = (policyFile?.problems ?? []).map(({ message, ...place }): Diagnostic => {
+    const text = `in the policy file, whose last good content still holds: ${message}`
+    return { ...place, code: POLICY_FILE_INVALID, message: text, severity: 'warning' }
+  })
+  return [...own, ...warnings, ...outside]
 }
 
 /**

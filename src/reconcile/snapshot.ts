@@ -46,6 +46,8 @@ export interface SnapshotContext {
   readonly fileOptional: boolean
   readonly providers: readonly ProviderShape[]
   readonly hasSecret: (environment: EnvironmentName, name: string) => boolean
+  /** Ends the reading before its next step, with the signal's reason. */
+  readonly signal: AbortSignal
 }
 
 /**
@@ -72,7 +74,7 @@ export async function readSnapshot(
     ...plan.restored,
     ...(await listTouchedByParts(database, { known, plan, parts: partsOf(shared) })),
   ]
-  const read = await readVersions(tree, touched, shared)
+  const read = await readVersions(tree, touched, { shared, signal: context.signal })
   const diagnostics = [
     ...checkStrays(tree),
     ...shared.flatMap((entry) => checkEntry(entry.path, entry)),
@@ -178,13 +180,14 @@ interface VersionsRead {
 async function readVersions(
   tree: RevisionTree,
   keys: readonly WorkflowKey[],
-  shared: readonly Entry[],
+  { shared, signal }: { readonly shared: readonly Entry[]; readonly signal: AbortSignal },
 ): Promise<VersionsRead> {
   if (keys.length === 0) return { versions: [], diagnostics: [] }
   const sharedParts = parseSharedParts(await readFiles(tree, shared))
   const versions: Version[] = []
   const diagnostics: Diagnostic[] = []
   for (let at = 0; at < keys.length; at += DIRECTORIES_AT_ONCE) {
+    signal.throwIfAborted()
     const some = keys.slice(at, at + DIRECTORIES_AT_ONCE)
     const lists = await mapBounded(some, LISTS_MAX, (key) => tree.list(key))
     const files = await readFiles(tree, lists.flat())

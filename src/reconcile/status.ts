@@ -13,6 +13,9 @@ export const REASONS = {
   retrying: 'reconciling',
   invalid_files: 'stalled',
   prune_guard: 'stalled',
+  out_of_order: 'stalled',
+  history_rewritten: 'stalled',
+  unsigned: 'stalled',
   undeclared: 'stalled',
   unsupported_repository: 'stalled',
   authentication: 'stalled',
@@ -73,21 +76,58 @@ export function invalidFiles(
   return { state: 'stalled', reason: 'invalid_files', message }
 }
 
-const NAMES_MAX = 10
-
 /** The revision would archive more than it may without being told to. */
 export function pruneGuard(
-  {
-    environment,
-    revision,
-    live,
-  }: { readonly environment: string; readonly revision: Revision; readonly live: Revision | null },
+  { environment, revision, live }: HeldBack,
   { archived, of }: Prune,
 ): Status {
-  const shown = archived.slice(0, NAMES_MAX).join(', ')
-  const more = archived.length > NAMES_MAX ? ` and ${archived.length - NAMES_MAX} more` : ''
-  const message = `Revision ${short(revision)} would archive ${archived.length} of ${of} live workflows: ${shown}${more}. Bring their directories back; or, if this is meant, confirm it with "belfry reconcile ${environment} --allow-prune ${short(revision)}", or commit again with the trailer "${ALLOW_PRUNE}: true". ${staysLive(live)}`
+  const message = `Revision ${short(revision)} would archive ${archived.length} of ${of} live workflows: ${listed(archived)}. Bring their directories back; or, if this is meant, confirm it with "belfry reconcile ${environment} --allow-prune ${short(revision)}", or commit again with the trailer "${ALLOW_PRUNE}: true". ${staysLive(live)}`
   return { state: 'stalled', reason: 'prune_guard', message }
+}
+
+/** A revision that a policy holds back, and what is live meanwhile. */
+export interface HeldBack {
+  readonly environment: string
+  readonly revision: Revision
+  readonly live: Revision | null
+}
+
+/** The revision holds content that was never applied where it has to come from. */
+export function outOfOrder(
+  { environment, revision, live }: HeldBack,
+  { keys, from }: { readonly keys: readonly string[]; readonly from: string },
+): Status {
+  const what = keys.length === 1 ? 'a workflow that was' : `${keys.length} workflows that were`
+  const message = `Revision ${short(revision)} has ${what} never applied in ${from}, from which ${environment} is promoted: ${listed(keys)}. Merge this content into ${from} first: once it is applied there, it is applied here by itself. Or revert it here. ${staysLive(live)}`
+  return { state: 'stalled', reason: 'out_of_order', message }
+}
+
+/** The branch does not descend any more from what was applied from it last. */
+export function historyRewritten(
+  { environment, revision, live }: HeldBack,
+  { from, isFinal }: { readonly from: Revision; readonly isFinal: boolean },
+): Status {
+  const confirm = isFinal
+    ? 'Its policy refuses that.'
+    : `If this is meant, confirm it with "belfry reconcile ${environment} --allow-rewrite ${short(revision)}".`
+  const message = `Revision ${short(revision)} does not descend from ${short(from)}, which was applied before it: the branch was rewritten. ${confirm} Or push a branch that goes on from ${short(from)}. ${staysLive(live)}`
+  return { state: 'stalled', reason: 'history_rewritten', message }
+}
+
+/** A new commit has no signature that counts; `why` says which, whose, and what about it. */
+export function unsigned(
+  { revision, live }: HeldBack,
+  { count, why }: { readonly count: number; readonly why: string },
+): Status {
+  const what = count === 1 ? 'a commit' : `${count} commits`
+  const message = `Revision ${short(revision)} brings ${what} without a signature of an allowed signer: ${why}. Sign it anew, and what comes after it; or list its key in a file of BELFRY_ALLOWED_SIGNERS. ${staysLive(live)}`
+  return { state: 'stalled', reason: 'unsigned', message }
+}
+
+/** Who may sign is not known, so no signature counts; `cause` says what is wrong with the list. */
+export function signersUnreadable({ revision, live }: HeldBack, cause: string): Status {
+  const message = `The signatures of revision ${short(revision)} cannot be checked: ${cause}. Mend that; it is read anew by itself. ${staysLive(live)}`
+  return { state: 'stalled', reason: 'unsigned', message }
 }
 
 /** The default branch does not name the environment any more. */
@@ -192,6 +232,14 @@ export function short(revision: Revision): string {
 /** A sentence that somebody wrote, with its end. */
 function ended(text: string): string {
   return /[.!?]$/.test(text) ? text : `${text}.`
+}
+
+const NAMES_MAX = 10
+
+/** The first of some names, and how many there are beside. */
+function listed(names: readonly string[]): string {
+  const shown = names.slice(0, NAMES_MAX).join(', ')
+  return names.length > NAMES_MAX ? `${shown} and ${names.length - NAMES_MAX} more` : shown
 }
 
 function staysLive(live: Revision | null): string {

@@ -284,6 +284,8 @@ export async function archiveWorkflows(
 export interface AppliedRevision extends Look {
   readonly origin: 'git' | 'pin'
   readonly revision: Revision
+  readonly rewrittenFrom: Revision | null
+  readonly signer: string | null
   readonly settings: EnvironmentSettings
   readonly parts: Parts
   readonly added: readonly WorkflowKey[]
@@ -302,10 +304,11 @@ export async function saveRevision(
   const diagnostics = storedDiagnostics(revision.diagnostics)
   await tx.query(sql`
     insert into revisions (environment, sequence, revision, settings, parts, diagnostics,
-      added, changed, archived, applied_at)
+      added, changed, archived, applied_at, origin, rewritten_from, signer)
     values (${environment}, ${sequence}, ${revision.revision}, ${settings}::jsonb, ${parts}::jsonb,
       ${diagnostics}::jsonb, ${revision.added}::text[], ${revision.changed}::text[],
-      ${revision.archived}::text[], ${now})`)
+      ${revision.archived}::text[], ${now}, ${revision.origin}, ${revision.rewrittenFrom},
+      ${revision.signer === null ? null : storable(revision.signer)})`)
   const { state, reason, message } = revision.status
   await tx.query(sql`
     update environments

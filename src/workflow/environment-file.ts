@@ -15,7 +15,7 @@ import type { Channel, Declaration, EnvironmentSettings, Policy, Variable } from
 import { explainViolations } from './explain.ts'
 import { parseYaml, type ParsedFile, type Pointer } from './parse.ts'
 import { soundEnvironment } from './salvage.ts'
-import { validateEnvironment, type ProviderShape } from './schema.ts'
+import { validateEnvironment, validatePolicies, type ProviderShape } from './schema.ts'
 
 /** Where the environments stand in a repository. */
 export const ENVIRONMENTS = 'environments'
@@ -25,7 +25,12 @@ export type EnvironmentResult =
   | { readonly kind: 'invalid'; readonly diagnostics: readonly Diagnostic[] }
 
 export type DeclarationResult =
-  | { readonly kind: 'declaration'; readonly declaration: Declaration }
+  | {
+      readonly kind: 'declaration'
+      readonly declaration: Declaration
+      /** Where the file says what it promotes from. */
+      readonly at: Position
+    }
   | { readonly kind: 'invalid'; readonly diagnostics: readonly Diagnostic[] }
 
 export interface EnvironmentContext {
@@ -36,9 +41,10 @@ export interface EnvironmentContext {
 
 interface EnvironmentFile {
   readonly ref?: string
+  readonly promotes_from?: EnvironmentName
   readonly timezone?: string
   readonly locale?: string
-  readonly policy?: Partial<Policy>
+  readonly policy?: Partial<Omit<Policy, 'promotes_from'>>
   readonly variables?: Readonly<
     Record<
       string,
@@ -79,6 +85,70 @@ interface NamedDiagnostic {
   readonly diagnostic: Diagnostic
 }
 
+/** Where one environment says from which other one its content comes. */
+export interface Promotion {
+  readonly name: string
+  readonly from: string
+  readonly path: string
+  readonly at: Position
+}
+
+/** Refuses to promote from an environment that is not there, and in a circle. */
+export function checkPromotions(
+  promotions: readonly Promotion[],
+  names: Iterable<string>,
+): readonly NamedDiagnostic[] {
+  const known = new Set(names)
+  const sources = new Map(promotions.map(({ name, from }) => [name, from]))
+  return promotions.flatMap(({ name, from, path, at }) => {
+    const problem = known.has(from)
+      ? circle(name, sources)
+      : {
+          code: 'unknown_environment',
+          message: `there is no environment "${from}"`,
+          ...didYouMean(from, known),
+        }
+    return problem === undefined ? [] : [{ name, diagnostic: errorAt(path, at, problem) }]
+  })
+}
+
+function circle(name: string, sources: ReadonlyMap<string, string>): Problem | undefined {
+  const way = [name]
+  for (let next = sources.get(name); next !== undefined; next = sources.get(next)) {
+    if (next === name) {
+      const message = `the environments promote in a circle: ${[...way, name].join(' from ')}`
+      return { code: 'circular_promotion', message }
+    }
+    // A circle that this one only leads to is told of where it is.
+    if (way.includes(next)) return undefined
+    way.push(next)
+  }
+  return undefined
+}
+
+export type PoliciesResult =
+  | { readonly kind: 'policies'; readonly policies: Readonly<Record<string, Partial<Policy>>> }
+  | { readonly kind: 'invalid'; readonly diagnostics: readonly Diagnostic[] }
+
+/** Reads a file of policies, by the names of environments, that is kept outside of the repository. */
+export function parsePolicies(path: string, bytes: Uint8Array): PoliciesResult {
+  const parsed = parseYaml(path, bytes)
+  if (parsed.kind === 'invalid') return parsed
+  const { file } = parsed
+  const violations = validatePolicies(file.value)
+  if (violations.length > 0) {
+    return { kind: 'invalid', diagnostics: explainViolations(file, violations) }
+  }
+  const policies = file.value as Readonly<Record<string, Partial<Policy>>>
+  const promotions = Object.entries(policies).flatMap(([name, { promotes_from: from }]) =>
+    from ? [{ name, from, path, at: file.locate([name, 'promotes_from']) }] : [],
+  )
+  // Which environments exist is not said here.
+  const known = [...Object.keys(policies), ...promotions.map(({ from }) => from)]
+  const diagnostics = checkPromotions(promotions, known).map(({ diagnostic }) => diagnostic)
+  return diagnostics.length > 0 ? { kind: 'invalid', diagnostics } : { kind: 'policies', policies }
+}
+
 /** Reads the file of the environment `name`; see docs/spec/environment.md. */
 export function parseEnvironment(
   name: EnvironmentName,
@@ -114,13 +184,13 @@ export function parseDeclaration(
   const parsed = readFile(name, path, { bytes, providers })
   if (parsed.kind === 'invalid') return parsed
   if (parsed.problems.length > 0) return { kind: 'invalid', diagnostics: parsed.problems }
-  const { ref = name, policy } = parsed.value
+  const { ref = name, policy, promotes_from = null } = parsed.value
   const declaration = {
     name: name as EnvironmentName,
     ref,
-    policy: { ...DEFAULT_POLICY, ...policy },
+    policy: { ...DEFAULT_POLICY, ...policy, promotes_from },
   }
-  return { kind: 'declaration', declaration }
+  return { kind: 'declaration', declaration, at: parsed.file.locate(['promotes_from']) }
 }
 
 type FileResult =

@@ -17,10 +17,26 @@ export interface Declaration {
 export interface Policy {
   /** Of the live workflows, at most this many in a hundred are archived by a revision unasked. */
   readonly prune_max_percent: number
+  /** What becomes of a revision that does not descend from the one before it. */
+  readonly history: 'apply' | 'confirm' | 'refuse'
+  /** What becomes of a revision with a new commit that no allowed key has signed. */
+  readonly signatures: Strictness
+  /** What becomes of a revision with content that was never applied in `promotes_from`. */
+  readonly promotion: Strictness
+  /** The environment from which content comes; null where it may come from anywhere. */
+  readonly promotes_from: EnvironmentName | null
 }
 
+export type Strictness = 'off' | 'warn' | 'enforce'
+
 /** What holds where a declaration says nothing. */
-export const DEFAULT_POLICY: Policy = { prune_max_percent: 20 }
+export const DEFAULT_POLICY: Policy = {
+  prune_max_percent: 20,
+  history: 'apply',
+  signatures: 'off',
+  promotion: 'warn',
+  promotes_from: null,
+}
 
 /** What the tip of an environment's own ref says about it. Replaced whole by each applied revision. */
 export interface EnvironmentSettings {

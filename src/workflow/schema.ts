@@ -140,6 +140,28 @@ export const policyFields = {
     minimum: 0,
     maximum: 100,
   },
+  history: {
+    description:
+      'What a force-push does: `apply` (the default), `confirm` (it waits for an operator) or `refuse`.',
+    enum: ['apply', 'confirm', 'refuse'],
+  },
+  signatures: {
+    description:
+      'Whether each new commit has to be signed by an allowed key: `off` (the default), `warn` or `enforce`.',
+    enum: ['off', 'warn', 'enforce'],
+  },
+  promotion: {
+    description:
+      'Whether workflows have to be applied in `promotes_from` before: `off`, `warn` (the default) or `enforce`.',
+    enum: ['off', 'warn', 'enforce'],
+  },
+} as const
+
+const promotesFromField = {
+  description:
+    'The environment in which content is applied before it comes here; anywhere when left out.',
+  type: 'string',
+  pattern: keyPattern,
 } as const
 
 /** The fields of `environments/<name>.yaml`. */
@@ -151,6 +173,7 @@ export const environmentFields = {
       '^(?![./-]|@$)(?!.*(?:\\.\\.|//|@\\{|/\\.|\\.lock(?:/|$)))[^\\u0000-\\u0020\\u007f~^:?*\\[\\\\]{1,' +
       `${BRANCH_LENGTH_MAX}}(?<![./])$`,
   },
+  promotes_from: promotesFromField,
   timezone: {
     description:
       'An IANA name such as `Europe/Berlin`, for recipients without one; UTC when left out.',
@@ -269,13 +292,35 @@ function channelSchema({ name, type, schema }: ProviderShape): object {
 /** Says what is wrong with a value; nothing where it is as the schema wants it. */
 export type Validate = (value: unknown) => readonly ErrorObject[]
 
+/** The JSON Schema of a policy file: policies by the names of environments. */
+const policyFileSchema = {
+  $schema: 'https://json-schema.org/draft/2020-12/schema',
+  type: 'object',
+  propertyNames: {
+    description: 'two or more of a-z, 0-9, "_" and "-", starting with a letter or digit',
+    pattern: keyPattern,
+  },
+  additionalProperties: {
+    type: 'object',
+    properties: { ...policyFields, promotes_from: promotesFromField },
+    additionalProperties: false,
+  },
+}
+
 let compiledWorkflow: Validate | undefined
+let compiledPolicies: Validate | undefined
 const compiledEnvironments = new WeakMap<readonly ProviderShape[], Validate>()
 
 /** What is wrong with the value of a workflow file. The schema is compiled at the first call. */
 export function validateWorkflow(value: unknown): readonly ErrorObject[] {
   compiledWorkflow ??= compile(workflowSchema())
   return compiledWorkflow(value)
+}
+
+/** What is wrong with the value of a policy file. */
+export function validatePolicies(value: unknown): readonly ErrorObject[] {
+  compiledPolicies ??= compile(policyFileSchema)
+  return compiledPolicies(value)
 }
 
 /** What is wrong with the value of an environment file, for these providers. */

@@ -4,7 +4,14 @@ import { sortDiagnostics, type Diagnostic } from './diagnostic.ts'
 import { readDirectory } from './directory.ts'
 import type { Entry } from './draft.ts'
 import { checkCount } from './entry.ts'
-import { checkNames, parseEnvironment, type EnvironmentContext } from './environment-file.ts'
+import {
+  checkNames,
+  checkPromotions,
+  parseDeclaration,
+  parseEnvironment,
+  type EnvironmentContext,
+  type Promotion,
+} from './environment-file.ts'
 import type { EnvironmentSettings } from './environment.ts'
 import { linkVersion } from './link.ts'
 import type { ProviderShape } from './schema.ts'
@@ -63,11 +70,18 @@ export function validateFiles(
   const places = [...tree.environments].map(([name, { path }]) => ({ name, path }))
   found.push(...checkNames(places).map(({ diagnostic }) => diagnostic))
   const context: EnvironmentContext = { providers, hasSecret: () => true }
+  const promotions: Promotion[] = []
   for (const [name, { path, file }] of tree.environments) {
     const parsed = parseEnvironment(name as EnvironmentName, path, { bytes: file.bytes, context })
     if (parsed.kind === 'invalid') found.push(...parsed.diagnostics)
     else found.push(...checkAll(uses, name, parsed.settings))
+    const declared = parseDeclaration(name, path, { bytes: file.bytes, providers })
+    if (declared.kind === 'invalid') continue
+    const from = declared.declaration.policy.promotes_from
+    if (from !== null) promotions.push({ name, from, path, at: declared.at })
   }
+  const promoting = checkPromotions(promotions, tree.environments.keys())
+  found.push(...promoting.map(({ diagnostic }) => diagnostic))
   const diagnostics = sortDiagnostics(found.map((one) => (strict ? promoted(one) : one)))
   const errors = diagnostics.filter(({ severity }) => severity === 'error').length
   return {

@@ -2,7 +2,7 @@ import { beforeEach, describe, expect } from 'vitest'
 import type { Database } from '../../src/db/database.ts'
 import type { EnvironmentName } from '../../src/ids.ts'
 import { listBrakeEvents } from '../../src/reconcile/brake-store.ts'
-import { allowPrune } from '../../src/reconcile/brakes.ts'
+import { confirm as confirmRevision } from '../../src/reconcile/brakes.ts'
 import { requestReconcile } from '../../src/reconcile/read.ts'
 import { test } from '../support/database.ts'
 import { testRepository } from '../support/repository.ts'
@@ -42,7 +42,13 @@ async function twenty(database: Database, declaration = '{}\n') {
 async function confirm(database: Database, named: string): Promise<void> {
   await database.transaction(async (tx) => {
     const view = await environment(tx, PRODUCTION)
-    await allowPrune(tx, view, { environment: PRODUCTION, named, actor: 'ada', now: NOW })
+    await confirmRevision(tx, view, {
+      kind: 'allow_prune',
+      environment: PRODUCTION,
+      named,
+      actor: 'ada',
+      now: NOW,
+    })
     await requestReconcile(tx, PRODUCTION, NOW)
   })
 }

@@ -191,18 +191,36 @@ function policyOf(text: string) {
 }
 
 describe('the policy of a declaration', () => {
-  test('is 20 percent where nothing is said', () => {
-    expect(policyOf('{}')).toEqual({ prune_max_percent: 20 })
-    expect(policyOf('policy: {}')).toEqual({ prune_max_percent: 20 })
-    expect(policyOf('policy: {prune_max_percent: 0}')).toEqual({ prune_max_percent: 0 })
+  test('has a value where nothing is said', () => {
+    const unsaid = {
+      prune_max_percent: 20,
+      history: 'apply',
+      signatures: 'off',
+      promotion: 'warn',
+      promotes_from: null,
+    }
+    expect(policyOf('{}')).toEqual(unsaid)
+    expect(policyOf('policy: {}')).toEqual(unsaid)
+    expect(policyOf('policy: {prune_max_percent: 0}')).toEqual({ ...unsaid, prune_max_percent: 0 })
+    expect(policyOf('promotes_from: staging\npolicy: {promotion: enforce}')).toEqual({
+      ...unsaid,
+      promotion: 'enforce',
+      promotes_from: 'staging',
+    })
   })
 
-  test.each(['policy: {prune_max_percent: 101}', 'policy: {prune_max: 1}', 'policy: 20'])(
-    '%s is refused',
-    (text) => {
-      expect(policyOf(text)).toMatchObject([{ path, line: 1, severity: 'error' }])
-    },
-  )
+  test.each([
+    'policy: {prune_max_percent: 101}',
+    'policy: {prune_max: 1}',
+    'policy: 20',
+    'policy: {history: keep}',
+    'policy: {signatures: on}',
+    'policy: {promotion: yes}',
+    'policy: {promotes_from: staging}',
+    'promotes_from: Staging',
+  ])('%s is refused', (text) => {
+    expect(policyOf(text)).toMatchObject([{ path, line: 1, severity: 'error' }])
+  })
 
   test('is no part of the settings', () => {
     expect(settingsOf('policy: {prune_max_percent: 3}')).toEqual(settingsOf('{}'))
