@@ -7,6 +7,7 @@ import { messages } from './messages.ts'
 import { objects } from './objects.ts'
 import { recipientRuns } from './recipient-runs.ts'
 import type { Route } from './route.ts'
+import { revisions } from './revisions.ts'
 import { tenants } from './tenants.ts'
 import { users } from './users.ts'
 import { workflowRuns } from './workflow-runs.ts'
@@ -25,5 +26,6 @@ export const routes: readonly Route[] = [
   ...tenants,
   ...environments,
   ...brakes,
+  ...revisions,
   ...health,
 ]

@@ -1,7 +1,8 @@
+import { ConfigError } from '../errors.ts'
 import { createClient, environmentOption, type Client } from './client.ts'
-import { FINE, FOUND, type Command, type ExitCode } from './command.ts'
+import { FINE, FOUND, type Command, type CommandContext, type ExitCode } from './command.ts'
 import { printable, table, type Output } from './output.ts'
-import type { WireEnvironment } from './wire.ts'
+import type { WireEnvironment, WireList, WireRevision } from './wire.ts'
 
 const POLL_MS = 250
 const WAIT_MS_MAX = 60_000
@@ -10,21 +11,57 @@ const WAIT_MS_MAX = 60_000
 export const status: Command = {
   name: 'status',
   summary: 'Show how the environments stand',
-  usage: ['[environment] [--wait]'],
+  usage: ['[environment] [--wait]', '<environment> --history [--after <cursor>] [--limit <1-50>]'],
   words: { min: 0, max: 1 },
   options: {
     wait: { type: 'boolean', help: 'until none is reconciling any more, at most a minute' },
+    history: { type: 'boolean', help: 'what was applied, newest first' },
+    after: { type: 'string', value: 'cursor', help: 'the next page of the history' },
+    limit: { type: 'string', value: '1-50', help: 'of the history; default: 50' },
     environment: environmentOption,
   },
-  async run({ words, options, output, settings }) {
+  async run(context) {
+    const { words, options, output, settings } = context
     const client = createClient(settings, options)
     const name = words[0] ?? options.text('environment')
+    if (options.flag('history')) return showHistory(client, name ?? client.environment, context)
     const load = () => loadEnvironments(client, name)
     const environments = options.flag('wait') ? await waitFor(load, areSettled) : await load()
     const code = showEnvironments(environments, output)
     // Of all environments one may wait for its branch; one that was asked for shall be ready.
     return name === undefined && !environments.some(isStalled) ? FINE : code
   },
+}
+
+async function showHistory(
+  client: Client,
+  name: string | undefined,
+  { options, output }: Pick<CommandContext, 'options' | 'output'>,
+): Promise<ExitCode> {
+  if (name === undefined) throw new ConfigError('say which environment: belfry status <name>')
+  const path = `/v1/environments/${encodeURIComponent(name)}/revisions`
+  const query = { after: options.text('after'), page_size: options.text('limit') }
+  const list = await client.call<WireList<WireRevision>>('GET', path, { query })
+  output.result(list, () =>
+    list.items.length === 0
+      ? ['nothing was applied']
+      : table(HISTORY_HEAD, list.items.map(historyRow)),
+  )
+  const { after } = list.page_info
+  if (after) output.note(`more: --after ${after}`)
+  return FINE
+}
+
+const HISTORY_HEAD = ['REVISION', 'APPLIED', 'FROM', 'ADDED', 'CHANGED', 'ARCHIVED', 'NOTE']
+
+function historyRow(one: WireRevision): string[] {
+  const notes = [
+    one.rewritten_from === null ? [] : [`rewritten from ${short(one.rewritten_from)}`],
+    one.signer === null ? [] : [`signed by ${printable(one.signer)}`],
+  ]
+  const counts = [one.added, one.changed, one.archived].map((keys) => String(keys.length))
+  const note = notes.flat().join(', ')
+  return [short(one.revision), one.applied_at, one.origin ?? '-', ...counts, note]
 }
 
 function isStalled({ state }: WireEnvironment): boolean {

@@ -50,6 +50,18 @@ export interface WireWorkflow {
   }[]
 }
 
+export interface WireRevision {
+  readonly sequence: number
+  readonly revision: string
+  readonly origin: string | null
+  readonly applied_at: string
+  readonly added: readonly string[]
+  readonly changed: readonly string[]
+  readonly archived: readonly string[]
+  readonly rewritten_from: string | null
+  readonly signer: string | null
+}
+
 export interface WireEnvironment {
   readonly name: string
   readonly ref: string

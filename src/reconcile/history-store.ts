@@ -166,3 +166,51 @@ export async function findNamedRevisions(
     order by revision, revisions.sequence desc
     limit 2`)
 }
+
+/** An applied revision as the API shows it. */
+export interface RevisionView {
+  /** Its sequence: later ones are higher, by number. */
+  readonly id: string
+  readonly revision: Revision
+  /** Null where it was applied before that was kept. */
+  readonly origin: 'git' | 'pin' | null
+  readonly appliedAt: Date
+  readonly added: readonly WorkflowKey[]
+  readonly changed: readonly WorkflowKey[]
+  readonly archived: readonly WorkflowKey[]
+  readonly rewrittenFrom: Revision | null
+  readonly signer: string | null
+}
+
+export interface RevisionPage {
+  /** Only sequences below this one. */
+  readonly after?: string
+  /** Only sequences above this one, and of them the lowest. */
+  readonly before?: string
+  readonly limit: number
+}
+
+/** What was applied in an environment, newest first. */
+export async function listRevisions(
+  database: Queryable,
+  environment: EnvironmentName,
+  { after, before, limit }: RevisionPage,
+): Promise<RevisionView[]> {
+  if (before === undefined) {
+    return database.query<RevisionView>(sql`
+      select sequence::text as id, revision, origin, applied_at as "appliedAt", added, changed, archived,
+        rewritten_from as "rewrittenFrom", signer
+      from revisions
+      where environment = ${environment} and (${after ?? null}::bigint is null or sequence < ${after ?? null})
+      order by sequence desc
+      limit ${limit}`)
+  }
+  const rows = await database.query<RevisionView>(sql`
+    select sequence::text as id, revision, origin, applied_at as "appliedAt", added, changed, archived,
+      rewritten_from as "rewrittenFrom", signer
+    from revisions
+    where environment = ${environment} and sequence > ${before}
+    order by revisions.sequence
+    limit ${limit}`)
+  return rows.toReversed()
+}

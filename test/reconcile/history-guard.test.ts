@@ -133,7 +133,7 @@ describe('a force-push', () => {
     await made.git('reset', '--quiet', '--hard', first)
     await made.git('reflog', 'expire', '--expire=now', '--all')
     await made.git('gc', '--quiet', '--prune=now')
-    await expect(made.git('cat-file', '-e', second)).rejects.toThrow()
+    await expect(made.git('cat-file', '-e', second)).rejects.toThrow('cat-file')
     const tip = await made.commit(text('Other'))
     expect(await look()).toMatchObject({ reason: 'history_rewritten', observedRevision: second })
     await allow(database, tip)

@@ -93,7 +93,7 @@ describe('the policy file', () => {
         }),
       ]) as object,
     })
-    const [warning] = held.diagnostics.filter(({ code }) => code === 'policy_file_invalid')
+    const warning = held.diagnostics.find(({ code }) => code === 'policy_file_invalid')
     expect(`:${warning?.line}:${warning?.column} `).toBe(place)
     await writeFile(policyFile, 'production: {history: apply}\n')
     expect(await look()).toMatchObject({ reason: 'applied', diagnostics: [] })
