@@ -6,6 +6,7 @@ import type { Revision } from '../ids.ts'
 import { findDefaultBranch } from './declarations.ts'
 import type { DefaultTip } from './declarations.ts'
 import { DEVELOPMENT, takeDeclarations } from './declare.ts'
+import { settleHints } from './hints.ts'
 import { isHeld, releaseExpired } from './hold.ts'
 import { assertLead, LeadershipLost, loadDefaultBranch } from './leader-store.ts'
 import { listGuarded, lookAtPolicyFile } from './policy-file.ts'
@@ -31,6 +32,8 @@ export interface LookResult {
   readonly failed: boolean
   /** A ref moved meanwhile; look again at once. */
   readonly moved: boolean
+  /** Something was announced that does not show yet; look again in so many milliseconds. */
+  readonly againMs?: number
 }
 
 /** Resolves all refs, and brings every environment to the tip of its own. */
@@ -69,7 +72,9 @@ export async function look(looking: Looking): Promise<LookResult> {
     await answer(looking, asked)
   }
   if (found.kind === 'found' && found.tip !== null) tips.set(found.tip.branch, found.tip.tip)
-  return { failed, moved: await hasMoved(looking, tips) }
+  const againMs = await settleHints(looking, { refs, tips })
+  const moved = await hasMoved(looking, tips)
+  return { failed, moved, ...(againMs !== undefined && { againMs }) }
 }
 
 /** Whether Git, and no brake, decides about the environment. */

@@ -27,6 +27,8 @@ export interface PassResult {
   readonly kind: 'leading' | 'standby'
   /** Something could not be read; the next pass may. */
   readonly failed: boolean
+  /** Something was announced that does not show yet; the next pass may find it, in so many milliseconds. */
+  readonly againMs?: number
 }
 
 const DEBOUNCE_MS = 20
@@ -53,6 +55,7 @@ export class Reconciler implements AsyncDisposable {
     policyFile: null,
     signers: null,
     isDefaultMissing: false,
+    unseen: new Set(),
   }
   #leadership: Leadership | undefined
   #leading: Promise<Leadership | undefined> | undefined
@@ -151,13 +154,14 @@ export class Reconciler implements AsyncDisposable {
       for (let looks = 1; ; looks += 1) {
         const leadership = await this.#lead()
         if (!leadership) return { kind: 'standby', failed: false }
-        const { failed, moved } = await look({
+        const looking = {
           ...this.#options,
           leadership,
           memory: this.#memory,
-          onNews: (listener) => this.#listen(listener),
-        })
-        if (!moved || looks === LOOKS_MAX || this.#closed) return { kind: 'leading', failed }
+          onNews: (listener: () => void) => this.#listen(listener),
+        }
+        const { moved, ...found } = await look(looking)
+        if (!moved || looks === LOOKS_MAX || this.#closed) return { kind: 'leading', ...found }
       }
     } catch (error) {
       if (!(error instanceof LeadershipLost)) throw error
@@ -173,19 +177,28 @@ export class Reconciler implements AsyncDisposable {
 
   async #run(): Promise<void> {
     let seen = -1
+    let againMs: number | undefined
     while (seen !== this.#marks && !this.#closed) {
       seen = await this.#burstEnd()
       clearTimeout(this.#retry)
-      const isFailed = await this.#queuePass().then(
-        ({ failed }) => failed,
-        (error: unknown) => {
-          if (this.#failures === 0) this.#options.log.error('reconciling failed', { error })
-          return true
-        },
-      )
-      this.#failures = isFailed ? this.#failures + 1 : 0
+      againMs = await this.#passOnce()
     }
-    if (this.#failures > 0 && !this.#closed) this.#retryLater()
+    if (this.#closed) return
+    if (this.#failures > 0) this.#wakeIn(this.#backOffMs())
+    else if (againMs !== undefined) this.#wakeIn(againMs)
+  }
+
+  /** One pass, whose failure is counted. Answers how soon the next one is worth it, where this one knows. */
+  async #passOnce(): Promise<number | undefined> {
+    try {
+      const { failed, againMs } = await this.#queuePass()
+      this.#failures = failed ? this.#failures + 1 : 0
+      return againMs
+    } catch (error) {
+      if (this.#failures === 0) this.#options.log.error('reconciling failed', { error })
+      this.#failures += 1
+      return undefined
+    }
   }
 
   /** Waits until no change comes for a while, and answers how many came. */
@@ -199,11 +212,14 @@ export class Reconciler implements AsyncDisposable {
     return this.#marks
   }
 
-  #retryLater(): void {
+  #backOffMs(): number {
     const delayMs = Math.min(BACKOFF_MS_MIN * 2 ** (this.#failures - 1), BACKOFF_MS_MAX)
     // Half of it by chance, so that processes that failed together do not come back together.
-    const jitteredMs = delayMs / 2 + Math.random() * (delayMs / 2)
-    this.#retry = setTimeout(() => this.wake(), jitteredMs)
+    return delayMs / 2 + Math.random() * (delayMs / 2)
+  }
+
+  #wakeIn(ms: number): void {
+    this.#retry = setTimeout(() => this.wake(), ms)
     this.#retry.unref()
   }
 

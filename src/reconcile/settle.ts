@@ -49,6 +49,8 @@ export interface Memory {
   signers: KnownSigners | null
   /** Whether it was said that there is no default branch. */
   isDefaultMissing: boolean
+  /** Announced commits that were looked for in vain, each with its branch and the tip that was there. */
+  readonly unseen: Set<string>
 }
 
 /** One look under way. */
