@@ -26,6 +26,8 @@ export interface Config {
   readonly host: string
   readonly apiKeys: readonly ApiKeySetting[]
   readonly operatorToken: string | undefined
+  /** What webhooks of Git hosts are signed with; any of them may match. Without one none is taken. */
+  readonly webhookSecrets: readonly string[]
   /** Undefined: 10 s, and 30 s for a remote. */
   readonly pollSeconds: number | undefined
   readonly secrets: SecretSettings
@@ -98,6 +100,7 @@ export function readConfig(env: Env, flags: ConfigFlags = {}): Config {
     host: reader.host('BELFRY_HOST', dev) ?? '127.0.0.1',
     apiKeys: reader.apiKeys('BELFRY_API_KEYS'),
     operatorToken: reader.token('BELFRY_OPERATOR_TOKEN'),
+    webhookSecrets: reader.webhookSecrets('BELFRY_WEBHOOK_SECRETS'),
     pollSeconds: reader.wholeNumber('BELFRY_POLL_SECONDS', { min: 1, max: 86_400 }),
     secrets: {
       values: reader.secretValues(),
@@ -117,12 +120,13 @@ export function readConfig(env: Env, flags: ConfigFlags = {}): Config {
 
 /** Every value of the settings that must not be shown, for masking. */
 export function sensitiveValues(config: Config): string[] {
-  const { apiKeys, operatorToken, secrets, databaseUrl, remote } = config
+  const { apiKeys, operatorToken, webhookSecrets, secrets, databaseUrl, remote } = config
   const password = databaseUrl && URL.canParse(databaseUrl) ? new URL(databaseUrl).password : ''
   return [
     ...secrets.values.values(),
     ...apiKeys.map(({ key }) => key),
     operatorToken,
+    ...webhookSecrets,
     decodeURIComponent(password),
     // A token may stand in the place of the name.
     remote?.credentials?.password || remote?.credentials?.username,
@@ -225,6 +229,19 @@ class Reader {
       else return [{ environment: environment.trim(), key }]
       return []
     })
+  }
+
+  /** A problem is named by the entry's place, since the entry is a secret. */
+  webhookSecrets(name: string): string[] {
+    const words = this.#list(name)
+    for (const [index, word] of words.entries()) {
+      const place = `entry ${index + 1}`
+      if (word.length < KEY_LENGTH_MIN)
+        this.#problem(name, `${place} is shorter than ${KEY_LENGTH_MIN} characters`)
+      else if (/^whsec_(?![A-Za-z0-9+/]{16,}={0,2}$)/.test(word))
+        this.#problem(name, `${place} begins with whsec_ and goes on as no signing token does`)
+    }
+    return words
   }
 
   secretValues(): Map<string, string> {

@@ -89,6 +89,7 @@ describe('readConfig', () => {
       BELFRY_ALLOWED_SIGNERS: '/etc/signers, keys.asc',
       BELFRY_ROLES: 'api,work',
       BELFRY_SHARED_SECRETS: 'SMTP_PASSWORD',
+      BELFRY_WEBHOOK_SECRETS: ` one-secret ,whsec_${'ab+/'.repeat(10)}=`,
       BELFRY_SECRET_EU__SMTP_PASSWORD: 'hunter2',
     })
     expect(config.allowedSigners).toEqual(['/etc/signers', `${process.cwd()}/keys.asc`])
@@ -100,6 +101,7 @@ describe('readConfig', () => {
     ])
     expect(config.allowedTargets).toEqual(['10.0.0.0/8', '::1/128', '127.0.0.1'])
     expect(config.roles).toEqual(['work', 'api'])
+    expect(config.webhookSecrets).toEqual(['one-secret', `whsec_${'ab+/'.repeat(10)}=`])
     expect(config.secrets.values.get('EU__SMTP_PASSWORD')).toBe('hunter2')
   })
 
@@ -117,6 +119,8 @@ describe('readConfig', () => {
     ['BELFRY_API_KEYS', 'production', 'entry 1 is not environment=key'],
     ['BELFRY_API_KEYS', 'production=short', 'entry 1 has a key that is shorter'],
     ['BELFRY_OPERATOR_TOKEN', 'short', 'shorter than 8'],
+    ['BELFRY_WEBHOOK_SECRETS', 'long-enough,short', 'entry 2 is shorter than 8'],
+    ['BELFRY_WEBHOOK_SECRETS', 'whsec_not-a-token-at-all', 'entry 1 begins with whsec_'],
   ])('refuses %s=%s', (name, value, expected) => {
     const [problem, ...more] = problemsOf({ [name]: value })
     expect(problem).toContain(`${name}: `)
@@ -129,8 +133,9 @@ describe('readConfig', () => {
       PORT: 'x',
       BELFRY_API_KEYS: 'sk_confidential_key,=sk_confidential_key',
       BELFRY_LOG_LEVEL: 'y',
+      BELFRY_WEBHOOK_SECRETS: 'whsec_confidential',
     })
-    expect(problems).toHaveLength(4)
+    expect(problems).toHaveLength(5)
     expect(problems.join()).not.toContain('confidential')
   })
 
@@ -145,9 +150,10 @@ test('sensitiveValues lists what no output may hold', () => {
     DATABASE_URL: 'postgres://belfry:p%40ss@db.example.com/belfry',
     BELFRY_API_KEYS: 'production=sk_0123456789',
     BELFRY_OPERATOR_TOKEN: 'op_0123456789',
+    BELFRY_WEBHOOK_SECRETS: 'wh_0123456789',
     BELFRY_SECRET_A__B: 'secret',
   })
   expect(sensitiveValues(config).toSorted()).toEqual(
-    ['p@ss', 'sk_0123456789', 'op_0123456789', 'secret'].toSorted(),
+    ['p@ss', 'sk_0123456789', 'op_0123456789', 'wh_0123456789', 'secret'].toSorted(),
   )
 })

@@ -62,6 +62,27 @@ function parse(text: string): unknown {
   }
 }
 
+/** What a body may take of us. */
+export interface BodyBounds {
+  readonly bytesMax: number
+  readonly msMax: number
+}
+
+/**
+ * Reads a body as it was sent, for those who have signed its bytes. Throws a `RequestError`: 413 beyond the bound,
+ * 408 where it takes too long, 415 where it is compressed, 400 where it ends too early.
+ */
+export async function readRawBody(
+  request: IncomingMessage,
+  { bytesMax, msMax }: BodyBounds,
+): Promise<Buffer> {
+  if ((request.headers['content-encoding'] ?? 'identity').trim().toLowerCase() !== 'identity') {
+    throw new RequestError(415, 'unsupported_encoding', 'send the body without a content-encoding')
+  }
+  if (Number(request.headers['content-length'] ?? 0) > bytesMax) throw tooLarge(bytesMax)
+  return collect(request, undefined, { bytesMax, msMax })
+}
+
 async function readBody(request: IncomingMessage): Promise<Buffer> {
   const encoding = (request.headers['content-encoding'] ?? 'identity').trim().toLowerCase()
   const inflate = encoding === 'identity' ? undefined : inflaters[encoding]?.()
@@ -69,13 +90,19 @@ async function readBody(request: IncomingMessage): Promise<Buffer> {
     const message = `content-encoding "${encoding}" is not known; send gzip, deflate, br or none`
     throw new RequestError(415, 'unsupported_encoding', message)
   }
-  if (Number(request.headers['content-length'] ?? 0) > BODY_BYTES_MAX) throw tooLarge()
-  return collect(request, inflate)
+  if (Number(request.headers['content-length'] ?? 0) > BODY_BYTES_MAX)
+    throw tooLarge(BODY_BYTES_MAX)
+  return collect(request, inflate, { bytesMax: BODY_BYTES_MAX })
 }
 
 /** Collects the bytes, counted before and after inflation, chunk by chunk. */
-function collect(request: IncomingMessage, inflate: Transform | undefined): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
+function collect(
+  request: IncomingMessage,
+  inflate: Transform | undefined,
+  { bytesMax, msMax }: { readonly bytesMax: number; readonly msMax?: number },
+): Promise<Buffer> {
+  let timer: NodeJS.Timeout | undefined
+  const collected = new Promise<Buffer>((resolve, reject) => {
     const chunks: Buffer[] = []
     let wire = 0
     let size = 0
@@ -88,11 +115,11 @@ function collect(request: IncomingMessage, inflate: Transform | undefined): Prom
     }
     request.on('data', (chunk: Buffer) => {
       wire += chunk.length
-      if (wire > BODY_BYTES_MAX) stop(tooLarge())
+      if (wire > bytesMax) stop(tooLarge(bytesMax))
     })
     source.on('data', (chunk: Buffer) => {
       size += chunk.length
-      if (size > BODY_BYTES_MAX) stop(tooLarge())
+      if (size > bytesMax) stop(tooLarge(bytesMax))
       else chunks.push(chunk)
     })
     source.on('end', () => resolve(Buffer.concat(chunks)))
@@ -102,12 +129,19 @@ function collect(request: IncomingMessage, inflate: Transform | undefined): Prom
       if (!request.complete) stop(unreadable(undefined))
     })
     if (inflate) request.pipe(inflate)
+    if (msMax !== undefined) timer = setTimeout(() => stop(tooSlow(msMax)), msMax)
   })
+  return collected.finally(() => clearTimeout(timer))
 }
 
-function tooLarge(): RequestError {
-  const message = `the body is larger than ${BODY_BYTES_MAX} bytes`
+function tooLarge(bytesMax: number): RequestError {
+  const message = `the body is larger than ${bytesMax} bytes`
   return new RequestError(413, 'body_too_large', message)
+}
+
+function tooSlow(msMax: number): RequestError {
+  const message = `the body was not there within ${msMax / 1000} seconds`
+  return new RequestError(408, 'body_too_slow', message)
 }
 
 function unreadable(inflate: Transform | undefined): RequestError {

@@ -2,6 +2,7 @@ import { brakes } from './brakes.ts'
 import { engagement } from './engagement.ts'
 import { environments } from './environments.ts'
 import { feeds } from './feeds.ts'
+import { gitHook } from './hooks/git.ts'
 import { health } from './health.ts'
 import { messages } from './messages.ts'
 import { objects } from './objects.ts'
@@ -27,5 +28,6 @@ export const routes: readonly Route[] = [
   ...environments,
   ...brakes,
   ...revisions,
+  gitHook,
   ...health,
 ]

@@ -1,5 +1,7 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import type { Database, Queryable, Transaction } from '../db/database.ts'
 import type { EnvironmentName } from '../ids.ts'
+import type { BodyBounds } from './body.ts'
 import type { ApiServices } from './services.ts'
 
 /** What a key may do. The operator token may do all of it, in each environment. */
@@ -44,10 +46,31 @@ export interface OpenRoute {
   handle(request: OpenRequest): Promise<Reply>
 }
 
-export type Route = ReadRoute | MutationRoute | OpenRoute
+/** A call of a program that has no key of ours, and proves itself by what it sends. */
+export interface SignedRoute {
+  readonly kind: 'signed'
+  readonly method: 'POST'
+  readonly path: string
+  /** Of its body. */
+  readonly bounds: BodyBounds
+  handle(request: SignedRequest): Promise<Reply>
+}
+
+export type Route = ReadRoute | MutationRoute | OpenRoute | SignedRoute
 
 export interface OpenRequest {
   readonly database: Queryable
+  readonly now: Date
+  readonly services: ApiServices
+}
+
+/** What no one has proved yet. The handler reads the body when the rest speaks for it, and Postgres when the body does. */
+export interface SignedRequest {
+  readonly params: Readonly<Record<string, string>>
+  readonly headers: IncomingHttpHeaders
+  /** The bytes as they were sent. Throws a `RequestError` beyond the route's bounds. */
+  readonly readBody: () => Promise<Buffer>
+  readonly database: Queryable & Pick<Database, 'transaction'>
   readonly now: Date
   readonly services: ApiServices
 }

@@ -4,10 +4,18 @@ import type { Clock } from '../clock.ts'
 import type { Database } from '../db/database.ts'
 import { RequestError } from '../errors.ts'
 import { environmentOf, requireScope, type Authenticate } from './auth.ts'
-import { readJsonBody } from './body.ts'
+import { readJsonBody, readRawBody } from './body.ts'
 import { answerOnce, hashRequest, readIdempotencyKey, type Answer } from './idempotency.ts'
 import { parseQuery } from './query.ts'
-import type { MutationRoute, OpenRoute, ReadRequest, Reply, Route } from './route.ts'
+import type {
+  MutationRoute,
+  OpenRoute,
+  ReadRequest,
+  ReadRoute,
+  Reply,
+  Route,
+  SignedRoute,
+} from './route.ts'
 import { bodyCheck, queryCheck, type Check } from './schema.ts'
 import type { ApiServices } from './services.ts'
 
@@ -23,7 +31,7 @@ export interface RouterOptions {
 export function createRouter(routes: readonly Route[], options: RouterOptions): Router {
   const router = new Router({ sensitive: true })
   for (const route of routes) {
-    const serve = route.kind === 'open' ? serveOpen(route, options) : serveKeyed(route, options)
+    const serve = serverOf(route, options)
     router.register(route.path, [route.method.toLowerCase()], async (ctx) => {
       const answer = await serve(ctx)
       const { reply, originalRequestId } = answer
@@ -44,11 +52,25 @@ export function writeReply(ctx: Context, reply: Reply): void {
 
 type Serve = (ctx: RouterContext) => Promise<Answer>
 
+function serverOf(route: Route, options: RouterOptions): Serve {
+  if (route.kind === 'open') return serveOpen(route, options)
+  return route.kind === 'signed' ? serveSigned(route, options) : serveKeyed(route, options)
+}
+
 function serveOpen(route: OpenRoute, { database, clock, services }: RouterOptions): Serve {
   return async () => ({ reply: await route.handle({ database, services, now: clock.now() }) })
 }
 
-function serveKeyed(route: Exclude<Route, OpenRoute>, options: RouterOptions): Serve {
+function serveSigned(route: SignedRoute, { database, clock, services }: RouterOptions): Serve {
+  return async ({ params, req }) => {
+    const readBody = () => readRawBody(req, route.bounds)
+    const { headers } = req
+    const request = { params, headers, readBody, database, services, now: clock.now() }
+    return { reply: await route.handle(request) }
+  }
+}
+
+function serveKeyed(route: ReadRoute | MutationRoute, options: RouterOptions): Serve {
   const { database, clock, services, authenticate } = options
   const checkQuery: Check = route.query ? queryCheck(route.query) : () => {}
   const mutate = route.kind === 'mutation' ? mutation(route, database) : undefined

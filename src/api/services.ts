@@ -1,4 +1,5 @@
 import type { Queue } from '../db/queue.ts'
+import type { GitHooks } from './hooks/journal.ts'
 
 /** What handlers need beside the database. */
 export interface ApiServices {
@@ -6,4 +7,6 @@ export interface ApiServices {
   /** Whether Git has been looked at since the start, with whatever result; true where another process does it. */
   hasLookedAtGit(): boolean
   readonly startedAt: Date
+  /** Absent: no webhook of a Git host is taken. */
+  readonly gitHooks?: GitHooks
 }

@@ -1,5 +1,6 @@
 import type { Access } from '../api/access.ts'
 import { routes } from '../api/index.ts'
+import { openGitHooks } from '../api/hooks/journal.ts'
 import { startServer, type Server } from '../api/server.ts'
 import { noteServer } from '../data-directory.ts'
 import type { Ground } from './ground.ts'
@@ -12,11 +13,12 @@ export async function openDoorway(
   looking: FirstLook | undefined,
 ): Promise<Server> {
   const hasLookedAtGit = () => looking?.isDone() ?? true
+  const gitHooks = openGitHooks({ secrets: config.webhookSecrets, clock, log })
   const server = await startServer({
     database,
     clock,
     log,
-    services: { queue, hasLookedAtGit, startedAt: clock.now() },
+    services: { queue, hasLookedAtGit, startedAt: clock.now(), gitHooks },
     routes,
     operatorToken: access.operatorToken,
     host: config.host,

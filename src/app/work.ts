@@ -1,3 +1,4 @@
+import { sweepGitDeliveries } from '../api/hooks/store.ts'
 import { sweepIdempotencyKeys } from '../api/idempotency.ts'
 import { openDoor } from '../channels/door.ts'
 import { startLoop } from '../db/loop.ts'
@@ -70,6 +71,9 @@ function startWorkLoops(ground: Ground, delivery: DeliveryContext): void {
   })
   addLoop(ground, { name: 'idempotency keys', pollMs: SWEEP_MS }, () =>
     sweepIdempotencyKeys(database, clock.now()),
+  )
+  addLoop(ground, { name: 'git deliveries', pollMs: SWEEP_MS }, () =>
+    sweepGitDeliveries(database, clock.now()),
   )
   addLoop(ground, { name: 'throttle windows', pollMs: SWEEP_MS }, () =>
     sweepThrottleWindows(database, clock.now()),
