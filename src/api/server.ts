@@ -72,6 +72,8 @@ function createApp(options: ServerOptions, isClosing: () => boolean): Koa {
   const authenticate = authenticator({ database, clock, operatorToken })
   const router = createRouter(options.routes, { database, clock, services, authenticate })
   const app = new Koa()
+  // What is left for this are connections that broke: nobody's failure, and anybody can make any number of them.
+  app.on('error', () => {})
   app.use(async (ctx, next) => {
     const requestId = newRowId()
     ctx.state['requestId'] = requestId

@@ -20,7 +20,6 @@ export interface Move {
 /** More are of no use: a push of so many branches wakes one look anyway. */
 const MOVES_MAX = 100
 const BRANCHES = 'refs/heads/'
-const TAGS = 'refs/tags/'
 const OID = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/
 const ZEROS = /^0+$/
 // oxlint-disable-next-line no-control-regex
@@ -36,7 +35,7 @@ export function push(moves: readonly (Move | null)[]): GitEvent {
  * one that is no id, hints at no commit.
  */
 export function moveOf(ref: unknown, after: unknown): Move | null {
-  if (typeof ref !== 'string' || ref.startsWith(TAGS)) return null
+  if (typeof ref !== 'string') return null
   const branch = ref.startsWith(BRANCHES) ? ref.slice(BRANCHES.length) : null
   return branch === null ? null : moveOfBranch(branch, after)
 }

@@ -23,7 +23,7 @@ export interface Delivery {
 export interface TestHost {
   /** The name in the path. */
   readonly provider: string
-  sign(body: string, secret: string): Readonly<Record<string, string>>
+  sign(body: string | Buffer, secret: string): Readonly<Record<string, string>>
   /** The header that holds the delivery's id. */
   readonly idHeader: string
   push(branch: string, after?: string): Payload
@@ -37,7 +37,7 @@ export interface TestHost {
   ping?: Payload
 }
 
-export function hmac(body: string, secret: string): string {
+export function hmac(body: string | Buffer, secret: string): string {
   return createHmac('sha256', secret).update(body).digest('hex')
 }
 

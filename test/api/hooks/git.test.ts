@@ -1,5 +1,4 @@
 import { beforeEach, describe, expect } from 'vitest'
-import { listLastDeliveries, sweepGitDeliveries } from '../../../src/api/hooks/store.ts'
 import { openDatabase } from '../../../src/db/database.ts'
 import { sql } from '../../../src/db/sql.ts'
 import { openTopics } from '../../../src/db/topics.ts'
@@ -141,11 +140,13 @@ describe.each(hosts)('a delivery of $provider ($idHeader)', (host) => {
       { changes: [null, { ref: { id: 7 } }], push: { changes: [null, { new: 7, old: [] }] } },
       { ref: 'production', ref_type: 7, after: 'x', sha: {} },
     ]
+    const statuses = new Set<number>()
     for (const body of bodies) {
       const { headers } = host.push('production')
       const { status } = await api.hook(provider, deliver(host, { headers, body }))
-      expect([200, 202], JSON.stringify(body)).toContain(status)
+      statuses.add(status)
     }
+    expect([...statuses].every((status) => status === 200 || status === 202)).toBe(true)
     expect(await hints(database)).toEqual([])
   })
 
@@ -163,18 +164,11 @@ describe('a hook', () => {
   test('wakes whoever listens, when its hints can be read', async ({ database }) => {
     await using api = await serveHooks(database)
     await using topics = openTopics(database.url, { log: silentLog })
-    const heard: (readonly string[])[] = []
-    const { promise, resolve } = Promise.withResolvers<void>()
-    await topics.listen(RECONCILE_TOPIC, () => {
-      void hints(database).then((found) => {
-        heard.push(found)
-        resolve()
-      })
-    })
+    const { promise, resolve } = Promise.withResolvers<readonly string[]>()
+    await topics.listen(RECONCILE_TOPIC, () => resolve(hints(database)))
     await api.hook('github', deliver(github, github.push('topic')))
     await api.hook('github', deliver(github, github.push('production')))
-    await promise
-    expect(heard).toEqual([[`production ${AFTER}`]])
+    expect(await promise).toEqual([`production ${AFTER}`])
   })
 
   test('is answered 401 where there is no secret', async ({ database }) => {
@@ -224,7 +218,7 @@ describe('a hook', () => {
         headers: { ...headers, 'x-hub-signature-256': signature },
         body,
       })
-      expect(reply.status, signature).toBe(401)
+      expect([signature, reply.status]).toEqual([signature, 401])
     }
     const { 'x-hub-signature-256': _, ...rest } = headers
     const sha1 = { ...rest, 'x-hub-signature': `sha1=${hmac(body, SECRET).slice(0, 40)}` }
@@ -328,7 +322,7 @@ describe('a signing token of GitLab', () => {
       { 'webhook-signature': `v2,${headers['webhook-signature']?.slice(3)}` },
     ]) {
       const reply = await api.hook('gitlab', { headers: { ...headers, ...change }, body })
-      expect(reply.status, JSON.stringify(change)).toBe(401)
+      expect([change, reply.status]).toEqual([change, 401])
     }
     expect((await api.hook('gitlab', { headers, body })).status).toBe(202)
     expect((await api.hook('gitlab', { headers, body })).body).toMatchObject({ duplicate: true })
@@ -352,72 +346,5 @@ describe('a signing token of GitLab', () => {
     const { headers } = signed({ token: `whsec_${Buffer.alloc(32, 1).toString('base64')}` })
     const both = { headers: { ...headers, 'x-gitlab-token': SECRET }, body }
     expect((await api.hook('gitlab', both)).status).toBe(401)
-  })
-})
-
-describe('what is kept of deliveries', () => {
-  test('counts them by how they ended, and says when the last one came', async ({ database }) => {
-    await using api = await serveHooks(database)
-    const delivery = deliver(github, github.push('production'))
-    await api.hook('github', delivery)
-    await api.hook('github', delivery)
-    await api.hook('github', deliver(github, github.push('topic')))
-    api.clock.advance(1000)
-    await api.hook('github', deliver(github, github.push('x'), { secret: 'another-secret' }))
-    await api.hook('github', { headers: {}, body: '{}' })
-    await api.hook('gitlab', { headers: gitlab.sign('', SECRET), body: '{' })
-    expect(api.hooks.counts()).toEqual([
-      {
-        provider: 'github',
-        outcomes: { queued: 1, duplicate: 1, unmatched: 1, bad_signature: 1, unsigned: 1 },
-        lastDeliveryAt: new Date(NOW),
-      },
-      { provider: 'gitlab', outcomes: { malformed: 1 }, lastDeliveryAt: null },
-    ])
-    expect(await listLastDeliveries(database)).toEqual([
-      { provider: 'github', lastDeliveryAt: new Date(NOW) },
-    ])
-  })
-
-  test('holds no delivery that has not proved who sent it', async ({ database }) => {
-    await using api = await serveHooks(database)
-    const options = { id: 'the-same-id' }
-    const payload = github.push('production')
-    await api.hook('github', deliver(github, payload, { ...options, secret: 'another-secret' }))
-    expect((await api.hook('github', deliver(github, payload, options))).status).toBe(202)
-  })
-
-  test('tells the log of a kind of refusal once a minute, and shows no secret', async ({
-    database,
-  }) => {
-    await using api = await serveHooks(database)
-    const host = hosts.find(({ provider }) => provider === 'gitea')!
-    const body = JSON.stringify(host.push('production').body)
-    const call = (signature: string) =>
-      api.call('POST', `/hooks/git/gitea?token=${SECRET}`, {
-        headers: { ...host.push('x').headers, 'x-gitea-signature': signature },
-        body,
-      })
-    for (let index = 0; index < 5; index += 1) expect((await call('00')).status).toBe(401)
-    expect(api.lines).toHaveLength(1)
-    api.clock.advance(60_000)
-    await call('00')
-    expect(api.lines).toHaveLength(2)
-    expect(api.lines[1]).toContain('"total":6')
-    // A failure of ours is logged with its request, and with nothing that the request brought.
-    await database.query(sql`alter table git_hooks rename to git_hooks_gone`)
-    const failed = await call(hmac(body, SECRET))
-    await database.query(sql`alter table git_hooks_gone rename to git_hooks`)
-    expect(failed.status).toBe(500)
-    expect(api.lines).toHaveLength(3)
-    expect(api.lines.join('')).not.toContain(SECRET)
-  })
-
-  test('is forgotten after a day', async ({ database }) => {
-    await using api = await serveHooks(database)
-    await api.hook('github', deliver(github, github.push('production')))
-    const later = (ms: number) => new Date(new Date(NOW).getTime() + ms)
-    expect(await sweepGitDeliveries(database, later(24 * 3600 * 1000))).toBe(0)
-    expect(await sweepGitDeliveries(database, later(24 * 3600 * 1000 + 1))).toBe(1)
   })
 })
