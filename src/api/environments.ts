@@ -4,6 +4,7 @@ import type { EnvironmentName } from '../ids.ts'
 import { listSwitches, listSwitchEvents, setSwitch } from '../messages/switches.ts'
 import { invalid } from '../recipients/recipient.ts'
 import { confirm } from '../reconcile/brakes.ts'
+import { isShown, type Drift } from '../reconcile/drift-fight.ts'
 import {
   findEnvironment,
   listEnvironments,
@@ -160,8 +161,16 @@ export async function toEnvironment(db: Queryable, view: EnvironmentView, now: D
     pinned: view.pin && toPin(view.pin),
     workflows: view.workflows,
     sending: await loadSending(db, view.name, now),
+    drift: toDrift(view.drift, now),
     diagnostics: view.diagnostics,
   }
+}
+
+/** The newest drift of an environment while it is worth a warning, as the API writes it. */
+export function toDrift(newest: Drift | null, now: Date) {
+  if (newest === null || !isShown(newest, now)) return null
+  const { foundAt, outcome, count, found, pausedUntil } = newest
+  return { found_at: foundAt, outcome, count, found, paused_until: pausedUntil }
 }
 
 function toPin({ revision, reason, actor, since, expiresAt }: Pin) {

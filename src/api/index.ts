@@ -1,4 +1,5 @@
 import { brakes } from './brakes.ts'
+import { drift } from './drift.ts'
 import { engagement } from './engagement.ts'
 import { environments } from './environments.ts'
 import { feeds } from './feeds.ts'
@@ -29,5 +30,6 @@ export const routes: readonly Route[] = [
   ...brakes,
   ...revisions,
   gitHook,
+  ...drift,
   ...health,
 ]

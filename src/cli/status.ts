@@ -108,6 +108,7 @@ export function showEnvironments(
       : [
           ...table(HEAD, environments.map(row)),
           ...environments.flatMap((one) => switchedOff(one, output)),
+          ...environments.flatMap((one) => driftOf(one, output)),
           ...environments.flatMap((one) => problems(one, output)),
         ],
   )
@@ -131,6 +132,18 @@ function switchedOff({ name, sending }: WireEnvironment, output: Output): string
   const until = sending.expires_at === null ? '' : ` until ${sending.expires_at}`
   const why = sending.reason === null ? '' : `: ${printable(sending.reason)}`
   return ['', `${output.style('bold', name)}: all sending is switched off${until}${why}`]
+}
+
+/** Somebody writes where only Belfry should. */
+function driftOf({ name, drift }: WireEnvironment, output: Output): string[] {
+  if (drift === null) return []
+  const { outcome, count, found_at: at } = drift
+  const what = `${count} ${count === 1 ? 'row' : 'rows'} of what was applied`
+  const mark = output.style('yellow', 'warning')
+  return [
+    '',
+    `${output.style('bold', name)}: ${mark} something else changed ${what}, found at ${at}: ${outcome}; see GET /v1/environments/${name}/drift`,
+  ]
 }
 
 /** `<commit>` or `<commit>+<tree>`, each cut to a readable length. */

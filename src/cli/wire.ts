@@ -79,6 +79,12 @@ export interface WireEnvironment {
     readonly reason: string | null
     readonly expires_at: string | null
   }
+  readonly drift: {
+    readonly found_at: string
+    readonly outcome: string
+    readonly count: number
+    readonly paused_until: string | null
+  } | null
   readonly diagnostics: readonly {
     readonly path: string
     readonly line: number

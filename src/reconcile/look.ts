@@ -7,6 +7,7 @@ import { findDefaultBranch } from './declarations.ts'
 import type { DefaultTip } from './declarations.ts'
 import { DEVELOPMENT, takeDeclarations } from './declare.ts'
 import { settleHints } from './hints.ts'
+import { mendDrift } from './drift.ts'
 import { isHeld, releaseExpired } from './hold.ts'
 import { assertLead, LeadershipLost, loadDefaultBranch } from './leader-store.ts'
 import { listGuarded, lookAtPolicyFile } from './policy-file.ts'
@@ -59,6 +60,8 @@ export async function look(looking: Looking): Promise<LookResult> {
   }
   let failed = await takeDeclarations(looking, found.kind === 'found' ? found.tip : null)
   const tips = new Map<string, Revision | null>()
+  // Who asks for a look wants what is drift to be put right at once.
+  if (requests.length > 0) await mendDrift(looking, new Set(requests.map((one) => one.environment)))
   const rows = await listGuarded(looking)
   // Where that fails, each environment finds out for itself.
   await refs.want?.(rows.filter(isFollowing).map(({ gitRef }) => gitRef)).catch(() => {})

@@ -5,6 +5,7 @@ import { newRowId } from '../ids.ts'
 import type { EnvironmentName, Revision, VersionId, WorkflowKey } from '../ids.ts'
 import type { Diagnostic } from '../workflow/diagnostic.ts'
 import type { Workflow } from '../workflow/workflow.ts'
+import type { Drift } from './drift-fight.ts'
 import type { Pin, Reason, State, Suspension } from './status.ts'
 
 /** Where processes are told that somebody asks for a look. */
@@ -26,6 +27,7 @@ export interface EnvironmentView {
   readonly diagnostics: readonly Diagnostic[]
   readonly suspension: Suspension | null
   readonly pin: Pin | null
+  readonly drift: Drift | null
 }
 
 /** All environments that were ever declared, by name. */
@@ -33,7 +35,7 @@ export async function listEnvironments(database: Queryable): Promise<Environment
   return database.query<EnvironmentView>(sql`
     select e.name, e.git_ref as ref, e.state, e.reason, e.message,
       e.observed_revision as "observedRevision", e.attempted_revision as "attemptedRevision",
-      e.applied_at as "appliedAt", e.last_handled_request as "lastHandledRequest", e.diagnostics, e.suspension, e.pin,
+      e.applied_at as "appliedAt", e.last_handled_request as "lastHandledRequest", e.diagnostics, e.suspension, e.pin, e.drift,
       (select count(*)::integer from workflows w where w.environment = e.name and w.archived_at is null) as workflows
     from environments e
     order by e.name`)
@@ -46,7 +48,7 @@ export async function findEnvironment(
   const [row] = await database.query<EnvironmentView>(sql`
     select e.name, e.git_ref as ref, e.state, e.reason, e.message,
       e.observed_revision as "observedRevision", e.attempted_revision as "attemptedRevision",
-      e.applied_at as "appliedAt", e.last_handled_request as "lastHandledRequest", e.diagnostics, e.suspension, e.pin,
+      e.applied_at as "appliedAt", e.last_handled_request as "lastHandledRequest", e.diagnostics, e.suspension, e.pin, e.drift,
       (select count(*)::integer from workflows w where w.environment = e.name and w.archived_at is null) as workflows
     from environments e
     where e.name = ${name}`)

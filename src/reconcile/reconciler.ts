@@ -3,14 +3,16 @@ import type { Listening, Topics } from '../db/topics.ts'
 import type { Watching } from '../git/source.ts'
 import { Watch } from '../git/watch.ts'
 import type { ProcessId } from '../ids.ts'
+import { noMetrics } from '../metrics.ts'
+import { mendDrift } from './drift.ts'
 import { keepLead, leaveLead, LeadershipLost, takeLead } from './leader-store.ts'
 import type { Leadership } from './leader-store.ts'
 import { look } from './look.ts'
 import { readPolicyFile } from './policy-file.ts'
 import { RECONCILE_TOPIC } from './read.ts'
-import type { Ground, Memory } from './settle.ts'
+import type { Ground, Looking, Memory } from './settle.ts'
 
-type Optional = 'settleMs' | 'policyFile' | 'allowedSigners'
+type Optional = 'settleMs' | 'policyFile' | 'allowedSigners' | 'metrics'
 
 export interface ReconcilerOptions extends Omit<Ground, Optional>, Partial<Pick<Ground, Optional>> {
   readonly process: ProcessId
@@ -34,6 +36,8 @@ export interface PassResult {
 const DEBOUNCE_MS = 20
 const SETTLE_MS = 100
 const BEAT_MS = 2000
+/** Pause between two checks whether our tables still say what was applied. */
+const DRIFT_MS = 10_000
 /** Looks of one pass. A branch that moves all the time leaves the rest to the next pass. */
 const LOOKS_MAX = 10
 /** A burst is waited for this many times the pause between its changes. */
@@ -56,6 +60,8 @@ export class Reconciler implements AsyncDisposable {
     signers: null,
     isDefaultMissing: false,
     unseen: new Set(),
+    seals: new Map(),
+    writeMark: null,
   }
   #leadership: Leadership | undefined
   #leading: Promise<Leadership | undefined> | undefined
@@ -63,6 +69,7 @@ export class Reconciler implements AsyncDisposable {
   #listening: Listening | undefined
   #beat: NodeJS.Timeout | undefined
   #retry: NodeJS.Timeout | undefined
+  #check: NodeJS.Timeout | undefined
   #failures = 0
   #marks = 0
   #running: Promise<void> | undefined
@@ -71,7 +78,7 @@ export class Reconciler implements AsyncDisposable {
   readonly #listeners = new Set<() => void>()
 
   constructor(options: ReconcilerOptions) {
-    const outside = { policyFile: null, allowedSigners: [] }
+    const outside = { policyFile: null, allowedSigners: [], metrics: noMetrics }
     this.#options = { debounceMs: DEBOUNCE_MS, settleMs: SETTLE_MS, ...outside, ...options }
   }
 
@@ -89,6 +96,8 @@ export class Reconciler implements AsyncDisposable {
     this.#listening = await topics.listen(RECONCILE_TOPIC, () => this.wake())
     this.#beat = setInterval(() => void this.#keepBeating(), BEAT_MS)
     this.#beat.unref()
+    this.#check = setInterval(() => void this.#checkDrift(), DRIFT_MS)
+    this.#check.unref()
     this.wake()
   }
 
@@ -121,6 +130,20 @@ export class Reconciler implements AsyncDisposable {
     return result
   }
 
+  /**
+   * Puts back what others have changed of what was applied, where this process leads, and answers whether
+   * something was found. Between passes, never during one.
+   */
+  mend(): Promise<boolean> {
+    const result = this.#passing.then(async () => {
+      const leadership = this.#closed ? undefined : await this.#lead()
+      if (!leadership) return false
+      return mendDrift(this.#looking(leadership))
+    })
+    this.#passing = result.catch(() => {})
+    return result
+  }
+
   /** Whether this process led at its last beat. */
   get isLeading(): boolean {
     return this.#leadership !== undefined
@@ -131,6 +154,7 @@ export class Reconciler implements AsyncDisposable {
     if (this.#closed) return
     this.#closed = true
     clearInterval(this.#beat)
+    clearInterval(this.#check)
     clearTimeout(this.#retry)
     await this.#watch?.close()
     await this.#listening?.close()
@@ -154,13 +178,7 @@ export class Reconciler implements AsyncDisposable {
       for (let looks = 1; ; looks += 1) {
         const leadership = await this.#lead()
         if (!leadership) return { kind: 'standby', failed: false }
-        const looking = {
-          ...this.#options,
-          leadership,
-          memory: this.#memory,
-          onNews: (listener: () => void) => this.#listen(listener),
-        }
-        const { moved, ...found } = await look(looking)
+        const { moved, ...found } = await look(this.#looking(leadership))
         if (!moved || looks === LOOKS_MAX || this.#closed) return { kind: 'leading', ...found }
       }
     } catch (error) {
@@ -168,6 +186,11 @@ export class Reconciler implements AsyncDisposable {
       this.#leadership = undefined
       return { kind: 'standby', failed: false }
     }
+  }
+
+  #looking(leadership: Leadership): Looking {
+    const onNews = (listener: () => void) => this.#listen(listener)
+    return { ...this.#options, leadership, memory: this.#memory, onNews }
   }
 
   #listen(listener: () => void): () => void {
@@ -235,6 +258,15 @@ export class Reconciler implements AsyncDisposable {
     if (held && (await keepLead(database, held, clock.now()))) return held
     this.#leadership = this.#closed ? undefined : await takeLead(database, process, clock.now())
     return this.#leadership
+  }
+
+  async #checkDrift(): Promise<void> {
+    try {
+      if (this.#leadership && (await this.mend())) this.wake()
+    } catch (error) {
+      // Without Postgres, or without the lead, there is nothing to compare; the next check is soon.
+      this.#options.log.debug('drift could not be looked for', { error })
+    }
   }
 
   async #keepBeating(): Promise<void> {

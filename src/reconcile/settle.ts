@@ -4,14 +4,18 @@ import type { CommitSource, WorkingSource } from '../git/source.ts'
 import { isKey } from '../ids.ts'
 import type { EnvironmentName, Revision } from '../ids.ts'
 import type { Log } from '../log.ts'
+import type { Metrics } from '../metrics.ts'
 import type { Diagnostic } from '../workflow/diagnostic.ts'
 import { environmentNameOf } from '../workflow/environment-file.ts'
 import type { ProviderShape } from '../workflow/schema.ts'
+import { isOpen } from './drift-fight.ts'
+import type { WriteMark } from './drift-store.ts'
 import { assertLead } from './leader-store.ts'
 import type { Leadership } from './leader-store.ts'
 import { POLICY_FILE_INVALID } from './policy-file.ts'
 import type { PolicyFile } from './policy-file.ts'
 import type { KnownSigners } from './signature-guard.ts'
+import { drifted } from './status.ts'
 import type { Status } from './status.ts'
 import { saveStatus } from './store.ts'
 import type { KnownEnvironment } from './store.ts'
@@ -29,6 +33,7 @@ export interface Ground {
   readonly providers: readonly ProviderShape[]
   readonly hasSecret: (environment: EnvironmentName, name: string) => boolean
   readonly log: Log
+  readonly metrics: Metrics
   /** How long a broken working tree is left alone before it is taken at its word. */
   readonly settleMs: number
   /** `--policy-file`: policies that are kept outside of the repository. */
@@ -51,6 +56,10 @@ export interface Memory {
   isDefaultMissing: boolean
   /** Announced commits that were looked for in vain, each with its branch and the tip that was there. */
   readonly unseen: Set<string>
+  /** What an environment's rows came to when they were last found right. */
+  readonly seals: Map<EnvironmentName, string>
+  /** Versions that were written before it are known to be right; null before the first check. */
+  writeMark: WriteMark | null
 }
 
 /** One look under way. */
@@ -76,9 +85,10 @@ const DECLARATION_INVALID = 'declaration_invalid'
 export async function settle(
   looking: Looking,
   row: KnownEnvironment,
-  { status, diagnostics: found = row.diagnostics, attempted }: Settled,
+  { status: wanted, diagnostics: found = row.diagnostics, attempted }: Settled,
 ): Promise<void> {
   const { database, leadership, clock } = looking
+  const status = withDrift(row, wanted)
   const diagnostics = withDeclarationProblems(looking.memory, row, found)
   logChange(looking, row, status)
   const isSame =
@@ -92,6 +102,11 @@ export async function settle(
     const now = clock.now()
     await saveStatus(tx, row.name, { status, diagnostics, attempted: attempted ?? null, now })
   })
+}
+
+/** What runs is not what the revision says while somebody fights the repair of it. */
+function withDrift({ drift, observed }: KnownEnvironment, status: Status): Status {
+  return status.state === 'ready' && drift && isOpen(drift) ? drifted(drift, observed) : status
 }
 
 /**

@@ -47,7 +47,7 @@ export interface SnapshotContext {
   readonly providers: readonly ProviderShape[]
   readonly hasSecret: (environment: EnvironmentName, name: string) => boolean
   /** Ends the reading before its next step, with the signal's reason. */
-  readonly signal: AbortSignal
+  readonly signal?: AbortSignal
 }
 
 /**
@@ -172,6 +172,28 @@ async function listTouchedByParts(
   return plan.same.filter((key) => users.has(key))
 }
 
+/** What a revision says of these workflows, all read anew; what is broken is left out. */
+export async function readWorkflows(
+  tree: RevisionTree,
+  keys: readonly WorkflowKey[],
+): Promise<readonly Version[]> {
+  const present = keys.filter((key) => tree.directories.has(key))
+  return (await readVersions(tree, present, { shared: await listShared(tree) })).versions
+}
+
+/** What a revision says beside its workflows, read anew; undefined where that is broken. */
+export async function readBeside(
+  tree: RevisionTree,
+  { known, ...context }: SnapshotContext,
+): Promise<{ readonly settings: EnvironmentSettings; readonly parts: Parts } | undefined> {
+  const { value, entries } = await readSettings(tree, {
+    ...context,
+    known: { ...known, settings: null },
+  })
+  if (value === null) return undefined
+  return { settings: value, parts: partsOf([...(await listShared(tree)), ...entries]) }
+}
+
 interface VersionsRead {
   readonly versions: readonly Version[]
   readonly diagnostics: readonly Diagnostic[]
@@ -180,14 +202,17 @@ interface VersionsRead {
 async function readVersions(
   tree: RevisionTree,
   keys: readonly WorkflowKey[],
-  { shared, signal }: { readonly shared: readonly Entry[]; readonly signal: AbortSignal },
+  {
+    shared,
+    signal,
+  }: { readonly shared: readonly Entry[]; readonly signal?: AbortSignal | undefined },
 ): Promise<VersionsRead> {
   if (keys.length === 0) return { versions: [], diagnostics: [] }
   const sharedParts = parseSharedParts(await readFiles(tree, shared))
   const versions: Version[] = []
   const diagnostics: Diagnostic[] = []
   for (let at = 0; at < keys.length; at += DIRECTORIES_AT_ONCE) {
-    signal.throwIfAborted()
+    signal?.throwIfAborted()
     const some = keys.slice(at, at + DIRECTORIES_AT_ONCE)
     const lists = await mapBounded(some, LISTS_MAX, (key) => tree.list(key))
     const files = await readFiles(tree, lists.flat())

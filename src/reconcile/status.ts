@@ -1,5 +1,6 @@
 import type { Revision } from '../ids.ts'
 import type { Diagnostic } from '../workflow/diagnostic.ts'
+import type { Drift } from './drift-fight.ts'
 import type { Prune } from './plan.ts'
 
 /** The trailer of a tip whose archiving is meant. */
@@ -21,6 +22,7 @@ export const REASONS = {
   authentication: 'stalled',
   repository_missing: 'stalled',
   default_branch_changed: 'stalled',
+  drift: 'stalled',
   suspended: 'suspended',
   ref_missing: 'waiting',
 } as const
@@ -221,6 +223,21 @@ export function released(live: Revision | null): Status {
 export function refMissing(gitRef: string, live: Revision | null): Status {
   const message = `There is no branch ${gitRef}. Create it or push it; it is picked up by itself. ${staysLive(live)}`
   return { state: 'waiting', reason: 'ref_missing', message }
+}
+
+/** Somebody else goes on writing what the revision says, or it could not be put right. */
+export function drifted(
+  { outcome, count, found, pausedUntil }: Drift,
+  live: Revision | null,
+): Status {
+  const [first] = found
+  const more = count > 1 ? ` and ${count - 1} more` : ''
+  const what = first ? `${first.what} ${first.key} (${first.fields.join(', ')})${more}` : 'nothing'
+  const message =
+    outcome === 'fought'
+      ? `Something else goes on changing what revision ${live === null ? '' : short(live)} says, in Belfry's own tables: ${what}. Find who writes there and stop it; the repair rests until ${pausedUntil ?? 'the next look'}, or until somebody asks for a look.`
+      : `What revision ${live === null ? '' : short(live)} says was changed in Belfry's own tables and cannot be repaired, since Git cannot be asked for it: ${what}. Bring its commit back, or commit the workflow anew.`
+  return { state: 'stalled', reason: 'drift', message }
 }
 
 /** A revision as people read it: twelve digits of a commit, all of a working tree's. */

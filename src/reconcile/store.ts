@@ -4,6 +4,7 @@ import type { EnvironmentName, Revision, VersionId, WorkflowKey } from '../ids.t
 import type { Diagnostic } from '../workflow/diagnostic.ts'
 import type { Declaration, EnvironmentSettings, Policy } from '../workflow/environment.ts'
 import type { ChannelUse, VariableUse, Version } from '../workflow/workflow.ts'
+import type { Drift } from './drift-fight.ts'
 import type { KnownWorkflow, Parts } from './plan.ts'
 import type { Pin, Reason, State, Status, Suspension } from './status.ts'
 
@@ -31,6 +32,8 @@ export interface KnownEnvironment {
   readonly followed: string
   /** Differs with each change of a brake that holds the environment. */
   readonly hold: string
+  /** What others have changed in our tables, and what came of it. */
+  readonly drift: Drift | null
 }
 
 /** The state of an environment as it was written last. */
@@ -48,7 +51,7 @@ export async function listKnownEnvironments(database: Queryable): Promise<KnownE
     select name, git_ref as "gitRef", declared, policy, policy_before as "policyBefore",
       policy_revision as "policyRevision", state, reason, message, sequence::text as sequence,
       observed_revision as observed, attempted_revision as attempted, settings, parts, diagnostics,
-      suspension, pin, followed_sequence::text as followed,
+      suspension, pin, drift, followed_sequence::text as followed,
       concat_ws(' ', suspension::text, pin::text) as hold
     from environments
     order by name`)
@@ -223,8 +226,9 @@ export async function saveVersions(
   const column = (value: (version: Version) => unknown) =>
     versions.map((version) => JSON.stringify(value(version)))
   await tx.query(sql`
-    insert into versions (id, key, workflow, files, blobs, channel_uses, variable_uses, created_at)
-    select id, key, workflow, files, blobs, channel_uses, variable_uses, ${now}
+    insert into versions (id, key, workflow, files, blobs, channel_uses, variable_uses, created_at, digest)
+    select id, key, workflow, files, blobs, channel_uses, variable_uses, ${now},
+      version_digest(key, workflow, files, blobs, channel_uses, variable_uses)
     from unnest(
       ${versions.map(({ id }) => id)}::text[],
       ${versions.map(({ key }) => key)}::text[],

@@ -1,0 +1,175 @@
+/** What is counted and measured. On `/metrics` each name begins with `belfry_`. */
+export interface MetricShape {
+  readonly kind: 'counter' | 'gauge' | 'histogram'
+  readonly help: string
+  /** Few values each: never a recipient, a workflow, a message or an id. */
+  readonly labels: readonly string[]
+  /** Upper bounds of a histogram, in the unit of its name. */
+  readonly buckets?: readonly number[]
+}
+
+/** From a save to a slow first import, in seconds. */
+const PASS_SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60] as const
+/** From a call inside the machine to a provider that hardly answers, in seconds. */
+const CALL_SECONDS = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15] as const
+/** From a push that is noticed at once to one that was not for a day, in seconds. */
+const LAG_SECONDS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 30, 60, 300, 3600, 86_400] as const
+const SIZE_BYTES = [1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9] as const
+
+export const METRICS = {
+  poll_total: {
+    kind: 'counter',
+    help: 'Looks at the refs of the repository, by result: ok or failed.',
+    labels: ['result'],
+  },
+  poll_age_seconds: {
+    kind: 'gauge',
+    help: 'Time since this process last read the refs of the repository; absent where it never did.',
+    labels: [],
+  },
+  fetch_seconds: {
+    kind: 'histogram',
+    help: 'Duration of a fetch from the remote repository, by result: ok or failed.',
+    labels: ['result'],
+    buckets: PASS_SECONDS,
+  },
+  fetch_bytes: {
+    kind: 'histogram',
+    help: 'Bytes that a fetch from the remote repository has received.',
+    labels: [],
+    buckets: SIZE_BYTES,
+  },
+  reconcile_seconds: {
+    kind: 'histogram',
+    help: 'Duration of a phase of taking a revision over: read or apply.',
+    labels: ['environment', 'phase'],
+    buckets: PASS_SECONDS,
+  },
+  push_to_applied_seconds: {
+    kind: 'histogram',
+    help: 'Time until a revision was applied, since its commit or since this process first saw it.',
+    labels: ['environment', 'since'],
+    buckets: LAG_SECONDS,
+  },
+  revision_info: {
+    kind: 'gauge',
+    help: 'Always 1; its label revision is the applied revision of the environment.',
+    labels: ['environment', 'revision'],
+  },
+  environment_ready: {
+    kind: 'gauge',
+    help: '1 where the environment is ready, else 0; its label reason says why.',
+    labels: ['environment', 'reason'],
+  },
+  workflows: {
+    kind: 'gauge',
+    help: 'Workflows of the environment, by state: live or archived.',
+    labels: ['environment', 'state'],
+  },
+  pruned_total: {
+    kind: 'counter',
+    help: 'Workflows that an applied revision has archived.',
+    labels: ['environment'],
+  },
+  drift_detected_total: {
+    kind: 'counter',
+    help: 'Rows that something else than Belfry had changed.',
+    labels: ['environment'],
+  },
+  drift_repaired_total: {
+    kind: 'counter',
+    help: 'Rows that were put back to what the applied revision says.',
+    labels: ['environment'],
+  },
+  webhook_total: {
+    kind: 'counter',
+    help: 'Calls of Git providers that ask for a look, by provider and result.',
+    labels: ['provider', 'result'],
+  },
+  status_posts_total: {
+    kind: 'counter',
+    help: 'Commit statuses that were posted to a Git provider, by provider and result.',
+    labels: ['provider', 'result'],
+  },
+  watch_events_total: {
+    kind: 'counter',
+    help: 'Signs of the file system that something under the repository may have changed.',
+    labels: [],
+  },
+  watch_missed_total: {
+    kind: 'counter',
+    help: 'Changes that only the safety poll has found.',
+    labels: [],
+  },
+  leader: {
+    kind: 'gauge',
+    help: '1 in the process that reconciles, else 0.',
+    labels: [],
+  },
+  ref_regressions_total: {
+    kind: 'counter',
+    help: 'Branches that went back to a commit that was applied before.',
+    labels: ['environment'],
+  },
+  queue_jobs: {
+    kind: 'gauge',
+    help: 'Jobs in a queue, by state: ready, deferred or active. Counted by the queue every few seconds.',
+    labels: ['queue', 'state'],
+  },
+  runs: {
+    kind: 'gauge',
+    help: 'Recipient runs that are kept, by status. A sample of the table, scaled up, where that is large.',
+    labels: ['status'],
+  },
+  messages: {
+    kind: 'gauge',
+    help: 'Messages that are kept, by type of channel and status. A sample of the table, scaled up, where that is large.',
+    labels: ['channel', 'status'],
+  },
+  oldest_due_seconds: {
+    kind: 'gauge',
+    help: 'How long what is due longest has been waiting, by kind: run or message; 0 where nothing is due.',
+    labels: ['kind'],
+  },
+  counts_age_seconds: {
+    kind: 'gauge',
+    help: 'How old the counts of runs, messages, workflows, states, queues and due work are.',
+    labels: [],
+  },
+  trigger_seconds: {
+    kind: 'histogram',
+    help: 'Time until a trigger was answered, by status class of the answer: 2xx, 4xx or 5xx.',
+    labels: ['status'],
+    buckets: CALL_SECONDS,
+  },
+  delivery_seconds: {
+    kind: 'histogram',
+    help: 'Duration of a hand-over to a provider, by type of channel and outcome.',
+    labels: ['channel', 'outcome'],
+    buckets: CALL_SECONDS,
+  },
+} as const satisfies Readonly<Record<string, MetricShape>>
+
+export type MetricName = keyof typeof METRICS
+type NamesOf<Kind> = {
+  [Name in MetricName]: (typeof METRICS)[Name]['kind'] extends Kind ? Name : never
+}[MetricName]
+/** The labels of a metric, all of them. */
+export type LabelsOf<Name extends MetricName> = {
+  readonly [Label in (typeof METRICS)[Name]['labels'][number]]: string
+}
+
+/** Where a room tells what it did. Nothing here throws, waits or asks the database. */
+export interface Metrics {
+  /** Adds to a counter; 1 unless told. */
+  count<Name extends NamesOf<'counter'>>(name: Name, labels: LabelsOf<Name>, by?: number): void
+  /** Adds a value to a histogram, in the unit of its name. */
+  observe<Name extends NamesOf<'histogram'>>(
+    name: Name,
+    labels: LabelsOf<Name>,
+    value: number,
+  ): void
+}
+
+/** Counts nothing. */
+export const noMetrics: Metrics = { count() {}, observe() {} }
