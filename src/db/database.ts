@@ -26,6 +26,11 @@ const CONNECTIONS_MAX = 12
 const CONNECT_TIMEOUT_MS = 10_000
 /** Below the expiry of a job, so that a stuck statement never outlives its claim. */
 const STATEMENT_TIMEOUT_MS = 50_000
+/**
+ * A process that stands still in the middle of a transaction, such as a paused container, holds its locks
+ * no longer than that. One that works is never silent for so long: nothing is waited for in a transaction.
+ */
+const SILENCE_TIMEOUT_MS = 10_000
 
 /** The schema of all our tables; the queue has its own. */
 export const SCHEMA = 'belfry'
@@ -56,6 +61,7 @@ export function openDatabase(
     ...connectionSettings(url),
     max: options.connectionsMax ?? CONNECTIONS_MAX,
     statement_timeout: STATEMENT_TIMEOUT_MS,
+    idle_in_transaction_session_timeout: SILENCE_TIMEOUT_MS,
   })
   // A connection that breaks while idle is replaced by the next query; without a listener it would end the process.
   pool.on('error', () => {})

@@ -77,12 +77,18 @@ export async function leaveLead(
 }
 
 /**
+ * A leader that stands still in the middle of a transaction would keep the lead, lease or not, for as
+ * long as its connection lives. So Postgres ends the transaction of one that says nothing for that long.
+ */
+const SILENCE_MS_MAX = 4000
+
+/**
  * Throws `LeadershipLost` unless the lead is still held, and keeps it from changing hands before
  * this transaction ends. First statement of every transaction that writes.
  */
 export async function assertLead(tx: Transaction, { process, fence }: Leadership): Promise<void> {
   const rows = await tx.query(sql`
-    select repository
+    select set_config('idle_in_transaction_session_timeout', ${String(SILENCE_MS_MAX)}, true)
     from reconcilers
     where repository = ${REPOSITORY} and process = ${process} and fence = ${fence}
     for share`)

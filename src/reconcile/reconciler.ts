@@ -257,6 +257,9 @@ export class Reconciler implements AsyncDisposable {
     const held = this.#leadership
     if (held && (await keepLead(database, held, clock.now()))) return held
     this.#leadership = this.#closed ? undefined : await takeLead(database, process, clock.now())
+    if (this.#leadership) {
+      this.#options.log.info('this process reconciles', { fence: this.#leadership.fence })
+    }
     return this.#leadership
   }
 
@@ -273,10 +276,7 @@ export class Reconciler implements AsyncDisposable {
     const before = this.#leadership
     try {
       const now = await this.#lead()
-      if (now && now !== before) {
-        this.#options.log.info('this process reconciles', { fence: now.fence })
-        this.wake()
-      }
+      if (now && now !== before) this.wake()
     } catch {
       // Without Postgres there is nothing to lead; the fence keeps what another process does meanwhile.
     }

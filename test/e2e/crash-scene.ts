@@ -69,9 +69,9 @@ export async function crashAndRecover(database: Database, plan: CrashPlan): Prom
 }
 
 /** Calls until each trigger is answered, with one idempotency key for each, whatever dies meanwhile. */
-async function triggerAll(
+export async function triggerAll(
   url: () => string,
-  { triggers, pauseMsMax }: CrashPlan,
+  { triggers, pauseMsMax }: Pick<CrashPlan, 'triggers' | 'pauseMsMax'>,
   random: () => number,
 ): Promise<readonly string[]> {
   const answered: string[] = []
@@ -98,7 +98,7 @@ async function triggerAll(
 }
 
 /** How many recipients still miss something. */
-async function countOpen(database: Database, total: number): Promise<number> {
+export async function countOpen(database: Database, total: number): Promise<number> {
   const [row] = await database.query<{ done: number }>(sql`
     select count(*)::integer as done
     from runs r
@@ -126,10 +126,10 @@ export interface MessageState {
 }
 
 /** Answers how many hand-overs were repeated. */
-async function expectNothingLostOrDoubled(
+export async function expectNothingLostOrDoubled(
   database: Database,
   hook: HttpFake,
-  { answered, triggers }: { readonly answered: readonly string[] } & CrashPlan,
+  { answered, triggers }: { readonly answered: readonly string[] } & Pick<CrashPlan, 'triggers'>,
 ): Promise<number> {
   const stored = await database.query<{ id: string }>(sql`
     select id from workflow_runs where environment = 'production'`)
@@ -163,7 +163,7 @@ export function expectOneKeyEach(hook: HttpFake, messages: readonly MessageState
 }
 
 /** Numbers from 0 to 1 that follow from the seed (mulberry32). */
-function randomFrom(seed: number): () => number {
+export function randomFrom(seed: number): () => number {
   let state = seed | 0
   return () => {
     state = (state + 0x6d2b79f5) | 0

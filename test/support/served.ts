@@ -39,6 +39,10 @@ export interface Served {
   log(): string
   /** Ends it as a power cut does; resolves when it is gone. */
   kill(): Promise<void>
+  /** Lets it stand still, as a machine that swaps or a paused container does. */
+  freeze(): void
+  /** Lets it go on. */
+  thaw(): void
   /** Asks it to stop; says how it ended and how long that took. */
   stop(signal: 'SIGINT' | 'SIGTERM'): Promise<Exit & { readonly ms: number }>
 }
@@ -136,6 +140,8 @@ function start(options: ServeOptions & { readonly dataDir: string }): Started {
     ended,
     isRunning,
     log: () => error,
+    freeze: () => void child.kill('SIGSTOP'),
+    thaw: () => void child.kill('SIGCONT'),
     async kill() {
       child.kill('SIGKILL')
       await ended
