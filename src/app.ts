@@ -2,6 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { prepareAccess, warnOfUnknownEnvironments } from './api/access.ts'
 import type { Server } from './api/server.ts'
 import { openDoorway } from './app/doorway.ts'
+import { startForge } from './app/forge.ts'
 import { openGround, type AppOptions, type Ground } from './app/ground.ts'
 import { startReconciler, type FirstLook } from './app/reconcile.ts'
 import { startWork } from './app/work.ts'
@@ -41,6 +42,7 @@ export async function startApp(config: Config, options: AppOptions): Promise<App
   const access = await prepareAccess(ground)
   if (has('work')) await startWork(ground)
   const looking = has('reconcile') ? await startReconciler(ground) : undefined
+  if (has('reconcile')) await startForge(ground)
   const server = has('api') ? await openDoorway(ground, access, looking) : undefined
   if (has('work')) queue.start()
   const firstLook = awaitFirstLook(ground, looking)

@@ -1,6 +1,7 @@
 import { isIP } from 'node:net'
 import path from 'node:path'
 import { ConfigError, messageOf } from './errors.ts'
+import { FORGE_NAMES, forgeSettings, type ForgeSettings } from './forge-settings.ts'
 import { isKey } from './ids.ts'
 import { LOG_LEVELS, type LogLevel } from './log.ts'
 import { isRemote, parseRemoteAddress, type RemoteAddress } from './remote-address.ts'
@@ -38,6 +39,10 @@ export interface Config {
   readonly allowedSigners: readonly string[]
   /** CIDRs that outgoing connections may reach although they are private or loopback. */
   readonly allowedTargets: readonly string[]
+  /** Undefined: no forge is told anything. */
+  readonly forge: ForgeSettings | undefined
+  /** The first part of what this installation says on a forge. */
+  readonly instance: string
   readonly roles: readonly Role[]
   /** What is not wrong but probably not meant. */
   readonly warnings: readonly string[]
@@ -111,6 +116,8 @@ export function readConfig(env: Env, flags: ConfigFlags = {}): Config {
     policyFile: flags.policyFile ?? policyFile,
     allowedSigners: reader.paths('BELFRY_ALLOWED_SIGNERS'),
     allowedTargets: reader.cidrs('BELFRY_ALLOWED_TARGETS'),
+    forge: reader.forge(repository.repository),
+    instance: reader.instance('BELFRY_INSTANCE') ?? 'belfry',
     roles: reader.roles('BELFRY_ROLES'),
     warnings: reader.unknownNames(),
   }
@@ -120,13 +127,14 @@ export function readConfig(env: Env, flags: ConfigFlags = {}): Config {
 
 /** Every value of the settings that must not be shown, for masking. */
 export function sensitiveValues(config: Config): string[] {
-  const { apiKeys, operatorToken, webhookSecrets, secrets, databaseUrl, remote } = config
+  const { apiKeys, operatorToken, webhookSecrets, secrets, databaseUrl, remote, forge } = config
   const password = databaseUrl && URL.canParse(databaseUrl) ? new URL(databaseUrl).password : ''
   return [
     ...secrets.values.values(),
     ...apiKeys.map(({ key }) => key),
     operatorToken,
     ...webhookSecrets,
+    forge?.token,
     decodeURIComponent(password),
     // A token may stand in the place of the name.
     remote?.credentials?.password || remote?.credentials?.username,
@@ -280,6 +288,25 @@ class Reader {
         )
       return isRange
     })
+  }
+
+  forge(followed: string): ForgeSettings | undefined {
+    const texts = {
+      name: this.oneOf('BELFRY_FORGE', FORGE_NAMES),
+      url: this.text('BELFRY_FORGE_URL'),
+      repository: this.text('BELFRY_FORGE_REPO'),
+      token: this.text('BELFRY_FORGE_TOKEN'),
+      followed,
+    }
+    return forgeSettings(texts, (setting, problem) => this.#problem(setting, problem))
+  }
+
+  instance(name: string): string | undefined {
+    const value = this.text(name)
+    if (value !== undefined && !/^[a-z0-9][a-z0-9_.-]{0,62}$/i.test(value)) {
+      this.#problem(name, `${JSON.stringify(value)} is not a short name, such as belfry-eu`)
+    }
+    return value
   }
 
   roles(name: string): readonly Role[] {

@@ -33,6 +33,7 @@ export async function startReconciler(ground: Ground): Promise<FirstLook> {
     policyFile: config.policyFile ?? null,
     allowedSigners: config.allowedSigners,
     log,
+    announcing: config.forge ? { instance: config.instance } : null,
     settleMs: SETTLE_MS,
     process,
     topics,

@@ -4,6 +4,7 @@ import type { Revision, WorkflowKey } from '../ids.ts'
 import type { EnvironmentSettings } from '../workflow/environment.ts'
 import { saveArchivedHistory, saveHistory } from './history-store.ts'
 import { assertLead } from './leader-store.ts'
+import { announce } from './outbox.ts'
 import type { Looking } from './settle.ts'
 import type { Snapshot } from './snapshot.ts'
 import { applied } from './status.ts'
@@ -41,11 +42,19 @@ export async function applyRevision(
   ground: Lead,
   { known, ...applicable }: Applicable & { readonly known: KnownEnvironment },
 ): Promise<void> {
-  await applyNext(ground, known, (tx, at) => write(tx, at, applicable))
+  const { name: environment, gitRef } = known
+  const { revision, snapshot } = applicable
+  const { diagnostics } = snapshot
+  await applyNext(ground, known, async (tx, at) => {
+    await write(tx, at, applicable)
+    const status = applied(revision)
+    const finding = { environment, gitRef, revision, status, diagnostics, now: at.now }
+    await announce(tx, ground.announcing, finding)
+  })
 }
 
 /** Who may write, and where. */
-export type Lead = Pick<Looking, 'database' | 'leadership' | 'clock'>
+export type Lead = Pick<Looking, 'database' | 'leadership' | 'clock' | 'announcing'>
 
 /**
  * Writes the next sequence of an environment, in one transaction that fails where the lead was

@@ -4,6 +4,7 @@ import { clearPin, listPins, saveBrakeEvent } from './brake-store.ts'
 import { findPastRevision, listWorkflowsAt } from './history-store.ts'
 import type { PastRevision } from './history-store.ts'
 import { assertLead } from './leader-store.ts'
+import { announce, announceReplaced } from './outbox.ts'
 import { planRestoration } from './plan.ts'
 import { settle } from './settle.ts'
 import type { Looking } from './settle.ts'
@@ -50,6 +51,11 @@ async function applyPin(
     const { revision } = pin
     const brought = { origin: 'pin', rewrittenFrom: null, signer: null } as const
     await saveRevision(tx, at, { ...brought, status, revision, ...past, ...changes })
+    const subject = { environment: row.name, gitRef: row.gitRef, now: at.now }
+    const { announcing } = looking
+    await announce(tx, announcing, { ...subject, ...past, revision, status })
+    if (row.observed === null) return
+    await announceReplaced(tx, announcing, { ...subject, revision: row.observed })
   })
   memory.logged.set(row.name, 'pinned')
   const { revision, actor, reason } = pin

@@ -9,15 +9,18 @@ import { keepLead, leaveLead, LeadershipLost, takeLead } from './leader-store.ts
 import type { Leadership } from './leader-store.ts'
 import { look } from './look.ts'
 import { readPolicyFile } from './policy-file.ts'
+import type { Announcing } from './outbox.ts'
 import { RECONCILE_TOPIC } from './read.ts'
 import type { Ground, Looking, Memory } from './settle.ts'
 
-type Optional = 'settleMs' | 'policyFile' | 'allowedSigners' | 'metrics'
+type Optional = 'settleMs' | 'policyFile' | 'allowedSigners' | 'metrics' | 'announcing'
 
 export interface ReconcilerOptions extends Omit<Ground, Optional>, Partial<Pick<Ground, Optional>> {
   readonly process: ProcessId
   /** Where requests of other processes are heard. */
   readonly topics: Topics
+  /** Left out: no forge is told what becomes of a commit. */
+  readonly announcing?: Announcing | null
   /** The safety poll, in milliseconds. */
   readonly pollMs: number
   /** How long to wait for the end of a burst of changes, in milliseconds. */
@@ -78,8 +81,9 @@ export class Reconciler implements AsyncDisposable {
   readonly #listeners = new Set<() => void>()
 
   constructor(options: ReconcilerOptions) {
-    const outside = { policyFile: null, allowedSigners: [], metrics: noMetrics }
-    this.#options = { debounceMs: DEBOUNCE_MS, settleMs: SETTLE_MS, ...outside, ...options }
+    const outside = { policyFile: null, allowedSigners: [], announcing: null }
+    const defaults = { ...outside, metrics: noMetrics, debounceMs: DEBOUNCE_MS }
+    this.#options = { settleMs: SETTLE_MS, ...defaults, ...options }
   }
 
   /**

@@ -16,6 +16,8 @@ import { POLICY_FILE_INVALID } from './policy-file.ts'
 import type { PolicyFile } from './policy-file.ts'
 import type { KnownSigners } from './signature-guard.ts'
 import { drifted } from './status.ts'
+import { announce } from './outbox.ts'
+import type { Announcing } from './outbox.ts'
 import type { Status } from './status.ts'
 import { saveStatus } from './store.ts'
 import type { KnownEnvironment } from './store.ts'
@@ -34,6 +36,8 @@ export interface Ground {
   readonly hasSecret: (environment: EnvironmentName, name: string) => boolean
   readonly log: Log
   readonly metrics: Metrics
+  /** Null where no forge is told what becomes of a commit. */
+  readonly announcing: Announcing | null
   /** How long a broken working tree is left alone before it is taken at its word. */
   readonly settleMs: number
   /** `--policy-file`: policies that are kept outside of the repository. */
@@ -101,6 +105,10 @@ export async function settle(
     await assertLead(tx, leadership)
     const now = clock.now()
     await saveStatus(tx, row.name, { status, diagnostics, attempted: attempted ?? null, now })
+    if (attempted === undefined) return
+    const { name: environment, gitRef } = row
+    const finding = { environment, gitRef, revision: attempted, status, diagnostics, now }
+    await announce(tx, looking.announcing, finding)
   })
 }
 

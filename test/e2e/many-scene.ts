@@ -14,7 +14,7 @@ export function markedFiles(hookUrl: string, mark: string): Files {
   return Object.fromEntries(
     files.map(([path, text]) => [
       path,
-      String(text)
+      (text as string)
         .replace(/^name: (\w+)$/m, `name: $1 ${mark}`)
         .replace('variables:\n', `variables:\n  mark: { value: ${mark} }\n`),
     ]),
@@ -66,9 +66,9 @@ export async function readWhole(database: Database, marks: Marks): Promise<Seen 
 export function startReader(database: Database, marks: Marks) {
   const revisions = new Set<string>()
   let reads = 0
-  let isEnding = false
+  const state = { isEnding: false }
   const run = async () => {
-    while (!isEnding) {
+    while (!state.isEnding) {
       const seen = await readWhole(database, marks)
       reads += 1
       if (seen?.revision) revisions.add(seen.revision)
@@ -80,7 +80,7 @@ export function startReader(database: Database, marks: Marks) {
   running.catch(() => {})
   return {
     async end() {
-      isEnding = true
+      state.isEnding = true
       await running
       return { reads, revisions: revisions.size }
     },

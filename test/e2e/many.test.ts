@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import type { Database } from '../../src/db/database.ts'
 import { sql } from '../../src/db/sql.ts'
 import { cloneBlank, type TestDatabase } from '../support/database.ts'
 import { startHttp } from '../support/http.ts'
@@ -26,6 +27,14 @@ beforeEach(async () => {
   clone = await cloneBlank()
 })
 afterEach(() => clone.drop())
+
+/** Whether somebody waits for a lock to write an environment. */
+async function isWriterWaiting(database: Database): Promise<boolean> {
+  const waiting = await database.query(sql`
+    select pid from pg_stat_activity
+    where datname = current_database() and wait_event_type = 'Lock' and query like '%environments%'`)
+  return waiting.length > 0
+}
 
 test('a leader that is killed is followed by another one within ten seconds; nothing is applied or run twice, and readers see whole revisions', async () => {
   const { database } = clone
@@ -78,13 +87,7 @@ test('a leader that stands still in the middle of a write is followed by another
   await database.transaction(async (tx) => {
     await tx.query(sql`select name from environments where name = 'production' for update`)
     revision = await pushMarked(repository, hook.url, marks)
-    const isWaiting = async () => {
-      const rows = await database.query(sql`
-        select pid from pg_stat_activity
-        where datname = current_database() and wait_event_type = 'Lock' and query like '%environments%'`)
-      return rows.length > 0
-    }
-    await expect.poll(isWaiting, { timeout: 10_000, interval: 10 }).toBe(true)
+    await expect.poll(() => isWriterWaiting(database), { timeout: 10_000, interval: 10 }).toBe(true)
     leader.freeze()
     frozenAt = performance.now()
   })

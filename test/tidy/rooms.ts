@@ -7,7 +7,7 @@ const ORDER: readonly (readonly string[])[] = [
   ['language'],
   ['channels', 'steps'],
   ['workflow'],
-  ['git', 'db'],
+  ['git', 'db', 'forges'],
   ['recipients', 'messages'],
   ['reconcile', 'runs'],
   ['api', 'cli', 'dashboard'],
@@ -32,6 +32,7 @@ export const ACROSS: readonly {
 const REGISTRIES: Readonly<Record<string, string>> = {
   steps: 'StepType',
   channels: 'Provider',
+  forges: 'ForgeKind',
   api: 'Route',
   cli: 'Command',
 }
