@@ -4,7 +4,8 @@ import { ForgeFailure } from '../../src/forges/failure.ts'
 import type { CommitStatus, Forge } from '../../src/forges/forge.ts'
 import { forges, openForge } from '../../src/forges/index.ts'
 import { testClock } from '../support/clock.ts'
-import { failing, FORGE_TOKEN, startForge, STATUSES_MAX } from '../support/fake-forge.ts'
+import { STATUSES_MAX } from '../support/fake-forge-speech.ts'
+import { failing, FORGE_TOKEN, startForge } from '../support/fake-forge.ts'
 import type { FakeForge } from '../support/fake-forge.ts'
 
 const SHA = 'a'.repeat(40)

@@ -2,7 +2,8 @@ import { beforeEach, describe, expect } from 'vitest'
 import type { Database } from '../../src/db/database.ts'
 import { testClock } from '../support/clock.ts'
 import { test } from '../support/database.ts'
-import { failing, FORGE_TOKEN, STATUSES_MAX } from '../support/fake-forge.ts'
+import { STATUSES_MAX } from '../support/fake-forge-speech.ts'
+import { failing, FORGE_TOKEN } from '../support/fake-forge.ts'
 import { clearForge, CONTEXT, forgeScene, say, SHA, START, statusRows } from './forge-scene.ts'
 
 beforeEach<{ database: Database }>(({ database }) => clearForge(database))

@@ -67,6 +67,16 @@ describe('what the forge is told', () => {
     expect(scene.posts(SHA, CONTEXT)).toEqual(['pending Reading', 'success Applied'])
   })
 
+  test('is nothing where a state comes back before another one was told', async ({ database }) => {
+    await using scene = await forgeScene(database, testClock(START))
+    await say(database, 'failure Refused')
+    await scene.drain()
+    await say(database, 'success Applied')
+    await say(database, 'failure Refused')
+    await scene.drain()
+    expect(scene.posts(SHA, CONTEXT)).toEqual(['failure Refused'])
+  })
+
   test('goes back to pending where it takes back what was said', async ({ database }) => {
     await using scene = await forgeScene(database, testClock(START))
     await say(database, 'success Planned')
@@ -163,6 +173,30 @@ describe('two processes', () => {
     await first
     await scene.drain()
     expect(scene.posts(SHA, CONTEXT)).toEqual(['pending Reading', 'success Applied'])
+  })
+
+  test('end with the newest state where it comes back while another one is told', async ({
+    database,
+  }) => {
+    await using scene = await forgeScene(database, testClock(START))
+    await say(database, 'failure Refused')
+    await scene.drain()
+    await say(database, 'success Applied')
+    const asked = gate()
+    const answered = gate()
+    scene.fake.trouble = async () => {
+      asked.open()
+      await answered.opened
+      return false
+    }
+    const first = sendNextStatus(scene.outbox)
+    await asked.opened
+    await say(database, 'failure Refused')
+    expect(await sendNextStatus(scene.other)).toBe(0)
+    answered.open()
+    await first
+    await scene.drain()
+    expect(scene.posts(SHA, CONTEXT).at(-1)).toBe('failure Refused')
   })
 
   test('take over from each other, and the newest state stands', async ({ database }) => {
