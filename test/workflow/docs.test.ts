@@ -32,8 +32,16 @@ const sources = ['language', 'steps', 'workflow', 'reconcile']
   .filter((path) => !path.endsWith('message-status.ts') && !path.endsWith('reconcile/brakes.ts'))
   .map((path) => readFileSync(path, 'utf8'))
 
-/** Reasons of skipped steps, a property's name and a field's value: they are written like codes, and are none. */
-const others = new Set(['past_window', 'invalid_window', 'updated_at', 'once_per_recipient'])
+/** Reasons of skipped steps, and names of other things: they are written like codes, and are none. */
+const others = new Set([
+  'past_window',
+  'invalid_window',
+  'updated_at',
+  'once_per_recipient',
+  'drift_detected_total',
+  'drift_repaired_total',
+  'idle_in_transaction_session_timeout',
+])
 
 /** The codes in a text: as a property, as a constant of one, and as the argument of what makes one. */
 function codesIn(source: string): readonly string[] {
