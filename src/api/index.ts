@@ -8,6 +8,7 @@ import { health } from './health.ts'
 import { messages } from './messages.ts'
 import { objects } from './objects.ts'
 import { recipientRuns } from './recipient-runs.ts'
+import { plan } from './plan.ts'
 import type { Route } from './route.ts'
 import { revisions } from './revisions.ts'
 import { tenants } from './tenants.ts'
@@ -27,6 +28,7 @@ export const routes: readonly Route[] = [
   ...objects,
   ...tenants,
   ...environments,
+  ...plan,
   ...brakes,
   ...revisions,
   gitHook,

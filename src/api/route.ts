@@ -107,6 +107,8 @@ export interface Caller {
 export interface Reply {
   readonly status: number
   readonly body?: unknown
+  /** The media type of a body that is a text; JSON needs none. */
+  readonly type?: string
 }
 
 /** 200 with a JSON body. */

@@ -47,6 +47,7 @@ export function createRouter(routes: readonly Route[], options: RouterOptions): 
 /** Puts a reply into koa's response. */
 export function writeReply(ctx: Context, reply: Reply): void {
   ctx.status = reply.status
+  if (reply.type !== undefined) ctx.type = reply.type
   if (reply.body !== undefined) ctx.body = reply.body
 }
 

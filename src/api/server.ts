@@ -109,8 +109,8 @@ async function answerErrors(ctx: Context, next: Next, log: FailureLog): Promise<
     const refusal = error instanceof RequestError ? error : conflictOf(error)
     if (refusal) {
       writeReply(ctx, problemReply(refusal))
-      // Clients try again after a 409 of ours: none is answered that a second try cannot mend.
-      if (refusal.status === 409) ctx.set('retry-after', '1')
+      // Clients try again after a 409 or 503 of ours: none is answered that a second try cannot mend.
+      if (refusal.status === 409 || refusal.status === 503) ctx.set('retry-after', '1')
     } else {
       const request = String(ctx.state['requestId'])
       log.error('a request failed', { request, method: ctx.method, path: ctx.path, error })

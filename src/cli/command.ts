@@ -27,6 +27,8 @@ export interface Command {
   /** What follows the command's name, one form a line. */
   readonly usage: readonly string[]
   readonly options: Readonly<Record<string, Option>>
+  /** Forms of the result beside `json` and `text`. */
+  readonly outputs?: readonly string[]
   /** How many words without a dash it takes. */
   readonly words: { readonly min: number; readonly max: number }
   run(context: CommandContext): Promise<ExitCode>

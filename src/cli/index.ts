@@ -6,6 +6,8 @@ import { init } from './init.ts'
 import { keys } from './keys.ts'
 import { messages } from './messages.ts'
 import { pin } from './pin.ts'
+import { plan } from './plan.ts'
+import { promote } from './promote.ts'
 import { reconcile } from './reconcile.ts'
 import { run } from './run.ts'
 import { runs } from './runs.ts'
@@ -21,6 +23,8 @@ export const commands: readonly Command[] = [
   serve,
   init,
   validate,
+  plan,
+  promote,
   status,
   reconcile,
   pin,

@@ -47,8 +47,9 @@ function parseCommand(command: Command, argv: readonly string[]): Invocation {
   const { values, positionals: words } = parseWords(command, options, argv)
   if (values['help']) return { kind: 'help', command }
   const output = values['output']
-  if (output !== undefined && output !== 'json' && output !== 'text')
-    throw new ConfigError(`--output is json or text, not "${String(output)}"`)
+  const outputs = ['json', 'text', ...(command.outputs ?? [])]
+  if (output !== undefined && !outputs.includes(String(output)))
+    throw new ConfigError(`--output is ${outputs.join(' or ')}, not "${String(output)}"`)
   const { min, max } = command.words
   if (words.length < min || words.length > max)
     throw new ConfigError(`usage: ${usageOf(command).join('\n       ')}`)

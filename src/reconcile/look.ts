@@ -11,6 +11,7 @@ import { mendDrift } from './drift.ts'
 import { isHeld, releaseExpired } from './hold.ts'
 import { assertLead, LeadershipLost, loadDefaultBranch } from './leader-store.ts'
 import { listGuarded, lookAtPolicyFile } from './policy-file.ts'
+import { answerPlans } from './promotion-answer.ts'
 import { reconcileRevision } from './revision.ts'
 import { isAbout, settle } from './settle.ts'
 import type { Looking } from './settle.ts'
@@ -74,6 +75,7 @@ export async function look(looking: Looking): Promise<LookResult> {
     failed = failed || !isDone
     await answer(looking, asked)
   }
+  await answerPlans(looking, refs)
   if (found.kind === 'found' && found.tip !== null) tips.set(found.tip.branch, found.tip.tip)
   const againMs = await settleHints(looking, { refs, tips })
   const moved = await hasMoved(looking, tips)

@@ -144,7 +144,8 @@ function parseSettings(
     : { value: null, isNew: true, entries: [], diagnostics: parsed.diagnostics }
 }
 
-async function listShared(tree: RevisionTree): Promise<readonly Entry[]> {
+/** The layouts and partials of a revision. */
+export async function listShared(tree: RevisionTree): Promise<readonly Entry[]> {
   const names = [...tree.directories.keys()].filter((name) => name.startsWith('_'))
   const lists = await mapBounded(names, LISTS_MAX, (name) => tree.list(name))
   return lists.flat().filter(({ path }) => isShared(path))
@@ -194,12 +195,13 @@ export async function readBeside(
   return { settings: value, parts: partsOf([...(await listShared(tree)), ...entries]) }
 }
 
-interface VersionsRead {
+export interface VersionsRead {
   readonly versions: readonly Version[]
   readonly diagnostics: readonly Diagnostic[]
 }
 
-async function readVersions(
+/** Parses these workflows and joins them with the shared parts; what cannot be is told by its diagnostics. */
+export async function readVersions(
   tree: RevisionTree,
   keys: readonly WorkflowKey[],
   {

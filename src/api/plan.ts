@@ -1,0 +1,76 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import { RequestError } from '../errors.ts'
+import type { EnvironmentName } from '../ids.ts'
+import type { PromotionPlan } from '../reconcile/promotion.ts'
+import { renderPlanMarkdown } from '../reconcile/promotion-markdown.ts'
+import { findPlanAnswer, requestPlan } from '../reconcile/promotion-store.ts'
+import type { PlanRefused } from '../reconcile/promotion-store.ts'
+import { loadEnvironment } from './environments.ts'
+import { ok, type ReadRequest, type ReadRoute } from './route.ts'
+
+/** How long the process that reads Git may take, in milliseconds. */
+const WAIT_MS_MAX = 10_000
+const POLL_MS_MIN = 20
+const POLL_MS_MAX = 200
+/** Names of branches are shorter. */
+const HEAD_LENGTH_MAX = 255
+
+interface PlanQuery {
+  readonly head: string
+  readonly format?: 'json' | 'markdown'
+}
+
+/** The plan is made by the process that reads Git; this one asks it through Postgres, and waits. */
+const find: ReadRoute = {
+  kind: 'read',
+  method: 'GET',
+  path: '/v1/environments/:environment/plan',
+  scope: 'read',
+  environment: 'path',
+  query: {
+    type: 'object',
+    required: ['head'],
+    properties: {
+      head: { type: 'string', minLength: 1, maxLength: HEAD_LENGTH_MAX },
+      format: { enum: ['json', 'markdown'] },
+    },
+  },
+  async handle(request) {
+    const { database, environment, query, now } = request
+    const { head, format = 'json' } = query as unknown as PlanQuery
+    await loadEnvironment(database, environment)
+    const id = await database.transaction((tx) => requestPlan(tx, environment, { head, now }))
+    if (id === undefined) throw unavailable('too many plans of this environment are waited for')
+    const plan = await awaitPlan(request, environment, id)
+    if (format === 'json') return ok({ __typename: 'PromotionPlan', ...plan })
+    return { status: 200, type: 'text/markdown; charset=utf-8', body: renderPlanMarkdown(plan) }
+  },
+}
+
+async function awaitPlan(
+  { database }: ReadRequest,
+  environment: EnvironmentName,
+  id: string,
+): Promise<PromotionPlan> {
+  let delayMs = POLL_MS_MIN
+  for (let waitedMs = 0; waitedMs < WAIT_MS_MAX; waitedMs += delayMs) {
+    delayMs = Math.min(delayMs * 2, POLL_MS_MAX)
+    await pause(delayMs)
+    const answer = await findPlanAnswer(database, environment, id)
+    if (answer.kind === 'plan') return answer.plan
+    if (answer.kind === 'refused') throw refusalOf(answer.problem)
+  }
+  throw unavailable('the process that reads Git has not answered in time')
+}
+
+function refusalOf({ code, message }: PlanRefused): RequestError {
+  if (code === 'unreadable') return unavailable(message)
+  if (code === 'plan_failed') return new RequestError(500, code, message)
+  return new RequestError(404, code, message)
+}
+
+function unavailable(message: string): RequestError {
+  return new RequestError(503, 'plan_unavailable', `${message}; try again`)
+}
+
+export const plan = [find] as const
