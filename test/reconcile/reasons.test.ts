@@ -2,6 +2,7 @@ import { appendFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { beforeEach, describe, expect } from 'vitest'
 import type { Database } from '../../src/db/database.ts'
+import { sql } from '../../src/db/sql.ts'
 import { openSources } from '../../src/git/open.ts'
 import { RemoteRepository } from '../../src/git/remote.ts'
 import type { EnvironmentName } from '../../src/ids.ts'
@@ -41,7 +42,7 @@ async function begin(database: Database, policy = '', options: SceneOptions = {}
   await made.git('branch', 'staging')
   await made.checkout('production')
   const first = await made.commit(text('One'))
-  const { reconciler } = await scene(database, made.path, options)
+  const { reconciler, clock } = await scene(database, made.path, options)
   stack.use(reconciler)
   await reconciler.pass()
   const before = await live(database, 'production')
@@ -50,6 +51,7 @@ async function begin(database: Database, policy = '', options: SceneOptions = {}
   return {
     made,
     reconciler,
+    clock,
     first,
     before,
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
@@ -145,6 +147,18 @@ const DRIVES: Readonly<Record<Reason, Drive>> = {
     const tip = await at.made.commit({ workflows: null })
     await at.reconciler.pass()
     await check(heldBack(at, tip))
+  },
+  async drift(database, check) {
+    await using at = await begin(database)
+    // Somebody writes it again as often as it is repaired.
+    for (let turns = 0; turns < 6; turns += 1) {
+      await database.query(sql`
+        update workflows set tree = 'other' where environment = 'production' and key = 'a1'`)
+      at.clock.advance(10_000)
+      await at.reconciler.mend()
+    }
+    await at.reconciler.pass()
+    await check(unread(at))
   },
   async out_of_order(database, check) {
     const policy = 'promotes_from: staging\npolicy: {promotion: enforce}\n'
