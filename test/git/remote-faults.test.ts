@@ -181,7 +181,8 @@ describe('a remote that is slow', () => {
     await watching.start()
     gate.resolve()
     await asked.promise
-    expect(await look(remote)).toBe(await served.work.tip('main'))
+    const tip = await served.work.tip('main')
+    await expect.poll(() => look(remote), { timeout: 10_000 }).toBe(tip)
     expect(server.count('fetch')).toBe(1)
     await watching.close()
   })
@@ -189,7 +190,8 @@ describe('a remote that is slow', () => {
   test('holds back none of what is there already', async () => {
     await using remote = await open({ patienceMs: 50 })
     const gate = Promise.withResolvers<void>()
-    const first = await look(remote)
+    const first = await served.work.tip('main')
+    await expect.poll(() => look(remote), { timeout: 10_000 }).toBe(first)
     troubleAt('advertise', { kind: 'hold', until: gate.promise })
     await expect(remote.refs()).rejects.toThrow('still being read')
     expect(await (await remote.tree(first as Revision)).list('welcome')).toHaveLength(2)
