@@ -165,7 +165,8 @@ describe.each(STEPS)('a remote that never finishes its answer (%s)', (step) => {
     await expect(remote.refs()).rejects.toThrow(/said nothing for|did not finish its answer/)
     expect(performance.now() - started).toBeLessThan(5000)
     server.trouble = () => undefined
-    expect(await look(remote)).toBe(await served.work.tip('main'))
+    const tip = await served.work.tip('main')
+    await expect.poll(() => look(remote), { timeout: 10_000 }).toBe(tip)
   })
 })
 
