@@ -100,14 +100,16 @@ export async function settle(
     row.message === status.message &&
     (attempted === undefined || row.attempted === attempted) &&
     fingerprint(diagnostics) === fingerprint(row.diagnostics)
-  if (isSame) return
+  // A forge that was set since knows nothing yet of what has long been settled.
+  if (isSame && (looking.announcing === null || attempted === undefined)) return
   await database.transaction(async (tx) => {
     await assertLead(tx, leadership)
     const now = clock.now()
-    await saveStatus(tx, row.name, { status, diagnostics, attempted: attempted ?? null, now })
-    if (attempted === undefined) return
     const { name: environment, gitRef } = row
-    const finding = { environment, gitRef, revision: attempted, status, diagnostics, now }
+    const settled = { status, diagnostics, now }
+    if (!isSame) await saveStatus(tx, environment, { ...settled, attempted: attempted ?? null })
+    if (attempted === undefined) return
+    const finding = { ...settled, environment, gitRef, revision: attempted }
     await announce(tx, looking.announcing, finding)
   })
 }

@@ -167,6 +167,21 @@ describe('a revision', () => {
     expect((await said(database, bad))[context]).toMatch(/^success /)
   })
 
+  test('that was applied before a forge was set is told it as well', async ({ database }) => {
+    await using made = await testRepository()
+    const sha = await made.commit({ ...DECLARED, 'workflows/a1/workflow.yaml': workflow('one') })
+    {
+      const { reconciler } = await scene(database, made.path)
+      await using _ = reconciler
+      await reconciler.pass()
+    }
+    expect(await statusRows(database, sha)).toEqual([])
+    const { reconciler } = await scene(database, made.path, { announcing })
+    await using _ = reconciler
+    await reconciler.pass()
+    expect((await said(database, sha))['eu-1/production/applied']).toMatch(/^success /)
+  })
+
   test('of a working tree is told nobody', async ({ database }) => {
     await using made = await testRepository()
     await made.commit({ 'environments/development.yaml': '{}\n' })
