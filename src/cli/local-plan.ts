@@ -1,5 +1,7 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { providers } from '../channels/index.ts'
-import { ConfigError } from '../errors.ts'
+import { ConfigError, RetryableFailure } from '../errors.ts'
 import { openRepository } from '../git/repository.ts'
 import type { Repository } from '../git/repository.ts'
 import { findDefaultBranch, readDeclarations } from '../reconcile/declarations.ts'
@@ -23,6 +25,21 @@ export async function planLocally(
   named: { readonly environment: string; readonly head: string },
 ): Promise<LocalPlan> {
   const repository = await openRepository(options.text('repo') ?? '.')
+  try {
+    return { plan: await planIn(repository, options, named), repository }
+  } catch (error) {
+    if (!(error instanceof RetryableFailure)) throw error
+    const isShallow = existsSync(join(repository.location.commonDir, 'shallow'))
+    const hint = isShallow ? '; this clone is shallow: run `git fetch --unshallow` first' : ''
+    throw new ConfigError(`${error.message}${hint}`)
+  }
+}
+
+async function planIn(
+  repository: Repository,
+  options: OptionValues,
+  named: { readonly environment: string; readonly head: string },
+): Promise<PromotionPlan> {
   const refs = await repository.refs()
   const shapes = Object.values(providers)
   const explicit = options.text('default-branch') ?? null
@@ -42,5 +59,5 @@ export async function planLocally(
   if (resolved.kind === 'refused') throw new ConfigError(resolved.refusal.message)
   const checks = { providers: shapes, hasSecret: () => true }
   const context = { source: repository, checks, findNeverApplied: null }
-  return { plan: await planPromotion(context, resolved.request), repository }
+  return planPromotion(context, resolved.request)
 }

@@ -1,6 +1,8 @@
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { PromotionPlan } from '../../src/reconcile/promotion.ts'
 import { commitOn, one, pipeline } from '../reconcile/promotion-support.ts'
+import { git } from '../support/repository.ts'
 import { run } from './program-support.ts'
 import { belfry } from './promote-support.ts'
 
@@ -70,6 +72,24 @@ describe('belfry plan', () => {
       code: 2,
       error: expect.stringContaining('--output is json or text or markdown'),
     })
+  })
+
+  test('asks for the whole history in a shallow clone', async () => {
+    await using repository = await pipeline()
+    await commitOn(repository, 'production', one('gamma', 'Fixed'))
+    await commitOn(repository, 'staging', one('alpha', 'New text'))
+    // Of what both began with, no branch is the tip any more.
+    await commitOn(repository, 'main', { 'README.md': 'Read me' })
+    const path = join(repository.path, '..', 'shallow')
+    const from = `file://${repository.path}`
+    await repository.git('clone', '--quiet', '--depth=1', '--no-single-branch', from, path)
+    const argv = ['plan', '--env', 'production', '--head', 'staging', '--repo', path]
+    expect(await run(argv)).toMatchObject({
+      code: 2,
+      error: expect.stringContaining('run `git fetch --unshallow` first'),
+    })
+    await git(path, 'fetch', '--quiet', '--unshallow')
+    expect(await run(argv)).toMatchObject({ code: 0 })
   })
 
   test('prints the Markdown of a comment', async () => {
