@@ -1,10 +1,10 @@
-import { startLoop } from '../db/loop.ts'
 import { openForge } from '../forges/index.ts'
 import { beat, BEAT_MS, endLease } from '../messages/leases.ts'
 import type { Outbox } from '../reconcile/outbox-send.ts'
 import { sendNextStatus, sweepOutbox } from '../reconcile/outbox-send.ts'
 import { releaseDeadTellers } from '../reconcile/outbox-store.ts'
 import type { Ground } from './ground.ts'
+import { addLoop } from './loop.ts'
 
 const SWEEP_MS = 3_600_000
 
@@ -28,14 +28,4 @@ async function startBeating(ground: Ground): Promise<void> {
   await beat(database, process)
   stack.defer(() => endLease(database, process).catch(() => {}))
   addLoop(ground, { name: 'beat', pollMs: BEAT_MS }, () => beat(database, process).then(() => 0))
-}
-
-/** Adds a loop whose turn says how much it did; it goes on at once after a turn that did something. */
-function addLoop(
-  { log, stack }: Ground,
-  options: { readonly name: string; readonly pollMs?: number },
-  turn: () => Promise<number>,
-): void {
-  const loop = startLoop(async () => (await turn()) > 0, { log, ...options })
-  stack.defer(() => loop.close())
 }

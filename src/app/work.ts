@@ -1,7 +1,6 @@
 import { sweepGitDeliveries } from '../api/hooks/store.ts'
 import { sweepIdempotencyKeys } from '../api/idempotency.ts'
 import { openDoor } from '../channels/door.ts'
-import { startLoop } from '../db/loop.ts'
 import type { Queue } from '../db/queue.ts'
 import { analyzeChanged } from '../db/statistics.ts'
 import {
@@ -24,6 +23,7 @@ import { sweepThrottleWindows } from '../runs/gates.ts'
 import { wakeDueRuns } from '../runs/wake.ts'
 import { registerRunWorkers } from '../runs/workers.ts'
 import type { Ground } from './ground.ts'
+import { addLoop } from './loop.ts'
 
 const SWEEP_MS = 60_000
 const REDRIVE_MS = 60_000
@@ -94,14 +94,4 @@ function startWorkLoops(ground: Ground, delivery: DeliveryContext): void {
     await endDeadLeases(database, dead)
     return freed
   })
-}
-
-/** Adds a loop whose turn says how much it did; it goes on at once after a turn that did something. */
-function addLoop(
-  { log, stack }: Ground,
-  options: { readonly name: string; readonly pollMs?: number },
-  turn: () => Promise<number>,
-): void {
-  const loop = startLoop(async () => (await turn()) > 0, { log, ...options })
-  stack.defer(() => loop.close())
 }
