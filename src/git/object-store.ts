@@ -161,6 +161,15 @@ export function sizeOfStore(directory: string): StoreSize {
   return { packs, loose: loose.reduce((sum, count) => sum + count, 0) }
 }
 
+/** With more packs each read looks through so many that it shows. */
+const PACKS_MAX = 200
+
+/** What to do about a repository that is kept in too many packs; null where it is not. */
+export function adviseOnPacks({ packs }: StoreSize): string | null {
+  if (packs <= PACKS_MAX) return null
+  return `the repository has ${packs} packs, which makes each read slower: run \`git gc\` in it`
+}
+
 /** Takes what was read only where its bytes have this id. */
 function checked(id: string, read: () => StoredObject | undefined): Found {
   try {

@@ -1,6 +1,7 @@
 import type { Revision } from '../ids.ts'
 import type { CommitReader } from './history.ts'
 import type { Location } from './location.ts'
+import type { StoreSize } from './object-store.ts'
 import type { Refs } from './refs.ts'
 
 /** One file of a revision, or what stands in the place of one. */
@@ -39,6 +40,8 @@ export interface CommitSource extends CommitReader {
   readonly location: Location
   refs(): Promise<Refs>
   tree(revision: Revision): Promise<RevisionTree>
+  /** How many packs and loose objects it is kept in, where that is nobody else's concern. */
+  size?(): StoreSize
   /** What `refs` found last, for a source that has to ask others; absent where looking again costs nothing. */
   knownRefs?(): Promise<Refs>
   /** Every ref whose full name starts with `prefix`, such as `refs/pull/`. */

@@ -1,5 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Listening, Topics } from '../db/topics.ts'
+import { adviseOnPacks } from '../git/object-store.ts'
 import type { Watching } from '../git/source.ts'
 import { Watch } from '../git/watch.ts'
 import type { ProcessId } from '../ids.ts'
@@ -263,8 +264,20 @@ export class Reconciler implements AsyncDisposable {
     this.#leadership = this.#closed ? undefined : await takeLead(database, process, clock.now())
     if (this.#leadership) {
       this.#options.log.info('this process reconciles', { fence: this.#leadership.fence })
+      this.#adviseOnPacks()
     }
     return this.#leadership
+  }
+
+  #adviseOnPacks(): void {
+    const { repository, log } = this.#options
+    try {
+      const advice = repository.size && adviseOnPacks(repository.size())
+      if (advice) log.warn(advice)
+    } catch (error) {
+      // Whether the repository can be read at all is for the look to say.
+      log.debug('the packs of the repository cannot be counted', { error })
+    }
   }
 
   async #checkDrift(): Promise<void> {

@@ -29,6 +29,8 @@ export async function objectsByGit(gitDir: string): Promise<ReadonlyMap<string, 
 /** One commit of a history that is made in one go. */
 export interface MadeCommit {
   readonly files: Readonly<Record<string, string>>
+  /** Ends the pack that it is in. */
+  readonly isLastOfPack?: boolean
 }
 
 /** Makes a line of commits on `main` with `git fast-import`, all of them in one pack. */
@@ -41,13 +43,13 @@ export async function importHistory(gitDir: string, commits: Iterable<MadeCommit
     },
   )
   let number = 0
-  for (const { files } of commits) {
+  for (const { files, isLastOfPack = false } of commits) {
     const changes = Object.entries(files).map(
       ([path, text]) => `M 100644 inline ${path}\n${data(text)}`,
     )
     const parent = number === 0 ? await startingPoint(gitDir) : ''
     const head = `commit refs/heads/main\ncommitter Ada Example <ada@example.com> ${1_767_225_600 + number} +0000\n`
-    const text = `${head}${data(`Commit ${number}\n`)}${parent}${changes.join('')}`
+    const text = `${head}${data(`Commit ${number}\n`)}${parent}${changes.join('')}${isLastOfPack ? 'checkpoint\n' : ''}`
     if (!child.stdin.write(text)) await new Promise((resolve) => child.stdin.once('drain', resolve))
     number += 1
   }

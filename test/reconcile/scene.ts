@@ -44,6 +44,7 @@ export function counting(source: CommitSource): CountingSource {
     blobs,
     refs: () => source.refs(),
     commit: (id) => source.commit(id),
+    size: () => source.size?.() ?? { packs: 0, loose: 0 },
     async tree(revision): Promise<RevisionTree> {
       const tree = await source.tree(revision)
       return {
