@@ -11,7 +11,7 @@ export function applyDelta(base: Buffer, delta: Buffer, bytesMax: number): Buffe
   if (readSize(reader) !== base.length) throw new Error('a delta is of another base')
   const size = readSize(reader)
   if (size > bytesMax) throw new Error(`an object has ${size} bytes: more than ${bytesMax}`)
-  const made = Buffer.allocUnsafe(size)
+  const made = Buffer.allocUnsafeSlow(size)
   let end = 0
   while (reader.at < delta.length) {
     const code = readByte(reader)

@@ -152,5 +152,9 @@ export function inflate(bytes: Buffer, size: number): Buffer {
   if (content.length !== size) {
     throw new Error(`an object has ${content.length} bytes and should have ${size}`)
   }
-  return content
+  // A small buffer is a part of a larger one, all of which stays as long as the part is kept.
+  if (content.buffer.byteLength <= 2 * size) return content
+  const own = Buffer.allocUnsafeSlow(size)
+  content.copy(own)
+  return own
 }
