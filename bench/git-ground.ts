@@ -23,8 +23,8 @@ export interface GitGround extends AsyncDisposable {
 
 /** A process of Belfry. */
 export interface Follower extends AsyncDisposable {
-  /** Resolves when it has looked at Git once. */
-  readonly looked: Promise<void>
+  /** Resolves when it has looked at Git once, with the milliseconds that it took since the program was loaded. */
+  readonly looked: Promise<number>
   /** Its resident memory, in bytes. */
   memory(): Promise<number>
 }
@@ -64,7 +64,7 @@ function startFollower(repository: string, env: NodeJS.ProcessEnv): Follower {
   const child = fork(path.join(import.meta.dirname, 'git-process.ts'), [repository], { env })
   const exited = once(child, 'exit')
   return {
-    looked: told(child, 'looked').then(() => undefined),
+    looked: told(child, 'looked').then(({ ms }) => ms),
     async memory() {
       child.send('memory' satisfies Question)
       return (await told(child, 'memory')).bytes

@@ -4,8 +4,12 @@ import { startApp } from '../src/app.ts'
 
 /** What it is asked, and what it tells. */
 export type Question = 'memory' | 'end'
-export type Told = { readonly kind: 'looked' } | { readonly kind: 'memory'; readonly bytes: number }
+export type Told =
+  /** The milliseconds are those since the program was loaded. */
+  | { readonly kind: 'looked'; readonly ms: number }
+  | { readonly kind: 'memory'; readonly bytes: number }
 
+const start = performance.now()
 const [repo = ''] = process.argv.slice(2)
 const app = await startApp(readConfig(process.env, { repo }), {
   write: (line) => process.stderr.write(line),
@@ -17,4 +21,4 @@ process.on('message', (question: Question) => {
   else void app.close().then(() => process.disconnect())
 })
 await app.firstLook
-tell({ kind: 'looked' })
+tell({ kind: 'looked', ms: performance.now() - start })

@@ -24,7 +24,7 @@ export async function measureGit(): Promise<readonly Figure[]> {
   return [push, save, ...start, memory]
 }
 
-/** From the start of the process to the applied revision, and to the end of its look where there is nothing to do. */
+/** To the applied revision, and to the end of the look where there is nothing to do. */
 async function measureStart(ground: GitGround): Promise<readonly Figure[]> {
   const { bare, database } = ground
   const tip = await git(bare, 'rev-parse', 'main')
@@ -36,7 +36,7 @@ async function measureStart(ground: GitGround): Promise<readonly Figure[]> {
   const again: number[] = []
   for (let index = 0; index < PEERS; index += 1) {
     const process = ground.follow(bare)
-    again.push(await timed(() => process.looked))
+    again.push(await process.looked)
     await process[Symbol.asyncDispose]()
   }
   const all = await peer(() => git(bare, 'cat-file', '--batch-all-objects', '--batch', '--buffer'))
@@ -49,7 +49,7 @@ async function measureStart(ground: GitGround): Promise<readonly Figure[]> {
       ratio: ratio(first, all),
     },
     {
-      what: `start on ${WORKFLOWS} unchanged workflows, from the start of the process, p50`,
+      what: `start on ${WORKFLOWS} unchanged workflows, once the program is loaded, p50`,
       ours: milliseconds(median(again)),
       beside: `${milliseconds(listed)}  git ls-tree -r`,
       ratio: ratio(median(again), listed),
@@ -79,28 +79,37 @@ async function measurePush(ground: GitGround): Promise<Figure> {
   }
 }
 
-/** What a process holds that has imported them all three times; beside it Node itself, doing nothing. */
+/** What a process holds that found them all applied, and one that has imported two of the three; beside it Node itself, doing nothing. */
 async function measureMemory(ground: GitGround): Promise<Figure> {
-  const { bare, clone, database } = ground
-  await using process = ground.follow(bare)
-  await process.looked
   const file = `ref: main\n${CHANNELS}`
-  const tip = await commit(clone, {
+  const imported = await memoryAfter(ground, {
     'environments/staging.yaml': file,
     'environments/testing.yaml': file,
   })
+  const started = await memoryAfter(ground, workflowFiles(KEY, 'The last text.'))
+  const alone = await bareMemory()
+  return {
+    what: `resident memory with ${WORKFLOWS} workflows in 3 environments (after their import)`,
+    ours: `${megabytes(started)} (${megabytes(imported)})`,
+    beside: `${megabytes(alone)}  node alone`,
+    ratio: ratio(started, alone),
+  }
+}
+
+/** The memory of a new process when it has looked, and then applied a push of these files in all three. */
+async function memoryAfter(
+  ground: GitGround,
+  files: Readonly<Record<string, string>>,
+): Promise<number> {
+  const { bare, clone, database } = ground
+  await using process = ground.follow(bare)
+  await process.looked
+  const tip = await commit(clone, files)
   await git(clone, 'push', '--quiet', 'origin', 'main')
   for (const name of ['production', 'staging', 'testing']) {
     await untilApplied(database, name, (revision) => revision === tip)
   }
-  const bytes = await process.memory()
-  const alone = await bareMemory()
-  return {
-    what: `resident memory after ${WORKFLOWS} workflows in 3 environments`,
-    ours: megabytes(bytes),
-    beside: `${megabytes(alone)}  node alone`,
-    ratio: ratio(bytes, alone),
-  }
+  return process.memory()
 }
 
 /** From the end of writing a file to the applied revision; beside it what `git status` needs to see the same. */
