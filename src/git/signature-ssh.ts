@@ -134,7 +134,8 @@ function verifyRaw(signature: SshSignature, message: Buffer): Verdict | undefine
     const isRight = isSigned(signature, message)
     if (isRight === undefined) {
       const name = printable(signature.format)
-      return bad('unsupported', `its signature is of the unsupported kind "${name}"`)
+      const says = `its key or its signature, "${name}", is of a kind that is not supported`
+      return bad('unsupported', says)
     }
     return isRight ? undefined : bad('tampered', 'its signature is not over what the commit says')
   } catch {

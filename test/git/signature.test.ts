@@ -262,6 +262,28 @@ describe('an OpenPGP signature', () => {
     })
   })
 
+  test('counts for a key below a listed one, until that is revoked', async () => {
+    const gpg = await gpgHome('bob')
+    const at = '20260101T000000'
+    await gpg(at, '--quick-generate-key', 'Bob <bob@example.com>', 'ed25519', 'cert')
+    const [, key = ''] =
+      /^fpr:+([0-9A-F]+):/m.exec(await gpg(at, '--with-colons', '--list-keys')) ?? []
+    await gpg(at, '--quick-add-key', key, 'ed25519', 'sign')
+    const own = await gpg(at, '--armor', '--export')
+    await signWithGpg('bob', 'bob@example.com')
+    const id = await signed()
+    expect(await verdict(id, parseSigners('keys.asc', own))).toEqual({
+      kind: 'good',
+      signer: 'Bob <bob@example.com>',
+    })
+    // GnuPG keeps a revocation for each key, with a colon that keeps it from being used by mistake.
+    const kept = await readFile(join(keys, 'bob', 'openpgp-revocs.d', `${key}.rev`), 'utf8')
+    await writeFile(join(keys, 'bob.rev'), kept.replace(/^:-----BEGIN/m, '-----BEGIN'))
+    await gpg('20260102T000000', '--import', join(keys, 'bob.rev'))
+    const revoked = parseSigners('keys.asc', await gpg('20260102T000000', '--armor', '--export'))
+    expect(await verdict(id, revoked)).toMatchObject({ fault: 'expired_key' })
+  })
+
   test('of a key that had expired does not count', async () => {
     const gpg = await gpgHome('late')
     await gpg(

@@ -1,5 +1,8 @@
 import { beforeEach, describe, expect } from 'vitest'
 import type { Database } from '../../src/db/database.ts'
+import { sql } from '../../src/db/sql.ts'
+import type { EnvironmentName } from '../../src/ids.ts'
+import { pin } from '../../src/reconcile/brakes.ts'
 import { test } from '../support/database.ts'
 import { testRepository } from '../support/repository.ts'
 import type { Files, TestRepository } from '../support/repository.ts'
@@ -184,6 +187,35 @@ describe('promotion that is enforced', () => {
       'environments/production.yaml': `locale: de\n${FEED}`,
     })
     expect(await production()).toMatchObject({ ...isReady, observedRevision: tip })
+  })
+
+  test('looks at staging first, so that one look is enough for both', async ({ database }) => {
+    const { made, reconciler, production } = await pipeline(database)
+    await using _ = made
+    const tip = await made.commit({ [file('a1')]: workflow('Two') })
+    await made.merge('staging', 'production')
+    await reconciler.pass()
+    expect(await production()).toMatchObject({ ...isReady, observedRevision: tip })
+    const held = await database.query(sql`
+      select revision from revisions where environment = 'production' order by sequence`)
+    expect(held).toHaveLength(2)
+  })
+
+  test('takes what a pin has brought back in staging as applied there', async ({ database }) => {
+    const { made, reconciler, commit, production } = await pipeline(database)
+    await using _ = made
+    const one = (await environment(database, 'staging')).observedRevision ?? ''
+    await commit('staging', { [file('a1')]: workflow('Two') })
+    await database.transaction(async (tx) => {
+      const name = 'staging' as EnvironmentName
+      const acting = { environment: name, actor: 'ada', now: new Date('2026-03-01T12:00:00Z') }
+      const pinning = { named: one, reason: 'Bad', expiresAt: null }
+      await pin(tx, await environment(tx, name), { ...acting, ...pinning })
+    })
+    await reconciler.pass()
+    await made.merge('staging', 'production')
+    await reconciler.pass()
+    expect(await production()).toMatchObject(isReady)
   })
 
   test('takes the first revision as it is, with a warning', async ({ database }) => {
