@@ -44,7 +44,7 @@ beforeAll(async () => {
 })
 
 afterAll(async () => {
-  for (const name of ['ada', 'late', 'bob']) {
+  for (const name of ['ada', 'late', 'bob', 'brief']) {
     // A home that a test did not come to has no agent.
     await run('gpgconf', ['--homedir', join(keys, name), '--kill', 'all']).catch(() => {})
   }
@@ -260,6 +260,24 @@ describe('an OpenPGP signature', () => {
     expect(await verifyCommit(await repository.commit(id), NOBODY)).toMatchObject({
       fault: 'unknown_key',
     })
+  })
+
+  test('counts as it did when it was made, although GnuPG calls it expired by now', async () => {
+    const gpg = await gpgHome('brief')
+    const at = '20260101T000000'
+    await gpg(at, '--quick-generate-key', 'Brief <brief@example.com>', 'ed25519', 'sign')
+    const signers = parseSigners('keys.asc', await gpg(at, '--armor', '--export'))
+    await signWithGpg('brief', 'brief@example.com')
+    const program = join(keys, 'then.sh')
+    const options = `--faked-system-time ${at} --default-sig-expire 1d`
+    await writeFile(program, `#!/bin/sh\nexec ${join(keys, 'brief.sh')} ${options} "$@"\n`)
+    await chmod(program, 0o755)
+    await made.git('config', 'gpg.program', program)
+    const id = await signed()
+    await made.git('config', 'gpg.program', join(keys, 'brief.sh'))
+    await expect(made.git('verify-commit', id)).rejects.toThrow('verify-commit')
+    const commit = await (await openRepository(made.path)).commit(id)
+    expect(await verifyCommit(commit, signers)).toMatchObject({ kind: 'good' })
   })
 
   test('counts for a key below a listed one, until that is revoked', async () => {

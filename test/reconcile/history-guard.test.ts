@@ -141,6 +141,29 @@ describe('a force-push', () => {
     expect(await rewrites(database)).toEqual([null, null, second])
   })
 
+  test('is one where nothing that was applied is there any more', async ({ database }) => {
+    const { made, second, reconciler } = await two(database, 'confirm')
+    await using _ = made
+    await reconciler.close()
+    await made.git('checkout', '--quiet', '--orphan', 'fresh')
+    const tip = await made.commit(text('Other'))
+    await made.git('branch', '--quiet', '--force', 'production', 'fresh')
+    await made.git('branch', '--quiet', '--force', 'main', 'fresh')
+    await made.git('reflog', 'expire', '--expire=now', '--all')
+    await made.git('gc', '--quiet', '--prune=now')
+    await expect(made.git('cat-file', '-e', second)).rejects.toThrow('cat-file')
+    // Another process has not read them before.
+    const { reconciler: next } = await scene(database, made.path)
+    const look = async () => {
+      await next.pass()
+      return environment(database, 'production')
+    }
+    expect(await look()).toMatchObject({ reason: 'history_rewritten', observedRevision: second })
+    await allow(database, tip)
+    expect(await look()).toMatchObject({ reason: 'applied', observedRevision: tip })
+    expect(await rewrites(database)).toEqual([null, null, second])
+  })
+
   test('is compared with what the branch had, not with a revision that was pinned', async ({
     database,
   }) => {

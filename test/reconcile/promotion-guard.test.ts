@@ -231,6 +231,16 @@ describe('promotion that is enforced', () => {
       observedRevision: tip,
       diagnostics: [{ code: 'out_of_order', severity: 'warning' }],
     })
+    // It may go back to that later, although staging never had it.
+    await made.commit({ [file('a1')]: workflow('One') })
+    await reconciler.pass()
+    expect(await environment(database, 'production')).toMatchObject(isReady)
+    await made.revert()
+    await reconciler.pass()
+    expect(await environment(database, 'production')).toMatchObject({
+      ...isReady,
+      observedRevision: await made.tip('production'),
+    })
   })
 
   test('stays when the process is another one', async ({ database }) => {
