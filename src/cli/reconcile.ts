@@ -1,7 +1,8 @@
 import { ConfigError } from '../errors.ts'
 import { createClient, environmentOption } from './client.ts'
 import { FINE, type Command } from './command.ts'
-import { loadEnvironments, showEnvironments, waitFor } from './status.ts'
+import { loadEnvironments, showWaited } from './status.ts'
+import { judgeWait, waitFor } from './wait.ts'
 
 /** Asks for a look at Git now. */
 export const reconcile: Command = {
@@ -40,11 +41,10 @@ export const reconcile: Command = {
       output.result({ id }, () => [`asked for a look at ${name}: request ${id}`])
       return FINE
     }
-    const environments = await waitFor(
+    const waited = await waitFor(
       () => loadEnvironments(client, name),
-      (found) =>
-        found.every((one) => one.last_handled_request === id && one.state !== 'reconciling'),
+      ([one]) => (one?.last_handled_request === id ? judgeWait(one, undefined) : 'wait'),
     )
-    return showEnvironments(environments, output)
+    return showWaited(waited, output)
   },
 }

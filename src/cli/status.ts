@@ -2,19 +2,31 @@ import { ConfigError } from '../errors.ts'
 import { createClient, environmentOption, type Client } from './client.ts'
 import { FINE, FOUND, type Command, type CommandContext, type ExitCode } from './command.ts'
 import { printable, table, type Output } from './output.ts'
+import {
+  isNotThereYet,
+  judgeAll,
+  judgeWait,
+  readWait,
+  waitFor,
+  type Verdict,
+  type Waited,
+} from './wait.ts'
 import type { WireEnvironment, WireList, WireRevision } from './wire.ts'
-
-const POLL_MS = 250
-const WAIT_MS_MAX = 60_000
 
 /** Says how each environment stands, and what keeps it from being what Git says. */
 export const status: Command = {
   name: 'status',
   summary: 'Show how the environments stand',
-  usage: ['[environment] [--wait]', '<environment> --history [--after <cursor>] [--limit <1-50>]'],
+  usage: [
+    '[environment] [--wait] [--timeout <seconds>]',
+    '<environment> --wait --revision <revision> [--timeout <seconds>]',
+    '<environment> --history [--after <cursor>] [--limit <1-50>]',
+  ],
   words: { min: 0, max: 1 },
   options: {
-    wait: { type: 'boolean', help: 'until none is reconciling any more, at most a minute' },
+    wait: { type: 'boolean', help: 'until none is reconciling any more' },
+    revision: { type: 'string', value: 'revision', help: 'wait until this one is live' },
+    timeout: { type: 'string', value: 'seconds', help: 'how long to wait; default: 60' },
     history: { type: 'boolean', help: 'what was applied, newest first' },
     after: { type: 'string', value: 'cursor', help: 'the next page of the history' },
     limit: { type: 'string', value: '1-50', help: 'of the history; default: 50' },
@@ -25,12 +37,29 @@ export const status: Command = {
     const client = createClient(settings, options)
     const name = words[0] ?? options.text('environment')
     if (options.flag('history')) return showHistory(client, name ?? client.environment, context)
+    const { revision, seconds } = readWait(options, name)
     const load = () => loadEnvironments(client, name)
-    const environments = options.flag('wait') ? await waitFor(load, areSettled) : await load()
-    const code = showEnvironments(environments, output)
     // Of all environments one may wait for its branch; one that was asked for shall be ready.
-    return name === undefined && !environments.some(isStalled) ? FINE : code
+    const judge = (found: readonly WireEnvironment[]): Verdict =>
+      name === undefined ? judgeAll(found) : judgeWait(found[0]!, revision)
+    if (!options.flag('wait')) {
+      const environments = await load()
+      const code = showEnvironments(environments, output)
+      return name === undefined && judge(environments) !== FOUND ? FINE : code
+    }
+    const isPatient = revision === undefined ? () => false : isNotThereYet
+    return showWaited(await waitFor(load, judge, { seconds, isPatient }), output)
   },
+}
+
+/** Shows what was waited for, and says where it did not come in time. */
+export function showWaited(
+  { answer, code, isTimeUp }: Waited<readonly WireEnvironment[]>,
+  output: Output,
+): ExitCode {
+  showEnvironments(answer, output)
+  if (isTimeUp) output.problem({ code: 'timeout', message: 'it did not come to an end in time' })
+  return code
 }
 
 async function showHistory(
@@ -62,26 +91,6 @@ function historyRow(one: WireRevision): string[] {
   const counts = [one.added, one.changed, one.archived].map((keys) => String(keys.length))
   const note = notes.flat().join(', ')
   return [short(one.revision), one.applied_at, one.origin ?? '-', ...counts, note]
-}
-
-function isStalled({ state }: WireEnvironment): boolean {
-  return state === 'stalled'
-}
-
-function areSettled(found: readonly WireEnvironment[]): boolean {
-  return found.length > 0 && found.every(({ state }) => state !== 'reconciling')
-}
-
-/** Asks until the answer is good enough, for a minute; the last answer counts. */
-export async function waitFor<Answer>(
-  ask: () => Promise<Answer>,
-  isEnough: (answer: Answer) => boolean,
-): Promise<Answer> {
-  for (let waitedMs = 0; ; waitedMs += POLL_MS) {
-    const answer = await ask()
-    if (isEnough(answer) || waitedMs >= WAIT_MS_MAX) return answer
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS))
-  }
 }
 
 /** One environment, or all that the key may see. */
