@@ -98,7 +98,7 @@ export const METRICS = {
   },
   watch_missed_total: {
     kind: 'counter',
-    help: 'Changes that only the safety poll has found.',
+    help: 'Branches that had moved without a sign of the file system, and that the safety poll has found.',
     labels: [],
   },
   leader: {
@@ -108,7 +108,7 @@ export const METRICS = {
   },
   ref_regressions_total: {
     kind: 'counter',
-    help: 'Branches that went back to a commit that was applied before.',
+    help: 'Applied revisions that do not go on from what was applied before: the branch went back, or was rewritten.',
     labels: ['environment'],
   },
   queue_jobs: {
@@ -118,22 +118,27 @@ export const METRICS = {
   },
   runs: {
     kind: 'gauge',
-    help: 'Recipient runs that are kept, by status. A sample of the table, scaled up, where that is large.',
-    labels: ['status'],
+    help: 'Recipient runs that are kept, by status. Of a large table a sample, scaled up.',
+    labels: ['environment', 'status'],
   },
   messages: {
     kind: 'gauge',
-    help: 'Messages that are kept, by type of channel and status. A sample of the table, scaled up, where that is large.',
-    labels: ['channel', 'status'],
+    help: 'Messages that are kept, by type of channel and status. Of a large table a sample, scaled up.',
+    labels: ['environment', 'channel', 'status'],
   },
   oldest_due_seconds: {
     kind: 'gauge',
     help: 'How long what is due longest has been waiting, by kind: run or message; 0 where nothing is due.',
     labels: ['kind'],
   },
+  resident_memory_bytes: {
+    kind: 'gauge',
+    help: 'Memory of this process.',
+    labels: [],
+  },
   counts_age_seconds: {
     kind: 'gauge',
-    help: 'How old the counts of runs, messages, workflows, states, queues and due work are.',
+    help: 'How old what was read from Postgres is: states, workflows, queues, runs, messages and due work.',
     labels: [],
   },
   trigger_seconds: {
@@ -161,6 +166,8 @@ export type LabelsOf<Name extends MetricName> = {
 
 /** Where a room tells what it did. Nothing here throws, waits or asks the database. */
 export interface Metrics {
+  /** Starts a stopwatch; what it answers says how many seconds ago that was. */
+  stopwatch(): () => number
   /** Adds to a counter; 1 unless told. */
   count<Name extends NamesOf<'counter'>>(name: Name, labels: LabelsOf<Name>, by?: number): void
   /** Adds a value to a histogram, in the unit of its name. */
@@ -172,4 +179,4 @@ export interface Metrics {
 }
 
 /** Counts nothing. */
-export const noMetrics: Metrics = { count() {}, observe() {} }
+export const noMetrics: Metrics = { stopwatch: () => () => 0, count() {}, observe() {} }

@@ -6,6 +6,7 @@ import { feeds } from './feeds.ts'
 import { gitHook } from './hooks/git.ts'
 import { health } from './health.ts'
 import { messages } from './messages.ts'
+import { metrics } from './metrics.ts'
 import { objects } from './objects.ts'
 import { recipientRuns } from './recipient-runs.ts'
 import { plan } from './plan.ts'
@@ -34,4 +35,5 @@ export const routes: readonly Route[] = [
   gitHook,
   ...drift,
   ...health,
+  ...metrics,
 ]

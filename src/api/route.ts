@@ -35,6 +35,8 @@ export interface MutationRoute extends RouteBase {
   readonly method: 'POST' | 'PUT' | 'DELETE'
   /** JSON Schema of the body; without one the handler checks the body itself. */
   readonly body?: object
+  /** Measures how long its answers take. */
+  readonly meter?: 'trigger_seconds'
   handle(request: MutationRequest): Promise<Reply>
 }
 

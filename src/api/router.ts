@@ -75,7 +75,7 @@ function serveKeyed(route: ReadRoute | MutationRoute, options: RouterOptions): S
   const { database, clock, services, authenticate } = options
   const checkQuery: Check = route.query ? queryCheck(route.query) : () => {}
   const mutate = route.kind === 'mutation' ? mutation(route, database) : undefined
-  return async (ctx) => {
+  return metered(route, services, async (ctx) => {
     const caller = await authenticate(ctx.get('authorization') || undefined)
     requireScope(caller, route.scope)
     const query = parseQuery(ctx.querystring)
@@ -86,7 +86,31 @@ function serveKeyed(route: ReadRoute | MutationRoute, options: RouterOptions): S
     if (mutate) return mutate(ctx, base)
     if (route.kind === 'read') return { reply: await route.handle({ ...base, database }) }
     throw new Error(`${route.method} ${route.path} is served by nobody`)
+  })
+}
+
+/** Serves as `serve` does, and measures how long that takes where the route says so. */
+function metered(route: ReadRoute | MutationRoute, { metrics }: ApiServices, serve: Serve): Serve {
+  if (!metrics || route.kind === 'read' || !route.meter) return serve
+  const { meter } = route
+  return async (ctx) => {
+    const elapsed = metrics.stopwatch()
+    let status = '5xx'
+    try {
+      const answer = await serve(ctx)
+      status = classOf(answer.reply.status)
+      return answer
+    } catch (error) {
+      if (error instanceof RequestError) status = classOf(error.status)
+      throw error
+    } finally {
+      metrics.observe(meter, { status }, elapsed())
+    }
   }
+}
+
+function classOf(status: number): string {
+  return `${Math.floor(status / 100)}xx`
 }
 
 type Base = Omit<ReadRequest, 'database'>

@@ -1,5 +1,12 @@
 import type { Queue } from '../db/queue.ts'
+import type { Metrics } from '../metrics.ts'
 import type { GitHooks } from './hooks/journal.ts'
+
+/** All metrics in the text format of Prometheus. */
+export interface Exposition {
+  readonly contentType: string
+  expose(): Promise<string>
+}
 
 /** What handlers need beside the database. */
 export interface ApiServices {
@@ -7,6 +14,8 @@ export interface ApiServices {
   /** Whether Git has been looked at since the start, with whatever result; true where another process does it. */
   hasLookedAtGit(): boolean
   readonly startedAt: Date
+  /** Where calls are measured, and what `/metrics` shows; absent: nowhere, and nothing. */
+  readonly metrics?: Metrics & Exposition
   /** Absent: no webhook of a Git host is taken. */
   readonly gitHooks?: GitHooks
 }

@@ -23,6 +23,7 @@ const trigger: MutationRoute = {
   path: '/v1/workflows/:key/trigger',
   scope: 'trigger',
   environment: 'key',
+  meter: 'trigger_seconds',
   query: { type: 'object', properties: { dry_run: { type: 'boolean' } } },
   async handle({ tx, environment, params, query, body, caller, now, services }) {
     const workflow = params['key'] as WorkflowKey

@@ -8,17 +8,17 @@ import type { FirstLook } from './reconcile.ts'
 
 /** Serves the API, and notes where for the commands of this machine. */
 export async function openDoorway(
-  { config, clock, log, database, queue, stack }: Ground,
+  { config, clock, log, database, queue, metrics, stack }: Ground,
   access: Access,
   looking: FirstLook | undefined,
 ): Promise<Server> {
   const hasLookedAtGit = () => looking?.isDone() ?? true
-  const gitHooks = openGitHooks({ secrets: config.webhookSecrets, clock, log })
+  const gitHooks = openGitHooks({ secrets: config.webhookSecrets, clock, log, metrics })
   const server = await startServer({
     database,
     clock,
     log,
-    services: { queue, hasLookedAtGit, startedAt: clock.now(), gitHooks },
+    services: { queue, hasLookedAtGit, startedAt: clock.now(), gitHooks, metrics },
     routes,
     operatorToken: access.operatorToken,
     host: config.host,

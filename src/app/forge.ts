@@ -10,13 +10,16 @@ const SWEEP_MS = 3_600_000
 
 /** Tells the forge what became of commits, from now on; nothing where no forge is set. */
 export async function startForge(ground: Ground): Promise<void> {
-  const { config, database, clock, log, process, handOvers, stack } = ground
+  const { config, database, clock, log, metrics, process, handOvers, stack } = ground
   if (!config.forge) return
   if (!config.roles.includes('work')) await startBeating(ground)
   const { url, repository } = config.forge
   const { forge } = stack.use(openForge(config.forge, { clock, signal: handOvers.signal }))
   const place = `${url}/${repository}`
-  const outbox: Outbox = { database, clock, forge, process, place, log, random: Math.random }
+  const provider = config.forge.name
+  const note = (result: string) => metrics.count('status_posts_total', { provider, result })
+  const told = { database, clock, forge, process, place, log, note }
+  const outbox: Outbox = { ...told, random: Math.random }
   addLoop(ground, { name: 'forge' }, () => sendNextStatus(outbox))
   addLoop(ground, { name: 'dead tellers' }, () => releaseDeadTellers(database, clock.now()))
   addLoop(ground, { name: 'told statuses', pollMs: SWEEP_MS }, () => sweepOutbox(outbox))

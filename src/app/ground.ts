@@ -8,6 +8,7 @@ import { assertReachable } from '../db/reach.ts'
 import { openTopics, type Topics } from '../db/topics.ts'
 import { newId, type ProcessId } from '../ids.ts'
 import { openLog, type Log } from '../log.ts'
+import { openMetrics, type Registered } from './metrics.ts'
 import { openSecrets, type Secrets } from '../secrets.ts'
 
 export interface AppOptions {
@@ -28,6 +29,7 @@ export interface Ground {
   readonly topics: Topics
   readonly queue: Queue
   readonly process: ProcessId
+  readonly metrics: Registered
   /** Aborted when hand-overs under way must end. */
   readonly handOvers: AbortController
   readonly stack: AsyncDisposableStack
@@ -49,7 +51,9 @@ export async function openGround(
   const queue = stack.use(await openQueue(database, { log, topics }))
   const process = newId<ProcessId>()
   const handOvers = new AbortController()
-  return { config, clock, log, secrets, database, topics, queue, process, handOvers, stack }
+  const metrics = openMetrics({ database, queue, clock, log })
+  const shared = { config, clock, log, secrets, database, topics, queue, process }
+  return { ...shared, metrics, handOvers, stack }
 }
 
 /** The given Postgres, or the one of the data directory, at the newest schema. */

@@ -21,7 +21,7 @@ export interface FirstLook {
 
 /** Keeps Postgres at what Git says, from now on. */
 export async function startReconciler(ground: Ground): Promise<FirstLook> {
-  const { config, clock, log, secrets, database, topics, process, stack } = ground
+  const { config, clock, log, secrets, database, topics, process, metrics, stack } = ground
   const { sources, remote } = await open(ground)
   const reconciler = new Reconciler({
     database,
@@ -33,6 +33,7 @@ export async function startReconciler(ground: Ground): Promise<FirstLook> {
     policyFile: config.policyFile ?? null,
     allowedSigners: config.allowedSigners,
     log,
+    metrics,
     announcing: config.forge ? { instance: config.instance } : null,
     settleMs: SETTLE_MS,
     process,
@@ -41,6 +42,7 @@ export async function startReconciler(ground: Ground): Promise<FirstLook> {
     debounceMs: DEBOUNCE_MS,
   })
   stack.use(reconciler)
+  metrics.watch(reconciler)
   // Closed first, so that a look that waits for the remote ends.
   if (remote) stack.use(remote)
   await reconciler.start()
@@ -53,7 +55,7 @@ export async function startReconciler(ground: Ground): Promise<FirstLook> {
   return { done, isDone: () => isDone }
 }
 
-async function open({ config }: Ground): Promise<{
+async function open({ config, metrics }: Ground): Promise<{
   readonly sources: Sources
   readonly remote: RemoteRepository | undefined
 }> {
@@ -62,6 +64,6 @@ async function open({ config }: Ground): Promise<{
     return { sources: await openSources(config.repository, { development }), remote: undefined }
   }
   const mirrors = path.join(config.dataDirectory, 'mirrors')
-  const remote = await openRemote({ address: config.remote, mirrors }, { development })
+  const remote = await openRemote({ address: config.remote, mirrors, metrics }, { development })
   return { sources: { repository: remote, workingTree: null }, remote }
 }

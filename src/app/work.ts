@@ -35,14 +35,14 @@ const DELIVERIES_MAX = 4
 
 /** Runs, deliveries, and the loops that wake both and take over from processes that died. */
 export async function startWork(ground: Ground): Promise<void> {
-  const { config, clock, log, secrets, database, queue, process, stack } = ground
+  const { config, clock, log, secrets, database, queue, process, metrics, stack } = ground
   await beat(database, process)
   stack.defer(() => endLease(database, process).catch(() => {}))
   const door = openDoor({ allow: config.allowedTargets, loopback: config.dev })
   stack.defer(() => door.close())
   const { signal } = ground.handOvers
   const secret = (environment: string, name: string) => secrets.find(environment, name)
-  const delivery = openDelivery({ database, clock, process, door, signal, secret, log })
+  const delivery = openDelivery({ database, clock, process, door, signal, secret, log, metrics })
   startWorkLoops(ground, delivery)
   queue.work<DeliverJob>('deliver', {
     concurrency: DELIVERIES_MAX,

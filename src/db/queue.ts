@@ -46,6 +46,14 @@ export interface Drained {
   readonly failures: readonly unknown[]
 }
 
+/** The jobs of a queue, at the last count. */
+export interface QueueDepth {
+  readonly queue: string
+  readonly ready: number
+  readonly deferred: number
+  readonly active: number
+}
+
 export interface Queue extends AsyncDisposable {
   /** Adds one job per payload, in one statement, visible to workers when the transaction commits. */
   enqueue(
@@ -63,6 +71,8 @@ export interface Queue extends AsyncDisposable {
   retryAbandoned(olderThanMs: number): Promise<number>
   /** Puts jobs that have used up their retries back into their queues. */
   redrive(): Promise<number>
+  /** How many jobs the queues hold, as it counts them itself every few seconds. */
+  depths(): Promise<readonly QueueDepth[]>
   /** Begins to fetch jobs. */
   start(): void
   /** For tests: does due jobs, without loops, until none is left; with `retries` also those that wait for their retry. */
@@ -162,6 +172,12 @@ export async function openQueue(database: Database, options: QueueOptions): Prom
       return count
     },
     redrive: () => boss.redrive(DEAD_LETTERS),
+    async depths() {
+      const found = await boss.getQueues([...QUEUES, DEAD_LETTERS])
+      return found.map(({ name: queue, readyCount, deferredCount, activeCount }) => {
+        return { queue, ready: readyCount, deferred: deferredCount, active: activeCount }
+      })
+    },
     start() {
       for (const worker of workers) {
         for (let count = 0; count < worker.concurrency; count += 1) {

@@ -1,4 +1,6 @@
 import { ConfigError, messageOf } from '../errors.ts'
+import { noMetrics } from '../metrics.ts'
+import type { Metrics } from '../metrics.ts'
 import { UnsupportedRepository } from './location.ts'
 import { AuthenticationFailure, MissingRepository } from './remote-failure.ts'
 import { listRefs } from './smart-http.ts'
@@ -21,6 +23,8 @@ export interface Sources {
 export interface RemoteSettings {
   readonly address: RemoteAddress
   readonly mirrors: string
+  /** Where fetches are counted; nowhere when left out. */
+  readonly metrics?: Metrics
 }
 
 /**
@@ -49,7 +53,7 @@ export async function openSources(
 
 /** Opens the mirror of a remote, without asking it yet. Throws a `ConfigError` in development mode, which edits files. */
 export async function openRemote(
-  { address, mirrors }: RemoteSettings,
+  { address, mirrors, metrics = noMetrics }: RemoteSettings,
   { development }: { readonly development: boolean },
 ): Promise<RemoteRepository> {
   if (development) {
@@ -57,7 +61,7 @@ export async function openRemote(
       `${address.url} is a remote: development mode needs a repository with a working tree`,
     )
   }
-  return RemoteRepository.open({ address, directory: mirrors })
+  return RemoteRepository.open({ address, directory: mirrors, metrics })
 }
 
 /** Whether a remote answers and lets us in; `message` says what to do. */

@@ -18,7 +18,7 @@ export class RemotePoll implements Watching {
 
   /** Asks at once. */
   ask(): void {
-    if (!this.#closed) this.#settings.onChange(null)
+    if (!this.#closed) this.#settings.onChange(null, true)
   }
 
   async close(): Promise<void> {

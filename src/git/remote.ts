@@ -5,6 +5,8 @@ import type { Revision } from '../ids.ts'
 import type { Commit } from './history.ts'
 import { ignoreMissing } from './location.ts'
 import type { Location } from './location.ts'
+import { noMetrics, type Metrics } from '../metrics.ts'
+import { measured } from './measured.ts'
 import { lacking, Mirror, writeWhole } from './mirror.ts'
 import { takePlace } from './mirror-place.ts'
 import type { Place } from './mirror-place.ts'
@@ -12,6 +14,7 @@ import { Patience } from './patience.ts'
 import { RemotePoll } from './remote-poll.ts'
 import type { RemoteAddress } from '../remote-address.ts'
 import { SourceClosed } from './remote-failure.ts'
+import { REMOTE_LIMITS } from './remote-limits.ts'
 import { isBranchName } from './refs.ts'
 import type { Refs } from './refs.ts'
 import { fetchPack, listRefs } from './smart-http.ts'
@@ -19,8 +22,6 @@ import type { Listing } from './smart-http.ts'
 import type { CommitSource, RevisionTree, Watching, WatchSettings } from './source.ts'
 import { openTransport } from './transport.ts'
 import type { Limits, Transport } from './transport.ts'
-
-const MEGABYTE = 1024 * 1024
 
 export interface RemoteLimits {
   readonly list: Limits
@@ -31,18 +32,13 @@ export interface RemoteLimits {
   readonly packsMax: number
 }
 
-export const REMOTE_LIMITS: RemoteLimits = {
-  list: { idleMs: 30_000, totalMs: 60_000, bytesMax: 64 * MEGABYTE },
-  fetch: { idleMs: 60_000, totalMs: 15 * 60_000, bytesMax: 1024 * MEGABYTE },
-  patienceMs: 10_000,
-  packsMax: 100,
-}
-
 export interface RemoteOptions {
   readonly address: RemoteAddress
   /** Where mirrors are kept. */
   readonly directory: string
   readonly limits?: Partial<RemoteLimits>
+  /** Where fetches are counted; nowhere when left out. */
+  readonly metrics?: Metrics
 }
 
 const HEADS = 'refs/heads/'
@@ -66,6 +62,7 @@ export class RemoteRepository implements CommitSource, AsyncDisposable {
   readonly kind = 'repository'
   readonly #root: string
   readonly #limits: RemoteLimits
+  readonly #metrics: Metrics
   readonly #transport: Transport
   readonly #closing = new AbortController()
   readonly #polls = new Set<RemotePoll>()
@@ -89,9 +86,10 @@ export class RemoteRepository implements CommitSource, AsyncDisposable {
   #late: Promise<Refs> | undefined
   #work: Promise<unknown> = Promise.resolve()
 
-  private constructor({ address, limits }: RemoteOptions, root: string, opened: Opened) {
+  private constructor({ address, limits, metrics }: RemoteOptions, root: string, opened: Opened) {
     this.#root = root
     this.#limits = { ...REMOTE_LIMITS, ...limits }
+    this.#metrics = metrics ?? noMetrics
     this.#patience = new Patience(address.url, this.#limits.patienceMs)
     this.#transport = openTransport(address, this.#closing.signal)
     this.#place = opened.place
@@ -326,7 +324,8 @@ export class RemoteRepository implements CommitSource, AsyncDisposable {
     const wants = [...new Set(tips.values())]
     const haves = await mirror.whole(HAVES_MAX).catch(() => [])
     const request = { wants, haves, limits: this.#limits.fetch }
-    await mirror.take(fetchPack(this.#transport, speech, request))
+    const pack = fetchPack(this.#transport, speech, request)
+    await measured(this.#metrics, pack, (one) => mirror.take(one))
     for (const [branch, tip] of tips) {
       if (await mirror.has(tip)) continue
       // Either the remote is at fault, or it left out what we wrongly said is here.

@@ -54,8 +54,8 @@ export interface CommitSource extends CommitReader {
 
 export interface WatchSettings {
   readonly pollMs: number
-  /** Something may have changed: look again. Says nothing about what, and may come for nothing. */
-  readonly onChange: (path: string | null) => void
+  /** Something may have changed: look again. Says nothing about what, and may come for nothing, as each poll does. */
+  readonly onChange: (path: string | null, isPoll?: boolean) => void
 }
 
 /** Notices changes from its start to its end. */

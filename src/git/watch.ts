@@ -11,9 +11,9 @@ export interface WatchOptions {
   readonly pollMs: number
   /**
    * Something may have changed: look again. Says where in the work tree, as a path from its root;
-   * null: anywhere. Says nothing about what, and may come for nothing.
+   * null: anywhere. Says nothing about what, and may come for nothing, as each poll does.
    */
-  readonly onChange: (path: string | null) => void
+  readonly onChange: (path: string | null, isPoll?: boolean) => void
 }
 
 const WATCHED: readonly string[] = ['workflows', 'environments']
@@ -49,7 +49,7 @@ export class Watch implements AsyncDisposable {
   async poll(): Promise<void> {
     const identity = await this.#identity().catch(() => '')
     if (identity !== this.#watched && !this.#closed) await this.#arm(identity)
-    if (!this.#closed) this.#options.onChange(null)
+    if (!this.#closed) this.#options.onChange(null, true)
   }
 
   async close(): Promise<void> {

@@ -6,6 +6,8 @@ import { secretNames, withSecrets } from '../channels/secret.ts'
 import type { Clock } from '../clock.ts'
 import type { Database, Transaction } from '../db/database.ts'
 import { messageOf, TerminalFailure } from '../errors.ts'
+import { noMetrics } from '../metrics.ts'
+import type { Metrics } from '../metrics.ts'
 import type { EnvironmentName, MessageId, ProcessId } from '../ids.ts'
 import type { MessageContent } from '../steps/step.ts'
 import type { Channel, EnvironmentSettings } from '../workflow/environment.ts'
@@ -29,6 +31,8 @@ export interface DeliveryOptions {
   /** The value of a secret of an environment; undefined where there is none. */
   readonly secret: (environment: EnvironmentName, name: string) => string | undefined
   readonly log: Warnings
+  /** Where hand-overs are measured; nowhere when left out. */
+  readonly metrics?: Metrics
   /** From 0 to 1. */
   readonly random?: () => number
 }
@@ -61,6 +65,7 @@ export function openDelivery(options: DeliveryOptions): DeliveryContext {
   return {
     ...options,
     random: options.random ?? Math.random,
+    metrics: options.metrics ?? noMetrics,
     lanes: new Lanes({ total: HANDOVERS_MAX, perLane: HANDOVERS_PER_CHANNEL_MAX }),
     settler: new Settler(options),
     jobs: new Set(),
@@ -205,7 +210,10 @@ async function handOver(ctx: DeliveryContext, claims: Claims, message: DueMessag
       cancelled ? settleUnsent(claimed, 'cancelled') : settleReleased(claimed, options()),
     )
   }
+  const elapsed = ctx.metrics.stopwatch()
   const answer = await send(ctx, { ...ref, content: message.content }, channel, claims.settings)
+  const { kind: outcome } = answer
+  ctx.metrics.observe('delivery_seconds', { channel: channel.type, outcome }, elapsed())
   const at = ctx.clock.now()
   await ctx.settler.settle({
     claim: ref,

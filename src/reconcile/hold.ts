@@ -39,7 +39,7 @@ async function applyPin(
   row: KnownEnvironment,
   { pin, past }: { readonly pin: Pin; readonly past: PastRevision },
 ): Promise<void> {
-  const { database, memory, log } = looking
+  const { database, memory, log, metrics } = looking
   const { rows, ...changes } = planRestoration(
     await listKnownWorkflows(database, row.name),
     await listWorkflowsAt(database, row.name, pin.sequence),
@@ -58,6 +58,7 @@ async function applyPin(
     await announceReplaced(tx, announcing, { ...subject, revision: row.observed })
   })
   memory.logged.set(row.name, 'pinned')
+  metrics.count('pruned_total', { environment: row.name }, changes.archived.length)
   const { revision, actor, reason } = pin
   log.warn('environment is pinned', {
     environment: row.name,

@@ -10,6 +10,7 @@ import { settleHints } from './hints.ts'
 import { mendDrift } from './drift.ts'
 import { isHeld, releaseExpired } from './hold.ts'
 import { assertLead, LeadershipLost, loadDefaultBranch } from './leader-store.ts'
+import { notePoll } from './measure.ts'
 import { listGuarded, lookAtPolicyFile } from './policy-file.ts'
 import { answerPlans } from './promotion-answer.ts'
 import { reconcileRevision } from './revision.ts'
@@ -51,9 +52,11 @@ export async function look(looking: Looking): Promise<LookResult> {
   try {
     refs = await repository.refs()
     found = await findDefault(looking, refs)
+    notePoll(looking, 'ok')
   } catch (error) {
     // The process is told to stop; what Git says is for the next one.
     if (error instanceof SourceClosed) return { failed: false, moved: false }
+    notePoll(looking, 'failed')
     await saveUnreadable(looking, error)
     await answer(looking, requests)
     // Asking a remote again at once that has refused us changes nothing, and may lock the account.

@@ -26,6 +26,8 @@ export interface Outbox {
   /** Which forge and repository. */
   readonly place: string
   readonly log: Log
+  /** Counts what was told, and what could not be. */
+  readonly note?: (result: 'ok' | 'failed') => void
   /** From 0 to 1, by chance. */
   readonly random: () => number
 }
@@ -59,15 +61,19 @@ export async function sendNextStatus(outbox: Outbox): Promise<number> {
   try {
     await tell(outbox, due, claim)
   } catch (error) {
+    outbox.note?.('failed')
     await settleFailure(outbox, due, { claim, error })
   }
   return 1
 }
 
 async function tell(outbox: Outbox, due: DueStatus, claim: string): Promise<void> {
-  const { database, forge, clock } = outbox
+  const { database, forge, clock, note } = outbox
   const isShown = due.isUnsure && (await isShownAlready(forge, due))
-  if (!isShown) await forge.postStatus(due)
+  if (!isShown) {
+    await forge.postStatus(due)
+    note?.('ok')
+  }
   const told = { claim, posts: isShown ? 0 : 1, now: clock.now() }
   if (!(await settleTold(database, due, told))) await tellAgain(database, due, told.now)
 }

@@ -64,6 +64,9 @@ export class Reconciler implements AsyncDisposable {
     signers: null,
     isDefaultMissing: false,
     unseen: new Set(),
+    polledAt: null,
+    sights: new Map(),
+    isAnnounced: true,
     seals: new Map(),
     writeMark: null,
   }
@@ -79,6 +82,7 @@ export class Reconciler implements AsyncDisposable {
   #running: Promise<void> | undefined
   #passing: Promise<unknown> = Promise.resolve()
   #closed = false
+  #isAnnounced = true
   readonly #listeners = new Set<() => void>()
 
   constructor(options: ReconcilerOptions) {
@@ -94,7 +98,10 @@ export class Reconciler implements AsyncDisposable {
   async start(): Promise<void> {
     const { repository, workingTree, topics, pollMs, policyFile } = this.#options
     if (policyFile !== null) this.#memory.policyFile = await readPolicyFile(policyFile, null)
-    const onChange = (path: string | null) => this.#notice(path)
+    const onChange = (path: string | null, isPoll = false) => {
+      if (!isPoll) this.#options.metrics.count('watch_events_total', {})
+      this.#notice(path, isPoll)
+    }
     const watched = { workingTree: workingTree !== null, pollMs, onChange }
     this.#watch = repository.watch?.(watched) ?? new Watch(repository.location, watched)
     await this.#watch.start()
@@ -111,9 +118,13 @@ export class Reconciler implements AsyncDisposable {
     this.#notice(null)
   }
 
-  /** Takes in where in the working tree something changed; null: anywhere. */
-  #notice(path: string | null): void {
+  /** Takes in where in the working tree something changed; null: anywhere. A poll announces nothing. */
+  #notice(path: string | null, isPoll = false): void {
     this.#options.workingTree?.note(path)
+    if (!isPoll) {
+      this.#isAnnounced = true
+      this.#memory.isAnnounced = true
+    }
     this.#marks += 1
     if (this.#closed) return
     for (const listener of this.#listeners) listener()
@@ -125,6 +136,7 @@ export class Reconciler implements AsyncDisposable {
    * Passes of one process follow each other. Throws only where Postgres cannot be reached.
    */
   pass(): Promise<PassResult> {
+    this.#isAnnounced = true
     this.#options.workingTree?.note(null)
     return this.#queuePass()
   }
@@ -147,6 +159,11 @@ export class Reconciler implements AsyncDisposable {
     })
     this.#passing = result.catch(() => {})
     return result
+  }
+
+  /** When this process last read the refs of the repository; null where it never did. */
+  get polledAt(): Date | null {
+    return this.#memory.polledAt
   }
 
   /** Whether this process led at its last beat. */
@@ -179,6 +196,8 @@ export class Reconciler implements AsyncDisposable {
   }
 
   async #pass(): Promise<PassResult> {
+    this.#memory.isAnnounced = this.#isAnnounced
+    this.#isAnnounced = false
     try {
       for (let looks = 1; ; looks += 1) {
         const leadership = await this.#lead()

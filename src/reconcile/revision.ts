@@ -7,6 +7,7 @@ import { applyRevision } from './apply.ts'
 import { circumstances, guardRevision, isOfPolicy, keptPolicyWarnings, UNGUARDED } from './guard.ts'
 import type { Guarded } from './guard.ts'
 import { assertLead } from './leader-store.ts'
+import { measureLag, noteSight } from './measure.ts'
 import { settle, withDeclarationProblems } from './settle.ts'
 import type { Looking, Settled } from './settle.ts'
 import { readSnapshot } from './snapshot.ts'
@@ -42,9 +43,12 @@ export async function reconcileRevision(
 ): Promise<void> {
   const isDone = (revision: Revision) =>
     isJudged(looking, row, { revision, isAsked: target.isAsked })
+  if (target.revision !== null) noteSight(looking, row, target.revision)
   if (target.revision !== null && (await isDone(target.revision))) return keep(looking, row)
+  const reading = looking.metrics.stopwatch()
   using tip = followTip(looking, target.branch, target.revision)
   const tree = await tip.race(target.read())
+  noteSight(looking, row, tree.revision)
   if (target.revision === null && (await isDone(tree.revision))) return keep(looking, row)
   const { observed } = row
   // What is live already is only checked again, and is not shown as being taken over.
@@ -58,6 +62,8 @@ export async function reconcileRevision(
     target.revision === null
       ? await readMovingTree(looking, row, { tree, target, tip })
       : { tree, snapshot: await tip.race(readTree(looking, row, { tree, target, tip })) }
+  const phase = { environment: row.name, phase: 'read' }
+  looking.metrics.observe('reconcile_seconds', phase, reading())
   await conclude(looking, row, { ...read, tip, isGuarded: target.revision !== null })
 }
 
@@ -167,6 +173,7 @@ async function conclude(
   const judged = read.isGuarded ? await read.tip.race(guardRevision(looking, row, read)) : UNGUARDED
   if (judged.kind === 'held') return say(judged.status, judged.diagnostics)
   const { warnings, rewrittenFrom, signer } = judged
+  const applying = looking.metrics.stopwatch()
   await applyRevision(looking, {
     revision,
     snapshot: { ...snapshot, diagnostics: [...diagnostics, ...warnings] },
@@ -176,6 +183,10 @@ async function conclude(
     signer,
     known: row,
   })
+  const phase = { environment: row.name, phase: 'apply' }
+  looking.metrics.observe('reconcile_seconds', phase, applying())
+  if (rewrittenFrom !== null)
+    looking.metrics.count('ref_regressions_total', { environment: row.name })
   await noteApplied(looking, row, read)
 }
 
@@ -184,10 +195,12 @@ async function noteApplied(
   row: KnownEnvironment,
   { tree: { revision }, snapshot }: Guarded,
 ): Promise<void> {
-  const { memory, log } = looking
+  const { memory, log, metrics } = looking
   memory.judged.set(row.name, await judgement(looking, row, revision))
   memory.logged.set(row.name, 'applied')
   const { added, changed, archived, restored } = snapshot.plan
+  metrics.count('pruned_total', { environment: row.name }, archived.length)
+  await measureLag(looking, row, revision)
   log.info('revision applied', {
     environment: row.name,
     revision: short(revision),

@@ -12,6 +12,7 @@ import { isOpen } from './drift-fight.ts'
 import type { WriteMark } from './drift-store.ts'
 import { assertLead } from './leader-store.ts'
 import type { Leadership } from './leader-store.ts'
+import type { Sight } from './measure.ts'
 import { POLICY_FILE_INVALID } from './policy-file.ts'
 import type { PolicyFile } from './policy-file.ts'
 import type { KnownSigners } from './signature-guard.ts'
@@ -60,6 +61,12 @@ export interface Memory {
   isDefaultMissing: boolean
   /** Announced commits that were looked for in vain, each with its branch and the tip that was there. */
   readonly unseen: Set<string>
+  /** When the refs of the repository were last read. */
+  polledAt: Date | null
+  /** The revision that was last found at an environment's branch, and since when; null for what was there at the start. */
+  readonly sights: Map<EnvironmentName, Sight>
+  /** Whether something announced a change since the pass before. */
+  isAnnounced: boolean
   /** What an environment's rows came to when they were last found right. */
   readonly seals: Map<EnvironmentName, string>
   /** Versions that were written before it are known to be right; null before the first check. */

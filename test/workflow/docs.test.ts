@@ -2,6 +2,7 @@ import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { generatedFiles } from '../../scripts/docs.ts'
+import { METRICS } from '../../src/metrics.ts'
 import { brokenFiles } from './broken-files.ts'
 
 test.each(Object.entries(generatedFiles()))('%s is as scripts/docs.ts makes it', (path, text) => {
@@ -39,9 +40,9 @@ const others = new Set([
   'invalid_window',
   'updated_at',
   'once_per_recipient',
-  'drift_detected_total',
-  'drift_repaired_total',
+  'first_sight',
   'idle_in_transaction_session_timeout',
+  ...Object.keys(METRICS),
 ])
 
 /** The codes in a text: as a property, as a constant of one, and as the argument of what makes one. */

@@ -1,5 +1,7 @@
 import type { Clock } from '../../clock.ts'
 import type { Log } from '../../log.ts'
+import { noMetrics } from '../../metrics.ts'
+import type { Metrics } from '../../metrics.ts'
 
 /** How deliveries end. All but the first three are refused. */
 export const HOOK_OUTCOMES = [
@@ -39,6 +41,7 @@ export interface GitHooksOptions {
   readonly secrets: readonly string[]
   readonly clock: Clock
   readonly log: Log
+  readonly metrics?: Metrics
 }
 
 /** Anybody can make calls that are refused: the log is told of each kind this often at most. */
@@ -46,7 +49,12 @@ const LOG_MS = 60_000
 const ACCEPTED: ReadonlySet<HookOutcome> = new Set(['queued', 'unmatched', 'duplicate'])
 
 /** Begins to count. */
-export function openGitHooks({ secrets, clock, log }: GitHooksOptions): GitHooks {
+export function openGitHooks({
+  secrets,
+  clock,
+  log,
+  metrics = noMetrics,
+}: GitHooksOptions): GitHooks {
   const counts = new Map<
     string,
     { outcomes: Map<HookOutcome, number>; lastDeliveryAt: Date | null }
@@ -55,6 +63,7 @@ export function openGitHooks({ secrets, clock, log }: GitHooksOptions): GitHooks
   return {
     secrets,
     note(provider, outcome) {
+      metrics.count('webhook_total', { provider, result: outcome })
       const now = clock.now()
       const count = counts.get(provider) ?? { outcomes: new Map(), lastDeliveryAt: null }
       counts.set(provider, count)
