@@ -91,7 +91,7 @@ function instrument(kind: MetricShape['kind'], base: Base, buckets: readonly num
   if (kind === 'gauge') {
     const gauge = new Gauge(shape)
     // One without labels would show 0 for what is not known.
-    if (labelNames.length === 0) gauge.reset()
+    if (labelNames.length === 0) gauge.remove()
     return gauge
   }
   return new Histogram({ ...shape, buckets: [...buckets] })

@@ -61,7 +61,6 @@ export async function sendNextStatus(outbox: Outbox): Promise<number> {
   try {
     await tell(outbox, due, claim)
   } catch (error) {
-    outbox.note?.('failed')
     await settleFailure(outbox, due, { claim, error })
   }
   return 1
@@ -95,7 +94,9 @@ async function settleFailure(
   const { database, clock } = outbox
   const now = clock.now()
   const { sha, context, attempts } = due
+  // What is no failure of the forge is thrown here.
   const next = await decideAfter(outbox, error, { attempts, what: `${context} of ${sha}` })
+  outbox.note?.('failed')
   if (next.kind === 'give_up') {
     return settleGivenUp(database, due, { claim, problem: next.problem, now })
   }

@@ -15,6 +15,7 @@ import { beat } from '../../src/messages/leases.ts'
 import { sql } from '../../src/db/sql.ts'
 import { testClock } from '../support/clock.ts'
 import { test } from '../support/database.ts'
+import { failing } from '../support/fake-forge.ts'
 import { clearForge, CONTEXT, forgeScene, say, SHA, START, statusRows } from './forge-scene.ts'
 
 beforeEach<{ database: Database }>(({ database }) => clearForge(database))
@@ -33,6 +34,20 @@ describe('what the forge is told', () => {
     await say(database, 'success Applied')
     await scene.drain()
     expect(scene.posts(SHA, CONTEXT)).toEqual(['success Applied'])
+  })
+
+  test('is counted, and so is what it refuses', async ({ database }) => {
+    const clock = testClock(START)
+    await using scene = await forgeScene(database, clock)
+    const notes: string[] = []
+    const outbox = { ...scene.outbox, note: (result: string) => void notes.push(result) }
+    await say(database, 'success Applied')
+    scene.fake.trouble = failing(500)
+    await sendNextStatus(outbox)
+    scene.fake.trouble = undefined
+    clock.advance(60_000)
+    await sendNextStatus(outbox)
+    expect(notes).toEqual(['failed', 'ok'])
   })
 
   test('is not told again after a restart, and a recovery is told once', async ({ database }) => {
