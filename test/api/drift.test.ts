@@ -30,7 +30,6 @@ test('what something else has changed is shown with the environment, on the comm
   const at = clock.now().toISOString()
   const found = [{ what: 'workflow', key: 'a1', fields: ['tree'] }]
   const drift = { found_at: at, outcome: 'repaired', count: 1, found, paused_until: null }
-  // The server's clock is one of its own; the drift is an hour old for it at most.
   expect(await read(`${PATH}/drift`)).toMatchObject({
     environment: 'production',
     items: [{ outcome: 'repaired', count: 1, found, inserted_at: at }],

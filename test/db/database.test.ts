@@ -109,3 +109,8 @@ describe('a transaction', () => {
     expect(await valueOf(database, 'h')).toBe(1)
   })
 })
+
+test('a transaction whose process stands still gives its locks back', async ({ database }) => {
+  const [row] = await database.query(sql`show idle_in_transaction_session_timeout`)
+  expect(row).toEqual({ idle_in_transaction_session_timeout: '10s' })
+})
