@@ -42,7 +42,7 @@ export async function startApp(config: Config, options: AppOptions): Promise<App
   const access = await prepareAccess(ground)
   if (has('work')) await startWork(ground)
   const looking = has('reconcile') ? await startReconciler(ground) : undefined
-  if (has('reconcile')) await startForge(ground)
+  if (looking) await startForge(ground, looking)
   const server = has('api') ? await openDoorway(ground, access, looking) : undefined
   if (has('work')) queue.start()
   const firstLook = awaitFirstLook(ground, looking)

@@ -1,15 +1,21 @@
-import { openForge } from '../forges/index.ts'
+import { forges, openForge } from '../forges/index.ts'
 import { beat, BEAT_MS, endLease } from '../messages/leases.ts'
+import { sendNextComment } from '../reconcile/outbox-comments.ts'
 import type { Outbox } from '../reconcile/outbox-send.ts'
 import { sendNextStatus, sweepOutbox } from '../reconcile/outbox-send.ts'
 import { releaseDeadTellers } from '../reconcile/outbox-store.ts'
+import { openPullPlanner } from '../reconcile/pull-plan.ts'
+import { openPullWatch } from '../reconcile/pull-watch.ts'
+import type { Pulls } from '../reconcile/pulls.ts'
+import { RECONCILE_TOPIC } from '../reconcile/read.ts'
 import type { Ground } from './ground.ts'
 import { addLoop } from './loop.ts'
+import type { FirstLook } from './reconcile.ts'
 
 const SWEEP_MS = 3_600_000
 
-/** Tells the forge what became of commits, from now on; nothing where no forge is set. */
-export async function startForge(ground: Ground): Promise<void> {
+/** Tells the forge what became of commits and what pull requests would change; nothing where no forge is set. */
+export async function startForge(ground: Ground, looking: FirstLook): Promise<void> {
   const { config, database, clock, log, metrics, process, handOvers, stack } = ground
   if (!config.forge) return
   if (!config.roles.includes('work')) await startBeating(ground)
@@ -20,9 +26,33 @@ export async function startForge(ground: Ground): Promise<void> {
   const note = (result: string) => metrics.count('status_posts_total', { provider, result })
   const told = { database, clock, forge, process, place, log, note }
   const outbox: Outbox = { ...told, random: Math.random }
-  addLoop(ground, { name: 'forge' }, () => sendNextStatus(outbox))
+  const announcing = { instance: config.instance }
+  addLoop(ground, { name: 'statuses' }, () => sendNextStatus(outbox))
+  addLoop(ground, { name: 'comments' }, () => sendNextComment(outbox, announcing))
+  await startPulls(ground, looking, { ...outbox, announcing })
   addLoop(ground, { name: 'dead tellers' }, () => releaseDeadTellers(database, clock.now()))
   addLoop(ground, { name: 'told statuses', pollMs: SWEEP_MS }, () => sweepOutbox(outbox))
+}
+
+/** Plans pull requests where this process leads; whoever asks for a look at Git has this look as well. */
+async function startPulls(
+  ground: Ground,
+  { source, isLeading }: FirstLook,
+  outbox: Outbox & Pick<Pulls, 'announcing'>,
+): Promise<void> {
+  const { config, database, clock, topics, stack } = ground
+  if (!config.forge) return
+  const { pullRefs } = forges[config.forge.name]
+  const tip = async (branch: string) => (await (source.knownRefs?.() ?? source.refs())).tip(branch)
+  const plan = openPullPlanner({ database, clock, source, pullRefs })
+  const watch = openPullWatch({ ...outbox, tip, plan }, outbox, isLeading)
+  const loop = addLoop(ground, { name: 'pull requests' }, () => watch.turn())
+  const wake = () => {
+    watch.wake()
+    loop.wake()
+  }
+  const listening = await topics.listen(RECONCILE_TOPIC, wake)
+  stack.defer(() => listening.close())
 }
 
 /** Where this process has no other work, nobody else says that it lives. */

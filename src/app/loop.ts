@@ -1,4 +1,4 @@
-import { startLoop } from '../db/loop.ts'
+import { startLoop, type Loop } from '../db/loop.ts'
 import type { Ground } from './ground.ts'
 
 /** Adds a loop whose turn says how much it did; it goes on at once after a turn that did something. */
@@ -6,7 +6,8 @@ export function addLoop(
   { log, stack }: Ground,
   options: { readonly name: string; readonly pollMs?: number },
   turn: () => Promise<number>,
-): void {
+): Loop {
   const loop = startLoop(async () => (await turn()) > 0, { log, ...options })
   stack.defer(() => loop.close())
+  return loop
 }

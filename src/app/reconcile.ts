@@ -3,6 +3,7 @@ import { providers } from '../channels/index.ts'
 import { openRemote, openSources } from '../git/open.ts'
 import type { Sources } from '../git/open.ts'
 import type { RemoteRepository } from '../git/remote.ts'
+import type { CommitSource } from '../git/source.ts'
 import { Reconciler } from '../reconcile/reconciler.ts'
 import type { Ground } from './ground.ts'
 
@@ -17,6 +18,10 @@ const SETTLE_MS = 300
 export interface FirstLook {
   readonly done: Promise<void>
   readonly isDone: () => boolean
+  /** What is looked at. */
+  readonly source: CommitSource
+  /** Whether this process is the one that looks. */
+  readonly isLeading: () => boolean
 }
 
 /** Keeps Postgres at what Git says, from now on. */
@@ -52,7 +57,8 @@ export async function startReconciler(ground: Ground): Promise<FirstLook> {
     () => void (isDone = true),
     () => void (isDone = true),
   )
-  return { done, isDone: () => isDone }
+  const isLeading = () => reconciler.isLeading
+  return { done, isDone: () => isDone, source: sources.repository, isLeading }
 }
 
 async function open({ config, metrics }: Ground): Promise<{

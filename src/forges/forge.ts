@@ -68,5 +68,7 @@ export interface ForgeKind {
   readonly name: ForgeName
   /** The header that carries the token. */
   readonly credentials: (token: string) => Readonly<Record<string, string>>
+  /** What the names of refs begin with under which the heads of pull requests stand, those of forks as well. */
+  readonly pullRefs: string
   open(connection: Connection): Forge
 }

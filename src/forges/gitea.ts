@@ -9,6 +9,7 @@ const PAGE: PageOptions = { sizeName: 'limit', size: 50 }
 /** Gitea and Forgejo. */
 export const gitea: ForgeKind = {
   name: 'gitea',
+  pullRefs: 'refs/pull/',
   credentials: (token) => ({ authorization: `token ${token}` }),
   open: openGitea,
 }

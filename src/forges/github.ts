@@ -10,6 +10,7 @@ const PULLS_PAGE: PageOptions = { sizeName: 'per_page', size: 50 }
 /** GitHub, also on a server of one's own. */
 export const github: ForgeKind = {
   name: 'github',
+  pullRefs: 'refs/pull/',
   credentials: (token) => ({
     authorization: `Bearer ${token}`,
     'x-github-api-version': '2022-11-28',

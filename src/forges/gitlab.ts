@@ -9,6 +9,7 @@ const PAGE: PageOptions = { sizeName: 'per_page', size: 100 }
 /** GitLab, also on a server of one's own. */
 export const gitlab: ForgeKind = {
   name: 'gitlab',
+  pullRefs: 'refs/merge-requests/',
   credentials: (token) => ({ 'private-token': token }),
   open: openGitlab,
 }

@@ -16,6 +16,7 @@ import {
   tellAgain,
 } from './outbox-store.ts'
 import type { DueStatus } from './outbox-store.ts'
+import { sweepPulls } from './pull-store.ts'
 
 /** The forge, and what telling it something needs. */
 export interface Outbox {
@@ -147,10 +148,11 @@ function delayAfter({ kind, retryMs }: ForgeFailure, attempts: number, chance: n
   return Math.max(retryMs ?? floorMs, jitteredMs)
 }
 
-/** Forgets what has long been told; answers how much. */
-export function sweepOutbox({
+/** Forgets what has long been told, and pull requests that have long been closed; answers how much. */
+export async function sweepOutbox({
   database,
   clock,
 }: Pick<Outbox, 'database' | 'clock'>): Promise<number> {
-  return sweepStatuses(database, new Date(clock.now().getTime() - KEPT_MS))
+  const before = new Date(clock.now().getTime() - KEPT_MS)
+  return (await sweepStatuses(database, before)) + (await sweepPulls(database, before))
 }

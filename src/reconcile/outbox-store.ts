@@ -195,6 +195,17 @@ export async function savePause(database: Queryable, place: string, until: Date)
     set until = greatest(p.until, excluded.until)`)
 }
 
+/** Until when the forge is to be left alone; undefined where it is not. */
+export async function findPause(
+  database: Queryable,
+  place: string,
+  now: Date,
+): Promise<Date | undefined> {
+  const [row] = await database.query<{ until: Date }>(sql`
+    select until from forge_pauses where place = ${place} and until > ${now}`)
+  return row?.until
+}
+
 /** Forgets some statuses that were settled before `before`; answers how many. */
 export async function sweepStatuses(database: Queryable, before: Date): Promise<number> {
   const rows = await database.query(sql`

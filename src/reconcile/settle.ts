@@ -113,10 +113,11 @@ export async function settle(
     await assertLead(tx, leadership)
     const now = clock.now()
     const { name: environment, gitRef } = row
-    const settled = { status, diagnostics, now }
-    if (!isSame) await saveStatus(tx, environment, { ...settled, attempted: attempted ?? null })
+    const look = { status, diagnostics, attempted: attempted ?? null, now }
+    if (!isSame) await saveStatus(tx, environment, look)
     if (attempted === undefined) return
-    const finding = { ...settled, environment, gitRef, revision: attempted }
+    // Drift is about what runs, and not about the commit.
+    const finding = { environment, gitRef, revision: attempted, status: wanted, diagnostics, now }
     await announce(tx, looking.announcing, finding)
   })
 }

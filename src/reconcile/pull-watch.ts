@@ -1,0 +1,62 @@
+import { ForgeFailure } from '../forges/failure.ts'
+import { decideAfter } from './outbox-send.ts'
+import type { Outbox } from './outbox-send.ts'
+import { findPause } from './outbox-store.ts'
+import { lookAtPulls, planPulls } from './pulls.ts'
+import type { Pulls } from './pulls.ts'
+
+/** Between two looks at the forge that somebody asks for, in milliseconds. */
+const LOOK_MS_MIN = 5_000
+/** After which it is looked at in any case. */
+const LOOK_MS_MAX = 30_000
+/** After an answer that will not change by itself, such as that there is no such repository. */
+const REST_MS = 10 * 60_000
+/** The pauses grow no further; unlike a status, looking is never given up. */
+const ATTEMPTS_COUNTED_MAX = 9
+
+export interface PullWatch {
+  /** Something may have changed: look at the forge soon. */
+  wake(): void
+  /** Does what is due; answers how much was done. */
+  turn(): Promise<number>
+}
+
+/** Keeps the plans of pull requests at what their tips are, in the process that leads. */
+export function openPullWatch(pulls: Pulls, outbox: Outbox, isLeading: () => boolean): PullWatch {
+  const { clock, database, place } = outbox
+  let isWanted = false
+  let lookedAt = Number.NEGATIVE_INFINITY
+  let failures = 0
+  let restsUntil = Number.NEGATIVE_INFINITY
+
+  const look = async () => {
+    isWanted = false
+    lookedAt = clock.now().getTime()
+    try {
+      await lookAtPulls(pulls)
+      failures = 0
+    } catch (error) {
+      if (!(error instanceof ForgeFailure)) throw error
+      const attempts = Math.min(failures, ATTEMPTS_COUNTED_MAX)
+      failures += 1
+      const next = await decideAfter(outbox, error, { attempts, what: 'the pull requests' })
+      restsUntil = clock.now().getTime() + (next.kind === 'retry' ? next.delayMs : REST_MS)
+    }
+  }
+  const isDue = async () => {
+    const now = clock.now()
+    const sinceMs = now.getTime() - lookedAt
+    if (sinceMs < (isWanted ? LOOK_MS_MIN : LOOK_MS_MAX) || now.getTime() < restsUntil) return false
+    return !(await findPause(database, place, now))
+  }
+  return {
+    wake() {
+      isWanted = true
+    },
+    async turn() {
+      if (!isLeading()) return 0
+      if (await isDue()) await look()
+      return planPulls(pulls)
+    },
+  }
+}
