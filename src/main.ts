@@ -26,6 +26,7 @@ const host: Host = {
   async openKeys() {
     return (await import('./app/keys.ts')).openKeys(readConfig(env))
   },
+  forge: () => readConfig(env).forge,
 }
 
 process.exitCode = await runProgram(process.argv.slice(2), {

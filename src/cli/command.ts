@@ -1,3 +1,4 @@
+import type { ForgeSettings } from '../forge-settings.ts'
 import type { Output } from './output.ts'
 
 /** An option of a command, as `--name` or its one letter. */
@@ -56,6 +57,8 @@ export interface Host {
   readonly program: string
   start(options: OptionValues): Promise<Running>
   openKeys(): Promise<KeyRing>
+  /** The forge that is set; undefined where none is. Throws a `ConfigError` for what is wrong with the settings. */
+  forge(): ForgeSettings | undefined
 }
 
 /** The program while it serves. */

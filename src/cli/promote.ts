@@ -1,5 +1,6 @@
 import { createInterface } from 'node:readline/promises'
 import { ConfigError } from '../errors.ts'
+import type { ForgeSettings } from '../forge-settings.ts'
 import type { PromotionPlan } from '../reconcile/promotion.ts'
 import { FINE, FOUND, type Command, type CommandContext, type ExitCode } from './command.ts'
 import type { Made } from './promote-merge.ts'
@@ -8,14 +9,26 @@ import type { Made } from './promote-merge.ts'
 export const promote: Command = {
   name: 'promote',
   summary: 'Merge an environment into another one, after its plan',
-  usage: ['<from> <to> [--yes] [--ff] [--push] [--allow-prune]'],
+  usage: [
+    '<from> <to> [--yes] [--ff] [--push] [--allow-prune]',
+    '<from> <to> --pull-request [--yes]',
+  ],
   words: { min: 2, max: 2 },
   options: {
     yes: { type: 'boolean', short: 'y', help: 'merge without a question' },
     ff: { type: 'boolean', help: 'move the branch without a merge commit, where that is possible' },
     push: { type: 'boolean', help: 'push the branch to origin as well' },
     'allow-prune': { type: 'boolean', help: 'say in the merge commit that its archiving is meant' },
-    message: { type: 'string', short: 'm', value: 'text', help: 'of the merge commit' },
+    'pull-request': {
+      type: 'boolean',
+      help: 'open a pull request instead, with the plan as its text',
+    },
+    message: {
+      type: 'string',
+      short: 'm',
+      value: 'text',
+      help: 'of the merge commit, or the title of the pull request',
+    },
     repo: { type: 'string', value: 'path', help: 'the repository; default: the one here' },
     'default-branch': {
       type: 'string',
@@ -26,6 +39,7 @@ export const promote: Command = {
   async run(context) {
     const { words, options, output } = context
     const [head = '', environment = ''] = words
+    const forge = options.flag('pull-request') ? forgeOf(context) : undefined
     const [{ planLocally }, { mergePromotion }, { planLines }] = await Promise.all([
       import('./local-plan.ts'),
       import('./promote-merge.ts'),
@@ -39,10 +53,11 @@ export const promote: Command = {
       return FOUND
     }
     if (plan.verdict === 'nothing_to_do') return report(context, plan, undefined)
-    if (!options.flag('yes') && !(await isConfirmed(plan))) {
+    if (!options.flag('yes') && !(await isConfirmed(plan, forge !== undefined))) {
       output.problem({ code: 'not_confirmed', message: 'not confirmed; nothing was changed' })
       return FOUND
     }
+    if (forge) return openPull(context, forge, plan)
     const made = await mergePromotion(repository, plan, {
       isFastForward: options.flag('ff'),
       isPushed: options.flag('push'),
@@ -69,11 +84,34 @@ function refusalOf(plan: PromotionPlan, { options }: CommandContext): string | u
     : `not merged: ${left.map(({ message }) => message).join('; ')}`
 }
 
-async function isConfirmed({ head, base }: PromotionPlan): Promise<boolean> {
+/** The forge that is set, for options that fit together. */
+function forgeOf({ options, host }: CommandContext): ForgeSettings {
+  const other = ['ff', 'push', 'allow-prune'].find((name) => options.flag(name))
+  if (other !== undefined) {
+    throw new ConfigError(`--${other} is about a merge, which --pull-request leaves to the forge`)
+  }
+  const forge = host.forge()
+  if (!forge) throw new ConfigError('no forge is set: name it with BELFRY_FORGE')
+  return forge
+}
+
+async function openPull(
+  { options, output }: CommandContext,
+  forge: ForgeSettings,
+  plan: PromotionPlan,
+): Promise<ExitCode> {
+  const { openPromotionPull } = await import('./promote-pull.ts')
+  const { number, url } = await openPromotionPull(forge, plan, options.text('message'))
+  output.result({ number, url, plan }, () => [`pull request ${number}: ${url}`])
+  return FINE
+}
+
+async function isConfirmed({ head, base }: PromotionPlan, isPull: boolean): Promise<boolean> {
   const lines = createInterface({ input: process.stdin, output: process.stderr })
   // An input that ends without a line is no confirmation.
   const ended = new Promise<string>((resolve) => lines.once('close', () => resolve('')))
-  const question = lines.question(`Merge ${head.name} into ${base.ref}? [y/N] `)
+  const what = isPull ? 'Open a pull request to merge' : 'Merge'
+  const question = lines.question(`${what} ${head.name} into ${base.ref}? [y/N] `)
   const answer = await Promise.race([question, ended])
   lines.close()
   return /^y(?:es)?$/i.test(answer.trim())

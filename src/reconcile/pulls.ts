@@ -123,7 +123,7 @@ async function planPull(
     if (!plan) return false
     plans.push({ ...plan, ...follower })
   }
-  const body = planBody(announcing, pull, plans)
+  const body = planBody(announcing, plans)
   return database.transaction(async (tx) => {
     const now = clock.now()
     if (!(await savePlanned(tx, commentsOf(pulls), { ...pull, body, now }))) return false
@@ -142,18 +142,11 @@ export function markerOf({ instance }: Announcing): string {
   return `<!-- belfry:plan ${instance} -->`
 }
 
-function planBody(
-  announcing: Announcing,
-  { base, baseRevision, headRevision }: KnownPull,
-  plans: readonly (PullPlan & Follower)[],
-): string {
+/** Each plan says which environment and tips it is of. */
+function planBody(announcing: Announcing, plans: readonly PullPlan[]): string {
   const each = Math.floor(MARKDOWN_LENGTH_MAX / Math.max(plans.length, 1))
-  const parts = plans.map(({ environment, markdown }) =>
-    plans.length === 1 ? cut(markdown, each) : `## ${environment}\n\n${cut(markdown, each)}`,
-  )
-  const tips = `\`${base}\` at ${baseRevision.slice(0, 12)} and ${headRevision.slice(0, 12)}`
-  const note = `<sub>The plan of ${tips}. It is made anew when one of them moves.</sub>`
-  return storable([markerOf(announcing), ...parts, note].join('\n\n'))
+  const parts = plans.map(({ markdown }) => cut(markdown.trim(), each))
+  return storable([markerOf(announcing), ...parts].join('\n\n'))
 }
 
 function closedBody(announcing: Announcing): string {

@@ -12,6 +12,7 @@ const noHost: Host = {
   program: 'belfry',
   start: () => Promise.reject(new Error('nothing is started in this test')),
   openKeys: () => Promise.reject(new Error('no database is opened in this test')),
+  forge: () => undefined,
 }
 
 const noServer: ClientSettings = {

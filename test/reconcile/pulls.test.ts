@@ -45,10 +45,10 @@ async function pullScene(database: Database, clock = testClock(START)): Promise<
   const { forge, place } = scene.outbox
   const made: PullScene = {
     ...scene,
-    planned: ({ base, head }) => ({
+    planned: ({ environment, base, head }) => ({
       state: 'success',
       summary: '1 workflow changes.',
-      markdown: `plan of ${base.slice(0, 2)} and ${head.slice(0, 2)}`,
+      markdown: `${environment}: plan of ${base.slice(0, 2)} and ${head.slice(0, 2)}`,
     }),
     base: BASE,
     pulls: {
@@ -87,7 +87,9 @@ describe('a pull request against a branch that an environment follows', () => {
     await scene.round()
     await scene.round()
     expect(scene.bodies()).toHaveLength(1)
-    expect(scene.bodies()[0]).toMatch(/^<!-- belfry:plan belfry -->\n\nplan of 11 and aa\n/)
+    expect(scene.bodies()[0]).toMatch(
+      /^<!-- belfry:plan belfry -->\n\nproduction: plan of 11 and aa$/,
+    )
     expect(scene.posts(HEAD, PLAN)).toEqual(['success 1 workflow changes.'])
   })
 
@@ -192,7 +194,9 @@ describe('a pull request against a branch that an environment follows', () => {
       values ('eu', 'main', true, 'ready', 'applied', '', now())`)
     scene.fake.addPull({ headSha: HEAD })
     await scene.round()
-    expect(scene.bodies()[0]).toMatch(/## eu\n\nplan of 11 and aa\n\n## production\n\nplan of/)
+    expect(scene.bodies()[0]).toMatch(
+      /-->\n\neu: plan of 11 and aa\n\nproduction: plan of 11 and aa$/,
+    )
     expect(scene.posts(HEAD, 'belfry/eu/plan')).toHaveLength(1)
     expect(scene.posts(HEAD, PLAN)).toHaveLength(1)
   })
@@ -208,7 +212,7 @@ describe('a pull request against a branch that an environment follows', () => {
     await scene.round()
     const [body = ''] = scene.bodies()
     expect(body.length).toBeLessThan(65_536)
-    expect(body).toContain('| a row |\n\n… and more than fits here.\n')
+    expect(body).toContain('| a row |\n\n… and more than fits here.')
   })
 })
 
