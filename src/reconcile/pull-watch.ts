@@ -6,7 +6,7 @@ import { lookAtPulls, planPulls } from './pulls.ts'
 import type { Pulls } from './pulls.ts'
 
 /** Between two looks at the forge that somebody asks for, in milliseconds. */
-const LOOK_MS_MIN = 5_000
+const LOOK_MS_MIN = 2_000
 /** After which it is looked at in any case. */
 const LOOK_MS_MAX = 30_000
 /** After an answer that will not change by itself, such as that there is no such repository. */

@@ -4,6 +4,7 @@ import { test } from '../support/database.ts'
 import { FORGE_TOKEN, startForge } from '../support/fake-forge.ts'
 import { testRepository } from '../support/repository.ts'
 import { openFleet } from '../support/served.ts'
+import { openApp, OPERATOR } from './app-support.ts'
 
 const FILES = {
   'environments/production.yaml':
@@ -54,5 +55,44 @@ describe('a process that tells the forge', () => {
       select s.* from commit_statuses s where s.environment = 'production'`)
     expect(rows).toHaveLength(2)
     expect(JSON.stringify(rows) + first.log() + second.log()).not.toContain(FORGE_TOKEN)
+  }, 60_000)
+})
+
+describe('the whole program', () => {
+  test('plans a pull request within seconds of a request for a look, and again when its head moves', async ({
+    database,
+  }) => {
+    await using forge = await startForge('gitlab')
+    await using app = await openApp(database, {
+      files: FILES,
+      env: {
+        BELFRY_FORGE: 'gitlab',
+        BELFRY_FORGE_URL: forge.settings.url,
+        BELFRY_FORGE_REPO: forge.settings.repository,
+        BELFRY_FORGE_TOKEN: FORGE_TOKEN,
+      },
+    })
+    const { repository } = app
+    await repository.checkout('change')
+    const change = (body: string) =>
+      repository.commit({
+        'workflows/a1/workflow.yaml': `name: A\nsteps: [{ ref: feed, type: in_app, body: ${body} }]\n`,
+      })
+    const pull = forge.addPull({ base: 'main', head: 'change', headSha: await change('hi') })
+    const ask = () =>
+      app.call('POST', '/v1/environments/production/reconcile', { key: OPERATOR, body: {} })
+    const planned = () =>
+      forge.posts(pull.headSha, 'belfry/production/plan').map(({ state }) => state)
+    await ask()
+    await expect.poll(() => planned().at(-1), TAKEOVER).toBe('success')
+    await expect.poll(() => forge.comments.length, TAKEOVER).toBe(1)
+    const [first] = forge.comments
+    const before = first?.body
+    pull.headSha = await change('hello you')
+    await ask()
+    await expect.poll(() => planned().at(-1), TAKEOVER).toBe('success')
+    await expect.poll(() => forge.comments[0]?.body === before, TAKEOVER).toBe(false)
+    expect(forge.comments).toHaveLength(1)
+    expect(app.lines.join('\n')).not.toContain(FORGE_TOKEN)
   }, 60_000)
 })

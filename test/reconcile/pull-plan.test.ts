@@ -162,7 +162,7 @@ describe('the plan of a pull request', () => {
 })
 
 describe('the forge', () => {
-  test('is looked at where this process leads, and not more than every five seconds', async ({
+  test('is looked at where this process leads, and not more than every two seconds', async ({
     database,
   }) => {
     await using made = await pipeline()
@@ -175,7 +175,7 @@ describe('the forge', () => {
     await watched.turn()
     expect(requests).toHaveLength(1)
     watched.wake()
-    watched.advance(4_999)
+    watched.advance(1_999)
     await watched.turn()
     expect(requests).toHaveLength(1)
     watched.advance(1)
