@@ -13,6 +13,8 @@ import { addLoop } from './loop.ts'
 import type { FirstLook } from './reconcile.ts'
 
 const SWEEP_MS = 3_600_000
+/** How often it is seen whether a plan was made, which takes one small query where none is waited for. */
+const PULLS_MS = 250
 
 /** Tells the forge what became of commits and what pull requests would change; nothing where no forge is set. */
 export async function startForge(ground: Ground, looking: FirstLook): Promise<void> {
@@ -27,9 +29,16 @@ export async function startForge(ground: Ground, looking: FirstLook): Promise<vo
   const told = { database, clock, forge, process, place, log, note }
   const outbox: Outbox = { ...told, random: Math.random }
   const announcing = { instance: config.instance }
-  addLoop(ground, { name: 'statuses' }, () => sendNextStatus(outbox))
-  addLoop(ground, { name: 'comments' }, () => sendNextComment(outbox, announcing))
-  await startPulls(ground, looking, { ...outbox, announcing })
+  const statuses = addLoop(ground, { name: 'statuses' }, () => sendNextStatus(outbox))
+  const comments = addLoop(ground, { name: 'comments' }, () => sendNextComment(outbox, announcing))
+  await startPulls(ground, looking, {
+    outbox,
+    announcing,
+    onPlanned() {
+      statuses.wake()
+      comments.wake()
+    },
+  })
   addLoop(ground, { name: 'dead tellers' }, () => releaseDeadTellers(database, clock.now()))
   addLoop(ground, { name: 'told statuses', pollMs: SWEEP_MS }, () => sweepOutbox(outbox))
 }
@@ -38,15 +47,23 @@ export async function startForge(ground: Ground, looking: FirstLook): Promise<vo
 async function startPulls(
   ground: Ground,
   { source, isLeading }: FirstLook,
-  outbox: Outbox & Pick<Pulls, 'announcing'>,
+  {
+    outbox,
+    announcing,
+    onPlanned,
+  }: Pick<Pulls, 'announcing'> & { readonly outbox: Outbox; readonly onPlanned: () => void },
 ): Promise<void> {
   const { config, database, clock, topics, stack } = ground
   if (!config.forge) return
   const { pullRefs } = forges[config.forge.name]
   const tip = async (branch: string) => (await (source.knownRefs?.() ?? source.refs())).tip(branch)
   const plan = openPullPlanner({ database, clock, source, pullRefs })
-  const watch = openPullWatch({ ...outbox, tip, plan }, outbox, isLeading)
-  const loop = addLoop(ground, { name: 'pull requests' }, () => watch.turn())
+  const watch = openPullWatch({ ...outbox, announcing, tip, plan }, outbox, isLeading)
+  const loop = addLoop(ground, { name: 'pull requests', pollMs: PULLS_MS }, async () => {
+    const planned = await watch.turn()
+    if (planned > 0) onPlanned()
+    return planned
+  })
   const wake = () => {
     watch.wake()
     loop.wake()

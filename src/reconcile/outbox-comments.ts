@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { ForgeFailure } from '../forges/failure.ts'
+import type { Forge } from '../forges/forge.ts'
 import { newRowId } from '../ids.ts'
 import type { Announcing } from './outbox.ts'
 import { CLAIM_MS, decideAfter } from './outbox-send.ts'
@@ -55,19 +56,32 @@ async function write(
   { number, body, commentId, written: before }: DueComment,
   { written, marker }: Writing,
 ): Promise<string> {
-  if (commentId !== null) {
-    if (before === written) return commentId
-    try {
-      await forge.updateComment(number, commentId, body)
-      return commentId
-    } catch (error) {
-      // Somebody has deleted it.
-      if (!(error instanceof ForgeFailure) || error.status !== 404) throw error
-    }
+  if (commentId !== null && before === written) return commentId
+  if (commentId !== null && (await isUpdated(forge, { number, id: commentId, body }))) {
+    return commentId
   }
   // One that was written without that being noted is found, so that there is never a second one.
   const found = await forge.findComment(number, marker)
-  if (!found) return forge.createComment(number, body)
-  if (found.body !== body) await forge.updateComment(number, found.id, body)
-  return found.id
+  if (found?.body === body) return found.id
+  if (found && (await isUpdated(forge, { number, id: found.id, body }))) return found.id
+  return forge.createComment(number, body)
+}
+
+/**
+ * Answers false where somebody has deleted the comment, and where it is somebody else's that begins
+ * like ours: that keeps nobody from writing our own.
+ */
+async function isUpdated(
+  forge: Forge,
+  { number, id, body }: { readonly number: number; readonly id: string; readonly body: string },
+): Promise<boolean> {
+  try {
+    await forge.updateComment(number, id, body)
+    return true
+  } catch (error) {
+    const isOthers =
+      error instanceof ForgeFailure && (error.status === 404 || error.kind === 'denied')
+    if (!isOthers) throw error
+    return false
+  }
 }

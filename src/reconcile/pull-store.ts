@@ -143,7 +143,7 @@ export async function settleWritten(
   await database.query(sql`
     update pull_requests
     set comment_id = ${commentId},
-      written = case when claim = ${claim} then ${written} end,
+      written = ${written},
       attempts = case when claim = ${claim} then 0 else attempts end,
       problem = case when claim = ${claim} then null else problem end,
       due_at = case

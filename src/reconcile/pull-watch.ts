@@ -9,10 +9,8 @@ import type { Pulls } from './pulls.ts'
 const LOOK_MS_MIN = 2_000
 /** After which it is looked at in any case. */
 const LOOK_MS_MAX = 30_000
-/** After an answer that will not change by itself, such as that there is no such repository. */
+/** After an answer that will not change by itself, such as that there is no such repository; looking is never given up. */
 const REST_MS = 10 * 60_000
-/** The pauses grow no further; unlike a status, looking is never given up. */
-const ATTEMPTS_COUNTED_MAX = 9
 
 export interface PullWatch {
   /** Something may have changed: look at the forge soon. */
@@ -37,7 +35,7 @@ export function openPullWatch(pulls: Pulls, outbox: Outbox, isLeading: () => boo
       failures = 0
     } catch (error) {
       if (!(error instanceof ForgeFailure)) throw error
-      const attempts = Math.min(failures, ATTEMPTS_COUNTED_MAX)
+      const attempts = failures
       failures += 1
       const next = await decideAfter(outbox, error, { attempts, what: 'the pull requests' })
       restsUntil = clock.now().getTime() + (next.kind === 'retry' ? next.delayMs : REST_MS)

@@ -182,6 +182,31 @@ describe('a revision', () => {
     expect((await said(database, sha))['eu-1/production/applied']).toMatch(/^success /)
   })
 
+  test('stays applied while somebody fights the repair of what it left', async ({ database }) => {
+    await using made = await testRepository()
+    const sha = await made.commit({ ...DECLARED, 'workflows/a1/workflow.yaml': workflow('one') })
+    const { reconciler, clock } = await scene(database, made.path, { announcing })
+    await using _ = reconciler
+    await reconciler.pass()
+    const drift = {
+      foundAt: clock.now().toISOString(),
+      outcome: 'fought',
+      count: 1,
+      found: [],
+      repairs: [],
+      pauses: 1,
+      pausedUntil: new Date(clock.now().getTime() + 60_000).toISOString(),
+    }
+    await database.query(sql`
+      update environments set drift = ${JSON.stringify(drift)}::jsonb where name = 'production'`)
+    const { reconciler: next } = await scene(database, made.path, { announcing })
+    await reconciler.close()
+    await using following = next
+    await following.pass()
+    expect((await findEnvironment(database, 'production'))?.reason).toBe('drift')
+    expect((await said(database, sha))['eu-1/production/applied']).toMatch(/^success /)
+  })
+
   test('of a working tree is told nobody', async ({ database }) => {
     await using made = await testRepository()
     await made.commit({ 'environments/development.yaml': '{}\n' })

@@ -5,6 +5,7 @@ import { RemoteRepository } from '../../src/git/remote.ts'
 import { openRepository } from '../../src/git/repository.ts'
 import type { CommitSource } from '../../src/git/source.ts'
 import { sendNextComment } from '../../src/reconcile/outbox-comments.ts'
+import { savePause } from '../../src/reconcile/outbox-store.ts'
 import { openPullPlanner } from '../../src/reconcile/pull-plan.ts'
 import { openPullWatch } from '../../src/reconcile/pull-watch.ts'
 import { parseRemoteAddress } from '../../src/remote-address.ts'
@@ -33,6 +34,8 @@ interface Watched extends AsyncDisposable {
   bodies(): readonly string[]
   advance(ms: number): void
   turn(): Promise<number>
+  /** One pass of the reconciler. */
+  reconcile(): Promise<void>
   wake(): void
 }
 
@@ -68,6 +71,7 @@ async function watch(
     bodies: () => forge.fake.comments.map(({ body }) => body),
     advance: (ms: number) => void clock.advance(ms),
     turn: () => watching.turn(),
+    reconcile: async () => void (await reconciler.pass()),
     wake: () => watching.wake(),
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   })
@@ -107,6 +111,23 @@ describe('the plan of a pull request', () => {
     expect(watched.bodies()).toHaveLength(1)
     expect(watched.bodies()[0]).toContain('Blocked')
     expect(states(watched, head).at(-1)).toBe('failure')
+  })
+
+  test('is not taken for one of other tips when the base moves while it is made', async ({
+    database,
+  }) => {
+    await using made = await pipeline()
+    await made.checkout('feature')
+    const head = await made.commit(one('alpha', 'Ours'))
+    await using watched = await watch(database, await openRepository(made.path))
+    watched.forge.fake.addPull({ base: 'production', head: 'feature', headSha: head })
+    await watched.turn()
+    await commitOn(made, 'production', one('alpha', 'Theirs'))
+    await watched.reconcile()
+    expect(await watched.turn()).toBe(0)
+    await watched.round()
+    expect(watched.bodies()[0]).toContain('Blocked')
+    expect(states(watched, head)).not.toContain('success')
   })
 
   test('is made of the head of a fork, which is there under the name of the pull request', async ({
@@ -207,6 +228,18 @@ describe('the forge', () => {
     watched.advance(1)
     await watched.turn()
     expect(fake.http.requests).toHaveLength(2)
+  })
+
+  test('is left alone while another process was asked to', async ({ database }) => {
+    await using made = await pipeline()
+    await using watched = await watch(database, await openRepository(made.path))
+    const { clock, place } = watched.forge.other
+    await savePause(database, place, new Date(clock.now().getTime() + 60_000))
+    await watched.turn()
+    expect(watched.forge.fake.http.requests).toHaveLength(0)
+    watched.advance(60_000)
+    await watched.turn()
+    expect(watched.forge.fake.http.requests).toHaveLength(1)
   })
 
   test('is never given up', async ({ database }) => {

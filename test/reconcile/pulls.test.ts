@@ -285,6 +285,22 @@ describe('the comment', () => {
     expect(scene.bodies()).toEqual([expect.stringContaining('plan of 11 and bb')])
   })
 
+  test('is written beside one of somebody else that begins like it', async ({ database }) => {
+    await using scene = await pullScene(database)
+    const pull = scene.fake.addPull({ headSha: HEAD })
+    await scene.outbox.forge.createComment(pull.number, '<!-- belfry:plan belfry --> mine')
+    const [theirs] = scene.fake.comments
+    scene.fake.trouble = (request, response) =>
+      request.path.endsWith(`/${theirs?.id}`) ? failing(403)(request, response) : false
+    await scene.round()
+    pull.headSha = OTHER_HEAD
+    await scene.round()
+    expect(scene.bodies()).toEqual([
+      '<!-- belfry:plan belfry --> mine',
+      expect.stringContaining('plan of 11 and bb'),
+    ])
+  })
+
   test('waits as long as the forge asks', async ({ database }) => {
     const clock = testClock(START)
     await using scene = await pullScene(database, clock)
