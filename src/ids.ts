@@ -13,6 +13,7 @@ export type Revision = Branded<'Revision'>
 export type VersionId = Branded<'VersionId'>
 export type WorkflowRunId = Branded<'WorkflowRunId'>
 export type RunId = Branded<'RunId'>
+export type BatchId = Branded<'BatchId'>
 export type MessageId = Branded<'MessageId'>
 /** One running process; made anew at each start. */
 export type ProcessId = Branded<'ProcessId'>
@@ -33,7 +34,7 @@ export function isUuid(text: string): boolean {
 }
 
 /** A time-ordered id (UUIDv7), branded as the caller says. */
-export function newId<Id extends WorkflowRunId | RunId | MessageId | ProcessId>(): Id {
+export function newId<Id extends WorkflowRunId | RunId | BatchId | MessageId | ProcessId>(): Id {
   return newRowId() as Id
 }
 

@@ -99,9 +99,9 @@ const cancel: MutationRoute = {
   path: '/v1/workflow_recipient_runs/:id/cancel',
   scope: 'trigger',
   environment: 'key',
-  async handle({ tx, environment, params, caller, now }) {
+  async handle({ tx, environment, params, caller, services, now }) {
     const id = runId(params['id'])
-    await cancelRun(tx, { environment, id, requestedBy: caller.name, now })
+    await cancelRun(tx, services.queue, { environment, id, requestedBy: caller.name, now })
     return NO_CONTENT
   },
 }

@@ -56,10 +56,10 @@ const cancel: MutationRoute = {
       recipients: { type: ['array', 'null'], maxItems: RECIPIENTS_MAX, items: referenceSchema },
     },
   },
-  async handle({ tx, environment, params, body, caller, now }) {
+  async handle({ tx, environment, params, body, caller, services, now }) {
     const { cancellation_key: cancellationKey, recipients } = body as CancelBody
     const { key: workflow } = await loadWorkflow(tx, environment, params['key'])
-    await cancelByKey(tx, {
+    await cancelByKey(tx, services.queue, {
       environment,
       workflow,
       cancellationKey,

@@ -19,6 +19,7 @@ import {
   listDeadProcesses,
 } from '../messages/leases.ts'
 import { sweepPlanRequests } from '../reconcile/promotion-store.ts'
+import { sweepBatches } from '../runs/batch-store.ts'
 import { sweepThrottleWindows } from '../runs/gates.ts'
 import { wakeDueRuns } from '../runs/wake.ts'
 import { registerRunWorkers } from '../runs/workers.ts'
@@ -82,6 +83,7 @@ function startWorkLoops(ground: Ground, delivery: DeliveryContext): void {
   addLoop(ground, { name: 'plan requests', pollMs: SWEEP_MS }, () =>
     sweepPlanRequests(database, clock.now()),
   )
+  addLoop(ground, { name: 'batches', pollMs: SWEEP_MS }, () => sweepBatches(database, clock.now()))
   addLoop(ground, { name: 'dead processes' }, async () => {
     // A process that was cut off from Postgres for a while is not to take itself for dead.
     await beat(database, process)

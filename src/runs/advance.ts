@@ -1,4 +1,5 @@
 import { assert, unreachable } from '../errors.ts'
+import type { StepRef } from '../ids.ts'
 import type { ChildSteps, Outcome, StepBase, StepEvent } from '../steps/step.ts'
 import { stepTypeOf, type Step } from '../steps/index.ts'
 import type { Workflow } from '../workflow/workflow.ts'
@@ -9,12 +10,16 @@ const RETRY_DELAYS_MS = [5_000, 30_000] as const
 
 /** What a step decided, as far as a run moves by it; or the failure that kept it from deciding. */
 export type Decision =
-  | Exclude<Outcome, { readonly kind: 'throttle' | 'update' }>
+  | Exclude<Outcome, { readonly kind: 'throttle' | 'batch' | 'update' }>
   /** The gate of the step let no more runs pass. */
   | {
       readonly kind: 'throttled'
       readonly events: readonly StepEvent[]
     }
+  /** Wait until the batch closes. */
+  | { readonly kind: 'hold'; readonly until: Date; readonly events: readonly StepEvent[] }
+  /** The run is an activity of a batch that another one has opened. */
+  | { readonly kind: 'absorbed'; readonly events: readonly StepEvent[] }
   | { readonly kind: 'fail'; readonly message: string; readonly retryable: boolean }
 
 /** The step a run stands before; undefined where the version has no step at that position. */
@@ -29,6 +34,23 @@ export function stepAt(workflow: Workflow, position: Position): Step | undefined
   return steps[position.at(-1)!] as Step | undefined
 }
 
+/** Where the step of that ref stands; undefined where the workflow has none. */
+export function findStep(workflow: Workflow, ref: StepRef): Position | undefined {
+  return findIn(workflow.steps, ref, [])
+}
+
+function findIn(steps: readonly StepBase[], ref: StepRef, list: Position): Position | undefined {
+  for (const [index, step] of steps.entries()) {
+    const position = [...list, index]
+    if (step.ref === ref) return position
+    for (const [child, { steps: nested }] of childrenOf(step as Step).entries()) {
+      const found = findIn(nested, ref, [...position, child])
+      if (found) return found
+    }
+  }
+  return undefined
+}
+
 /** Moves a run on by one decision. The only place where a run's position changes. */
 export function advance(
   workflow: Workflow,
@@ -36,7 +58,7 @@ export function advance(
   decision: Decision,
   now: Date,
 ): Progress {
-  const { position, attempt } = run
+  const { position } = run
   switch (decision.kind) {
     case 'next':
     case 'skip':
@@ -46,20 +68,32 @@ export function advance(
       return settle(workflow, [...position, decision.child, 0])
     case 'wait':
       return { kind: 'paused', position, waitsFor: 'delay', wakesAt: decision.until, attempt: 0 }
+    case 'hold':
+      return { kind: 'paused', position, waitsFor: 'batch', wakesAt: decision.until, attempt: 0 }
+    case 'absorbed':
+      return { kind: 'ended', outcome: 'batched', reason: null }
     case 'throttled':
       return { kind: 'ended', outcome: 'throttled', reason: 'throttle_limit' }
     case 'halt':
       return { kind: 'ended', outcome: 'halted', reason: decision.reason }
-    case 'fail': {
-      const delayMs = RETRY_DELAYS_MS[attempt]
-      if (!decision.retryable || delayMs === undefined)
-        return { kind: 'ended', outcome: 'failed', reason: 'step_failed' }
-      const wakesAt = new Date(now.getTime() + delayMs)
-      return { kind: 'paused', position, waitsFor: 'retry', wakesAt, attempt: attempt + 1 }
-    }
+    case 'fail':
+      return failed(run, decision, now)
     default:
       return unreachable(decision)
   }
+}
+
+/** Sleeps until the step is tried again, or ends the run. */
+function failed(
+  { position, attempt }: { readonly position: Position; readonly attempt: number },
+  { retryable }: { readonly retryable: boolean },
+  now: Date,
+): Progress {
+  const delayMs = RETRY_DELAYS_MS[attempt]
+  if (!retryable || delayMs === undefined)
+    return { kind: 'ended', outcome: 'failed', reason: 'step_failed' }
+  const wakesAt = new Date(now.getTime() + delayMs)
+  return { kind: 'paused', position, waitsFor: 'retry', wakesAt, attempt: attempt + 1 }
 }
 
 function childrenOf(step: Step): readonly ChildSteps[] {

@@ -1,5 +1,6 @@
 import type { RecipientRef } from '../recipients/recipient.ts'
 import type { Transaction } from '../db/database.ts'
+import type { Queue } from '../db/queue.ts'
 import { sql } from '../db/sql.ts'
 import { RequestError } from '../errors.ts'
 import {
@@ -10,6 +11,8 @@ import {
   type WorkflowRunId,
 } from '../ids.ts'
 import { cancelMessages } from '../messages/store.ts'
+import { leaveBatches, type BatchMember } from './batch-leave.ts'
+import { runJobs } from './jobs.ts'
 
 export interface CancelCall {
   readonly environment: EnvironmentName
@@ -22,7 +25,7 @@ export interface CancelCall {
   readonly now: Date
 }
 
-/** How much a cancel matched: runs that had not ended, messages that were not handed over. */
+/** How much a cancel matched: runs that had not ended or were in an open batch, messages that were not handed over. */
 export interface Cancelled {
   readonly runs: number
   readonly messages: number
@@ -33,7 +36,11 @@ export interface Cancelled {
  * messages. It locks the triggers first, so that a fan-out under way is over before its runs are looked
  * for; a trigger that comes later is not touched (design ruling 5).
  */
-export async function cancelByKey(tx: Transaction, call: CancelCall): Promise<Cancelled> {
+export async function cancelByKey(
+  tx: Transaction,
+  queue: Queue,
+  call: CancelCall,
+): Promise<Cancelled> {
   const { environment, workflow, cancellationKey, recipients, now } = call
   const triggers = await tx.query<{ id: WorkflowRunId }>(sql`
     select id from workflow_runs
@@ -45,21 +52,24 @@ export async function cancelByKey(tx: Transaction, call: CancelCall): Promise<Ca
   const ids = triggers.map((trigger) => trigger.id)
   await markTriggers(tx, ids, call)
   const keys = recipients?.map((recipient) => `${recipient.collection}/${recipient.id}`) ?? null
-  const locked = await tx.query<{ id: RunId; ended: boolean }>(sql`
-    select id, status in ('completed', 'cancelled') as ended from runs
+  const locked = await tx.query<BatchMember>(sql`
+    select id, workflow_run_id as "workflowRunId", batch_id as "batchId", waits_for as "waitsFor",
+      status in ('completed', 'cancelled') as ended
+    from runs
     where environment = ${environment} and workflow_run_id = any(${ids}::uuid[])
       and (${keys}::text[] is null or collection || '/' || recipient = any(${keys}::text[]))
     order by id
     for update
   `)
-  const cancelled = await cancelLocked(tx, environment, locked, now)
+  const cancelled = await cancelLocked(tx, queue, { environment, runs: locked, now })
   await audit(tx, { ...call, runId: null, cancelled })
   return cancelled
 }
 
-/** Ends one run by its id; 404 `resource_missing` where there is none. A run that has ended stays as it is. */
+/** Ends one run by its id, or takes its activity out of its batch; 404 `resource_missing` where there is none. A run that has ended stays as it is. */
 export async function cancelRun(
   tx: Transaction,
+  queue: Queue,
   call: {
     readonly environment: EnvironmentName
     readonly id: RunId
@@ -68,14 +78,16 @@ export async function cancelRun(
   },
 ): Promise<Cancelled> {
   const { environment, id, now } = call
-  const [run] = await tx.query<{ id: RunId; ended: boolean; workflow: WorkflowKey }>(sql`
-    select id, status in ('completed', 'cancelled') as ended, workflow from runs
+  const [run] = await tx.query<BatchMember & { readonly workflow: WorkflowKey }>(sql`
+    select id, workflow_run_id as "workflowRunId", batch_id as "batchId", waits_for as "waitsFor",
+      status in ('completed', 'cancelled') as ended, workflow
+    from runs
     where environment = ${environment} and id = ${id}
     for update
   `)
   if (!run)
     throw new RequestError(404, 'resource_missing', `run ${id} does not exist in ${environment}`)
-  const cancelled = await cancelLocked(tx, environment, [run], now)
+  const cancelled = await cancelLocked(tx, queue, { environment, runs: [run], now })
   const { requestedBy } = call
   await audit(tx, {
     environment,
@@ -105,22 +117,35 @@ async function markTriggers(
   `)
 }
 
-/** Ends locked runs and their messages that are not handed over. */
+/**
+ * Ends locked runs and their messages that are not handed over, and takes their activities out of open
+ * batches. A run that waits for a batch with what others put in goes on for those.
+ */
 async function cancelLocked(
   tx: Transaction,
-  environment: EnvironmentName,
-  runs: readonly { readonly id: RunId; readonly ended: boolean }[],
-  now: Date,
+  queue: Queue,
+  {
+    environment,
+    runs,
+    now,
+  }: {
+    readonly environment: EnvironmentName
+    readonly runs: readonly BatchMember[]
+    readonly now: Date
+  },
 ): Promise<Cancelled> {
-  const ids = runs.map((run) => run.id)
-  if (ids.length === 0) return { runs: 0, messages: 0 }
-  const open = runs.filter((run) => !run.ended).map((run) => run.id)
+  if (runs.length === 0) return { runs: 0, messages: 0 }
+  const { kept, left, emptied } = await leaveBatches(tx, environment, runs, now)
+  await queue.enqueue(tx, 'run', runJobs(environment, emptied))
+  const ids = runs.filter(({ id }) => !kept.has(id)).map(({ id }) => id)
+  const open = runs.filter(({ id, ended }) => !ended && !kept.has(id)).map(({ id }) => id)
   await tx.query(sql`
     update runs set status = 'cancelled', outcome = 'cancelled', reason = 'cancelled',
       wakes_at = null, updated_at = ${now}, finished_at = ${now}
     where environment = ${environment} and id = any(${open}::uuid[])
   `)
-  return { runs: open.length, messages: await cancelMessages(tx, environment, ids, now) }
+  const matched = new Set([...open, ...left])
+  return { runs: matched.size, messages: await cancelMessages(tx, environment, ids, now) }
 }
 
 interface Audit extends Omit<CancelCall, 'cancellationKey'> {

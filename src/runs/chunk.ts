@@ -6,6 +6,7 @@ import { loadMessageStatuses, type RefStatus } from '../messages/store.ts'
 import { loadSwitches, type SwitchLookup } from '../messages/switches.ts'
 import { type Recipient, recipientKey, type RecipientRef } from '../recipients/recipient.ts'
 import { loadRecipients } from '../recipients/store.ts'
+import { loadContents, type BatchContents } from './batch-contents.ts'
 import type { QueuedRun, WorkflowRun } from './run.ts'
 import { loadArchived, loadWorkflowRuns } from './store.ts'
 import { loadVersions, type LoadedVersion } from './versions.ts'
@@ -22,6 +23,8 @@ export interface Chunk {
   readonly entities: ReadonlyMap<string, Recipient>
   /** Of the messages that these runs made before, by run. */
   readonly statuses: ReadonlyMap<RunId, readonly RefStatus[]>
+  /** What the batches held that these runs went on from before, by run. */
+  readonly batches: ReadonlyMap<RunId, BatchContents>
   readonly now: Date
 }
 
@@ -49,7 +52,38 @@ export async function loadChunk(
   const known = await loadRecipients(tx, environment, named(runs, workflowRuns))
   const entities = new Map(known.map((entity) => [recipientKey(entity), entity]))
   const statuses = await loadStatuses(tx, environment, runs, versions)
-  return { environment, live, workflowRuns, versions, archived, switches, entities, statuses, now }
+  const batches = await loadBatches(tx, environment, runs)
+  return {
+    environment,
+    live,
+    workflowRuns,
+    versions,
+    archived,
+    switches,
+    entities,
+    statuses,
+    batches,
+    now,
+  }
+}
+
+/** What the batches held that these runs went on from; one that waits for its batch has nothing of it yet. */
+async function loadBatches(
+  tx: Transaction,
+  environment: EnvironmentName,
+  runs: readonly QueuedRun[],
+): Promise<ReadonlyMap<RunId, BatchContents>> {
+  const held = runs.flatMap(({ id, batchId, waitsFor }) =>
+    batchId === null || waitsFor === 'batch' ? [] : [{ id, batchId }],
+  )
+  const ids = held.map(({ batchId }) => batchId)
+  const contents = await loadContents(tx, environment, ids)
+  return new Map(
+    held.flatMap(({ id, batchId }) => {
+      const found = contents.get(batchId)
+      return found ? [[id, found] as const] : []
+    }),
+  )
 }
 
 /** The states of earlier messages, of those runs whose versions ask for them. */

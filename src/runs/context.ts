@@ -35,6 +35,7 @@ export function stepContext(walker: Walker, scope: Scope, waited: boolean): Step
     scope,
     waited,
     skipDelay: shared.settings.skip_delay === true,
+    openingData: walker.batch?.openingData ?? scope.data,
     render,
     renderHtml(template, layout) {
       const html = render(template, 'html')

@@ -1,9 +1,12 @@
+import type { RunId } from '../ids.ts'
 import type { Transaction } from '../db/database.ts'
 import type { Queue } from '../db/queue.ts'
 import { insertMessages } from '../messages/store.ts'
 import { upsertRecipients } from '../recipients/store.ts'
 import { loadChunk, type Chunk } from './chunk.ts'
+import { Batches } from './batches.ts'
 import { Gates } from './gates.ts'
+import { runJobs } from './jobs.ts'
 import type { QueuedRun } from './run.ts'
 import { secretPlaceholders } from './scope.ts'
 import { saveRuns } from './store.ts'
@@ -23,7 +26,7 @@ export async function executeRuns(
   const environment = runs[0]?.environment
   if (environment === undefined) return
   const chunk = await loadChunk(tx, environment, runs, now)
-  const walks = await walkAll(tx, chunk, runs)
+  const { walks, toLook } = await walkAll(tx, chunk, runs)
   const messages = walks.flatMap((each) => each.messages)
   const updates = walks.flatMap((each) => each.updates)
   await upsertRecipients(tx, environment, updates, now)
@@ -35,29 +38,44 @@ export async function executeRuns(
     now,
   )
   await deps.queue.enqueue(tx, 'deliver', jobs)
+  await deps.queue.enqueue(tx, 'run', runJobs(environment, toLook))
+}
+
+interface Walked {
+  readonly walks: readonly Walk[]
+  /** Runs whose batches close earlier than they sleep. */
+  readonly toLook: readonly RunId[]
 }
 
 /**
- * Takes the runs side by side, from gate to gate: those that stand before one are answered together, in
- * the order of their ids. There are as many rounds as one run has gates before it.
+ * Takes the runs side by side, from gate to gate and batch to batch: those that stand before one are answered together, in
+ * the order of their ids. There are as many rounds as one run has of them before it.
  */
-async function walkAll(
-  tx: Transaction,
-  chunk: Chunk,
-  runs: readonly QueuedRun[],
-): Promise<readonly Walk[]> {
+async function walkAll(tx: Transaction, chunk: Chunk, runs: readonly QueuedRun[]): Promise<Walked> {
   const secrets = secretPlaceholders(chunk.live.settings)
   const gates = new Gates(chunk.environment, chunk.now)
+  const batches = new Batches(chunk.environment, chunk.now)
   const walkings = runs.map((run) => walk(chunk, run, secrets))
   let steps = walkings.map((walking) => walking.next())
   for (;;) {
     const requests = steps.flatMap((step) => (step.done ? [] : [step.value]))
     if (requests.length === 0) break
-    await gates.load(tx, requests)
-    steps = steps.map((step, index) =>
-      step.done ? step : walkings[index]!.next(gates.pass(step.value)),
+    await gates.load(
+      tx,
+      requests.filter((one) => one.kind === 'gate'),
     )
+    await batches.load(
+      tx,
+      requests.filter((one) => one.kind !== 'gate'),
+    )
+    steps = steps.map((step, index) => {
+      if (step.done) return step
+      const { value } = step
+      const answer = value.kind === 'gate' ? gates.pass(value) : batches.answer(value)
+      return walkings[index]!.next(answer)
+    })
   }
   await gates.save(tx)
-  return steps.flatMap((step) => (step.done ? [step.value] : []))
+  const toLook = await batches.save(tx)
+  return { walks: steps.flatMap((step) => (step.done ? [step.value] : [])), toLook }
 }

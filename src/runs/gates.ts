@@ -2,6 +2,7 @@ import type { Queryable, Transaction } from '../db/database.ts'
 import { sql } from '../db/sql.ts'
 import { assert } from '../errors.ts'
 import type { EnvironmentName, StepRef, WorkflowKey } from '../ids.ts'
+import type { BatchAnswer, BatchRequest } from './batches.ts'
 
 /** What is counted apart in an environment: the runs of one recipient at one step, with one key. */
 export interface Gate {
@@ -15,6 +16,7 @@ export interface Gate {
 
 /** A run that wants to pass. */
 export interface GateRequest {
+  readonly kind: 'gate'
   readonly gate: Gate
   /** How many may pass while a window is open. */
   readonly limit: number
@@ -23,11 +25,16 @@ export interface GateRequest {
 }
 
 export interface GateAnswer {
+  readonly kind: 'gate'
   readonly passed: boolean
   /** How many have passed in the open window, this run included. */
   readonly passes: number
   readonly closesAt: Date
 }
+
+/** What a run asks that is not only about itself; the runs of a chunk are answered together. */
+export type Request = GateRequest | BatchRequest
+export type Answer = GateAnswer | BatchAnswer
 
 /** A window that is over by less is kept, since the clocks of two processes may differ. */
 const KEPT_MS = 5 * 60_000
@@ -92,10 +99,10 @@ export class Gates {
     const isOpen = loaded.window.closesAt > this.#now
     const window = isOpen ? loaded.window : { openedAt: this.#now, closesAt: until, passes: 0 }
     const { closesAt, passes } = window
-    if (passes >= limit) return { passed: false, passes, closesAt }
+    if (passes >= limit) return { kind: 'gate', passed: false, passes, closesAt }
     this.#loaded.set(key, { gate, window: { ...window, passes: passes + 1 } })
     this.#changed.add(key)
-    return { passed: true, passes: passes + 1, closesAt }
+    return { kind: 'gate', passed: true, passes: passes + 1, closesAt }
   }
 
   /** Writes down what passed, in one statement. */

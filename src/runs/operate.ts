@@ -5,6 +5,7 @@ import { RequestError } from '../errors.ts'
 import {
   newId,
   newRowId,
+  type BatchId,
   type EnvironmentName,
   type RunId,
   type WorkflowKey,
@@ -13,7 +14,8 @@ import {
 import { findRecipient } from '../recipients/store.ts'
 import { recipientKey, type RecipientRef } from '../recipients/recipient.ts'
 import { runJobs, type RunJob } from './jobs.ts'
-import type { RunStatus, TimelineEvent, TriggerSettings } from './run.ts'
+import { endWindow } from './batch-store.ts'
+import type { RunStatus, TimelineEvent, TriggerSettings, WaitReason } from './run.ts'
 import { insertWorkflowRun } from './store.ts'
 import { type NamedRecipient } from './trigger-request.ts'
 import { admit } from './trigger.ts'
@@ -34,14 +36,22 @@ export interface RunCall {
  */
 export async function wakeRun(tx: Transaction, queue: Queue, call: RunCall): Promise<void> {
   const { environment, id, requestedBy, now } = call
-  const [run] = await tx.query<{ status: RunStatus; steps: number; wakes_at: Date | null }>(sql`
-    select status, steps, wakes_at from runs
+  const [run] = await tx.query<{
+    status: RunStatus
+    steps: number
+    waits_for: WaitReason | null
+    wakes_at: Date | null
+    batch_id: BatchId | null
+  }>(sql`
+    select status, steps, waits_for, wakes_at, batch_id from runs
     where environment = ${environment} and id = ${id}
     for update
   `)
   if (!run) throw runMissing(call)
   if (run.status !== 'paused')
     throw new RequestError(422, 'run_not_waiting', `run ${id} is ${run.status}: it does not wait`)
+  if (run.waits_for === 'batch' && run.batch_id !== null)
+    await endWindow(tx, { environment, id: run.batch_id, now })
   const data = { by: requestedBy, until: run.wakes_at?.toISOString() ?? null }
   const at = now.toISOString()
   const event: TimelineEvent = { event: 'woken', status: 'ok', attempt: 1, data, at }

@@ -1,5 +1,6 @@
 import type { RecipientRef } from '../recipients/recipient.ts'
 import type {
+  BatchId,
   EnvironmentName,
   RunId,
   StepRef,
@@ -18,10 +19,10 @@ export type Position = readonly number[]
 export type RunStatus = 'queued' | 'processing' | 'paused' | 'completed' | 'cancelled'
 
 /** How a run ended; all but `cancelled` read `completed` on the wire. */
-export type RunOutcome = 'completed' | 'throttled' | 'halted' | 'failed' | 'cancelled'
+export type RunOutcome = 'completed' | 'batched' | 'throttled' | 'halted' | 'failed' | 'cancelled'
 
 /** What a paused run sleeps for. */
-export type WaitReason = 'delay' | 'retry'
+export type WaitReason = 'delay' | 'batch' | 'retry'
 
 /** A run as the engine works on it: locked, queued, about to go on. */
 export interface QueuedRun {
@@ -37,7 +38,12 @@ export interface QueuedRun {
   readonly attempt: number
   readonly waitsFor: WaitReason | null
   readonly errorCount: number
-  /** `$trigger_data` of this recipient. */
+  /** The batch that it waits for, or that it went on from. */
+  readonly batchId: BatchId | null
+  /**
+   * What was said for this recipient over the trigger's data: `$trigger_data`, and what steps changed. Behind a
+   * batch it is all the data that there is.
+   */
   readonly data: Readonly<Record<string, unknown>> | null
 }
 

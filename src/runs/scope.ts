@@ -1,12 +1,17 @@
 import { randomBytes } from 'node:crypto'
 import type { RefStatus } from '../messages/store.ts'
-import { toScope, type Recipient, recipientKey } from '../recipients/recipient.ts'
+import {
+  toScope,
+  type Recipient,
+  recipientKey,
+  type RecipientRef,
+} from '../recipients/recipient.ts'
 import { stepTypeOf } from '../steps/index.ts'
 import type { Scope, StepBase } from '../steps/step.ts'
 import type { EnvironmentSettings } from '../workflow/environment.ts'
 import type { Workflow } from '../workflow/workflow.ts'
-import type { Chunk } from './chunk.ts'
 import type { QueuedRun, WorkflowRun } from './run.ts'
+import type { Walker } from './walker.ts'
 
 /**
  * What secret variables look like until a message is handed over: words that nobody can guess, so that
@@ -42,37 +47,60 @@ export function secretPlaceholders(settings: EnvironmentSettings): SecretPlaceho
 }
 
 /** What the conditions and templates of a run can name. */
-export function scopeOf(
-  chunk: Chunk,
-  run: QueuedRun,
-  { vars, refs }: Pick<Scope, 'vars' | 'refs'>,
-): Scope {
-  const shared = chunk.workflowRuns.get(run.workflowRunId)!
-  const { workflow } = chunk.versions.get(run.versionId)!
-  const recipient = chunk.entities.get(
-    recipientKey({ collection: run.collection, id: run.recipient }),
-  )
-  const actor = shared.actor && chunk.entities.get(recipientKey(shared.actor))
+export function scopeOf(walker: Walker): Scope {
+  const { chunk, run, shared, batch, version, secrets, refs } = walker
+  const { workflow } = version
+  const entityOf = (ref: RecipientRef) => {
+    const key = recipientKey(ref)
+    return chunk.entities.get(key) ?? batch?.entities.get(key)
+  }
+  const recipient = show(entityOf({ collection: run.collection, id: run.recipient })) ?? {}
+  const actor = show(shared.actor && entityOf(shared.actor))
   const tenant = shared.tenant === null ? null : { collection: '$tenants', id: shared.tenant }
+  const data = dataOf(shared, run)
+  const held = batch ?? {
+    activities: [{ actor: shared.actor, data, at: chunk.now }],
+    actors: shared.actor && actor ? [shared.actor] : [],
+    totalActivities: 1,
+    totalActors: actor ? 1 : 0,
+  }
+  const { totalActivities: total_activities, totalActors: total_actors } = held
   return {
-    recipient: show(recipient) ?? {},
-    actor: show(actor),
-    tenant: show(tenant && chunk.entities.get(recipientKey(tenant))),
-    data: dataOf(shared, run),
-    vars,
+    recipient,
+    actor,
+    tenant: show(tenant && entityOf(tenant)),
+    data,
+    vars: secrets.open,
     workflow: {
       id: run.workflow,
       key: run.workflow,
       name: workflow.name,
       categories: workflow.categories ?? [],
     },
-    run: { id: run.id, total_activities: 1, total_actors: actor ? 1 : 0 },
+    run: { id: run.id, total_activities, total_actors },
     refs,
+    activities: held.activities.map((one) => ({
+      ...one.data,
+      data: one.data,
+      actor: show(one.actor && entityOf(one.actor)),
+      recipient,
+      inserted_at: one.at.toISOString(),
+    })),
+    actors: held.actors.flatMap((ref) => {
+      const entity = entityOf(ref)
+      return entity ? [toScope(entity)] : []
+    }),
+    total_activities,
+    total_actors,
   }
 }
 
-/** The trigger's data, with what the trigger or an earlier step said for this recipient laid over it. */
+/**
+ * The trigger's data, with what the trigger or an earlier step said for this recipient laid over it. Behind a
+ * batch, what that made of all its activities.
+ */
 export function dataOf(shared: WorkflowRun, run: QueuedRun): Scope['data'] {
+  if (run.batchId !== null) return run.data ?? {}
   return run.data ? { ...shared.data, ...run.data } : shared.data
 }
 

@@ -3,6 +3,7 @@ import { sql } from '../db/sql.ts'
 import { unreachable } from '../errors.ts'
 import {
   newId,
+  type BatchId,
   type EnvironmentName,
   type Revision,
   type RunId,
@@ -152,10 +153,11 @@ interface QueuedRow {
   readonly attempt: number
   readonly waits_for: QueuedRun['waitsFor']
   readonly error_count: number
+  readonly batch_id: BatchId | null
   readonly data: Readonly<Record<string, unknown>> | null
 }
 
-/** Locks those of the named runs that are queued, in id order. The others have gone on without this job. */
+/** Locks those of the named runs that are queued, or wait for a batch, in id order. The others have gone on without this job. */
 export async function lockQueuedRuns(
   tx: Transaction,
   environment: EnvironmentName,
@@ -163,14 +165,16 @@ export async function lockQueuedRuns(
 ): Promise<readonly QueuedRun[]> {
   const rows = await tx.query<QueuedRow>(sql`
     select r.id, r.workflow_run_id, r.workflow, r.version_id, r.collection, r.recipient, r.position,
-      r.steps, r.attempt, r.waits_for, r.error_count, r.data
+      r.steps, r.attempt, r.waits_for, r.error_count, r.batch_id, r.data
     from unnest(${ids.toSorted()}::uuid[]) as i (id)
     -- Lateral and limited, so that each is looked up by its key whatever the statistics say.
     cross join lateral (
       select id, workflow_run_id, workflow, version_id, collection, recipient, position, steps,
-        attempt, waits_for, error_count, data
+        attempt, waits_for, error_count, batch_id, data
       from runs
-      where environment = ${environment} and id = i.id and status = 'queued'
+      where environment = ${environment} and id = i.id
+        -- A run that waits for its batch may be asked to look at it before its time.
+        and (status = 'queued' or (status = 'paused' and waits_for = 'batch'))
       limit 1
       for update
     ) r
@@ -192,6 +196,7 @@ function toQueuedRun(environment: EnvironmentName, row: QueuedRow): QueuedRun {
     attempt: row.attempt,
     waitsFor: row.waits_for,
     errorCount: row.error_count,
+    batchId: row.batch_id,
     data: row.data,
   }
 }
@@ -259,15 +264,18 @@ export async function saveRuns(
     update runs set status = i.status, outcome = i.outcome, reason = i.reason,
       position = i.position, steps = i.steps, attempt = i.attempt, waits_for = i.waits_for,
       wakes_at = i.wakes_at, error_count = i.error_count,
-      data = coalesce(i.data, runs.data), updated_at = ${now},
+      data = coalesce(i.data, runs.data), version_id = i.version_id, batch_id = i.batch_id,
+      updated_at = ${now},
       finished_at = case when i.outcome is not null then ${now}::timestamptz end
     from unnest(${rows.map((row) => row.id)}::uuid[], ${rows.map((row) => row.status)}::text[],
       ${rows.map((row) => row.outcome)}::text[], ${rows.map((row) => row.reason)}::text[],
       ${rows.map((row) => row.position)}::jsonb[], ${rows.map((row) => row.steps)}::integer[],
       ${rows.map((row) => row.attempt)}::integer[], ${rows.map((row) => row.waitsFor)}::text[],
       ${rows.map((row) => row.wakesAt)}::timestamptz[], ${rows.map((row) => row.errorCount)}::integer[],
-      ${rows.map((row) => row.data)}::jsonb[])
-      as i (id, status, outcome, reason, position, steps, attempt, waits_for, wakes_at, error_count, data)
+      ${rows.map((row) => row.data)}::jsonb[], ${rows.map((row) => row.versionId)}::text[],
+      ${rows.map((row) => row.batchId)}::uuid[])
+      as i (id, status, outcome, reason, position, steps, attempt, waits_for, wakes_at, error_count,
+        data, version_id, batch_id)
     where runs.environment = ${environment} and runs.id = i.id
   `)
 }
@@ -320,6 +328,8 @@ function toUpdate({ run, progress, steps, errorCount, dataChanged }: RunResult) 
     waitsFor: null as WaitReason | null,
     wakesAt: null as Date | null,
     data: dataChanged ? JSON.stringify(run.data) : null,
+    versionId: run.versionId,
+    batchId: run.batchId,
   }
   switch (progress.kind) {
     case 'queued':

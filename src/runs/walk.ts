@@ -10,9 +10,10 @@ import { advance, stepAt, type Decision } from './advance.ts'
 import { chooseChannel } from './channel.ts'
 import type { Chunk } from './chunk.ts'
 import { stepContext } from './context.ts'
-import type { GateAnswer, GateRequest } from './gates.ts'
+import { atBatch, atClose, goOn, spokenFor } from './batched.ts'
+import type { Answer, Request } from './gates.ts'
 import { composeMessage } from './message.ts'
-import type { Progress, QueuedRun, RunOutcome } from './run.ts'
+import type { Position, Progress, QueuedRun, RunOutcome } from './run.ts'
 import { refsOf, scopeOf, type SecretPlaceholders } from './scope.ts'
 import type { RunResult } from './store.ts'
 import { TimelineWriter } from './timeline.ts'
@@ -29,8 +30,8 @@ export interface Walk {
 /** What a step decides, before a gate is asked. */
 type Decided = Outcome | Extract<Decision, { readonly kind: 'fail' }>
 
-/** A run under way: it asks at each gate that it comes to, and goes on with the answer. */
-export type Walking = Generator<GateRequest, Walk, GateAnswer>
+/** A run under way: it asks at each gate and batch that it comes to, and goes on with the answer. */
+export type Walking = Generator<Request, Walk, Answer>
 
 /**
  * Takes a run through its steps until it pauses or ends. Decides in memory, from what was loaded: no query,
@@ -42,18 +43,20 @@ export function* walk(chunk: Chunk, run: QueuedRun, secrets: SecretPlaceholders)
   assert(shared && version, `run ${run.id} has no trigger or no version`)
   const timeline = new TimelineWriter(run, chunk.now)
   const refs = refsOf(version.workflow, chunk.statuses.get(run.id) ?? [])
+  const batch = chunk.batches.get(run.id) ?? null
   const walker: Walker = {
     chunk,
     run,
-    shared,
+    shared: batch ? spokenFor(shared, batch) : shared,
     version,
     secrets,
     timeline,
     messages: [],
     updates: [],
     refs,
+    batch,
   }
-  const progress = stopped(walker) ?? (yield* proceed(walker))
+  const progress = yield* begin(walker)
   return {
     result: {
       run: walker.run,
@@ -65,6 +68,17 @@ export function* walk(chunk: Chunk, run: QueuedRun, secrets: SecretPlaceholders)
     messages: walker.messages,
     updates: walker.updates,
   }
+}
+
+/** A run whose batch is still open sleeps on, whatever has become of its workflow meanwhile. */
+function* begin(walker: Walker): Generator<Request, Progress, Answer> {
+  if (walker.run.waitsFor !== 'batch') return stopped(walker) ?? (yield* proceed(walker))
+  const closed = yield* atClose(walker)
+  if (closed.kind !== 'closed') return closed
+  const end = stopped(walker)
+  if (end) return end
+  const progress = goOn(walker, closed)
+  return progress.kind === 'queued' ? yield* proceed(walker, progress.position) : progress
 }
 
 /** What ends a run before it is looked at: its workflow may not run, or its recipient is gone. */
@@ -81,9 +95,12 @@ function stopped({ chunk, run, timeline }: Walker): Progress | undefined {
   return undefined
 }
 
-function* proceed(walker: Walker): Generator<GateRequest, Progress, GateAnswer> {
+function* proceed(
+  walker: Walker,
+  from: Position = walker.run.position,
+): Generator<Request, Progress, Answer> {
   const { chunk, run, version, timeline } = walker
-  let scope = scopeOf(chunk, run, { vars: walker.secrets.open, refs: walker.refs })
+  let scope = scopeOf(walker)
   const { conditions } = version.workflow
   if (run.steps === 0 && run.attempt === 0 && conditions) {
     const holds = judge(walker, scope, 'trigger_conditions_evaluated', conditions)
@@ -92,15 +109,14 @@ function* proceed(walker: Walker): Generator<GateRequest, Progress, GateAnswer> 
   }
   let { attempt } = run
   let waited = run.waitsFor === 'delay'
-  let progress: Progress = { kind: 'queued', position: run.position }
+  let progress: Progress = { kind: 'queued', position: from }
   while (progress.kind === 'queued') {
     const { position } = progress
     const step = stepAt(version.workflow, position)
     if (!step) return ended('completed', null)
     const outcome = decide(walker, step, scope, waited)
     const decision = yield* resolve(walker, step, outcome)
-    if (outcome.kind === 'update')
-      scope = scopeOf(walker.chunk, walker.run, { vars: walker.secrets.open, refs: walker.refs })
+    if (outcome.kind === 'update') scope = scopeOf(walker)
     progress = advance(version.workflow, { position, attempt }, decision, chunk.now)
     record(walker, step, decision, progress)
     attempt = 0
@@ -114,8 +130,9 @@ function* resolve(
   walker: Walker,
   step: Step,
   outcome: Decided,
-): Generator<GateRequest, Decision, GateAnswer> {
+): Generator<Request, Decision, Answer> {
   if (outcome.kind === 'throttle') return yield* atGate(walker, step, outcome)
+  if (outcome.kind === 'batch') return yield* atBatch(walker, step, outcome)
   return outcome.kind === 'update' ? applyUpdate(walker, outcome) : outcome
 }
 
@@ -124,7 +141,7 @@ function* atGate(
   { run, shared }: Walker,
   { ref }: Step,
   outcome: Outcome & { kind: 'throttle' },
-): Generator<GateRequest, Decision, GateAnswer> {
+): Generator<Request, Decision, Answer> {
   const { key, limit, until } = outcome
   const shown = { key: key === '' ? null : key, limit }
   if (shared.settings.sandbox_mode === true) {
@@ -133,10 +150,12 @@ function* atGate(
   }
   const { workflow, collection, recipient } = run
   const answer = yield {
+    kind: 'gate',
     gate: { workflow, stepRef: ref, collection, recipient, key },
     limit,
     until,
   }
+  assert(answer.kind === 'gate', 'a gate was asked')
   const data = { ...shown, passes: answer.passes, closes_at: answer.closesAt.toISOString() }
   if (answer.passed)
     return { kind: 'next', events: [{ event: 'throttle_passed', status: 'ok', data }] }
@@ -234,6 +253,8 @@ function record(walker: Walker, step: Step, decision: Decision, progress: Progre
   if (decision.kind === 'skip') timeline.add('step_skipped', { reason: decision.reason })
   if (decision.kind === 'wait')
     timeline.add('waiting', { until: decision.until.toISOString(), reason: decision.reason })
+  if (decision.kind === 'hold')
+    timeline.add('waiting', { until: decision.until.toISOString(), reason: 'batch' })
   if (decision.kind === 'fail') {
     const retryAt = progress.kind === 'paused' ? progress.wakesAt.toISOString() : null
     timeline.fail('step_failed', { message: decision.message, retry_at: retryAt })

@@ -1,5 +1,6 @@
 import type { NewMessage } from '../messages/store.ts'
 import type { RecipientPatch } from '../recipients/store.ts'
+import type { BatchContents } from './batch-contents.ts'
 import type { Chunk } from './chunk.ts'
 import type { QueuedRun, WorkflowRun } from './run.ts'
 import type { Refs, SecretPlaceholders } from './scope.ts'
@@ -11,13 +12,15 @@ export interface Walker {
   /** With what the run itself has changed, as it sees it. */
   chunk: Chunk
   run: QueuedRun
-  readonly shared: WorkflowRun
-  readonly version: LoadedVersion
+  shared: WorkflowRun
+  version: LoadedVersion
   readonly secrets: SecretPlaceholders
   readonly timeline: TimelineWriter
   readonly messages: NewMessage[]
   /** Also of the messages made on this way. */
-  readonly refs: Refs
+  refs: Refs
+  /** What the batch held that the run went on from. */
+  batch: BatchContents | null
   /** What it has changed of recipients, in order. */
   readonly updates: RecipientPatch[]
 }

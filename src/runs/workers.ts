@@ -98,7 +98,10 @@ async function executeSplit(
 async function postpone(tx: Transaction, run: QueuedRun, error: unknown, now: Date): Promise<void> {
   const { workflow } = await loadVersion(tx, run.versionId)
   const message = messageOf(error)
-  const progress = advance(workflow, run, { kind: 'fail', message, retryable: true }, now)
+  const failed = advance(workflow, run, { kind: 'fail', message, retryable: true }, now)
+  // What waits for its batch still has it to go on with.
+  const isHeld = run.waitsFor === 'batch' && failed.kind === 'paused'
+  const progress = isHeld ? ({ ...failed, waitsFor: 'batch' } as const) : failed
   await saveRuns(
     tx,
     run.environment,

@@ -236,7 +236,8 @@ function addressesOf(addresses: Addresses | undefined, context: StepContext): re
 }
 
 function attachmentsOf(path: string | undefined, context: StepContext): readonly Attachment[] {
-  const found = path === undefined ? undefined : lookUp(context.scope, path)
+  const { scope, openingData } = context
+  const found = path === undefined ? undefined : lookUp({ ...scope, data: openingData }, path)
   if (found === undefined || found === null) return []
   if (!Array.isArray(found)) throw new TerminalFailure(`${path} is no list of attachments`)
   return found.map((item, index) => attachmentOf(item, `${path}.${index}`))

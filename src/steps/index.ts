@@ -1,3 +1,4 @@
+import { batch } from './batch.ts'
 import { branch } from './branch.ts'
 import { cohort } from './cohort.ts'
 import { delay } from './delay.ts'
@@ -10,6 +11,7 @@ import { webhook } from './webhook.ts'
 
 /** Every type of step, by its name in a file. To add one: write its file, then name it here. */
 export const stepTypes = {
+  batch,
   branch,
   cohort,
   delay,

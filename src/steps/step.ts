@@ -1,5 +1,6 @@
 import type { StepRef } from '../ids.ts'
 import type { Conditions } from '../language/conditions.ts'
+import type { Duration } from '../language/durations.ts'
 import type { OutputKind } from '../language/templates.ts'
 
 export type { OutputKind }
@@ -47,6 +48,8 @@ export interface StepContext {
   readonly waited: boolean
   /** `skip_delay` of the trigger. */
   readonly skipDelay: boolean
+  /** The data that attachments are taken from: of the trigger that opened the batch, else that of the scope. */
+  readonly openingData: Readonly<Record<string, unknown>>
   /** The text of `template`, escaped for `kind`. Throws a `TerminalFailure` that says which template and where. */
   render(template: TemplateText, kind: OutputKind): string
   /** As `render`, inside the layout of that name (`_layouts/<name>.html.hbs`); none where it is undefined. */
@@ -69,6 +72,12 @@ export interface Scope {
   readonly workflow: Readonly<Record<string, unknown>>
   readonly run: Readonly<Record<string, unknown>>
   readonly refs: Readonly<Record<string, Readonly<Record<string, unknown>>>>
+  /** What a batch shows of what it collected, oldest first; of a run without a batch: its own trigger. */
+  readonly activities: readonly Readonly<Record<string, unknown>>[]
+  readonly actors: readonly Readonly<Record<string, unknown>>[]
+  /** All, also those that are not shown. */
+  readonly total_activities: number
+  readonly total_actors: number
 }
 
 /** One entry of a run's timeline, before the engine adds the time and the step. */
@@ -98,6 +107,23 @@ export type Outcome =
       readonly limit: number
       /** When the window closes if this run opens it. */
       readonly until: Date
+    }
+  /** Open a batch and wait, join the one that is open, or be let through as its first. */
+  | {
+      readonly kind: 'batch'
+      /** '' where the step has none, null where what it names is missing. */
+      readonly key: string | null
+      /** When the batch closes if this run opens it, and from now on where the window slides. */
+      readonly until: Date
+      /** Of a sliding window: how long after its opening the batch may stay open; null where it is fixed. */
+      readonly extensionLimit: Duration | null
+      readonly timeZone: string
+      /** How many activities close the batch at once. */
+      readonly maxItems: number | null
+      readonly flushLeading: boolean
+      /** Only runs of the same version are batched together. */
+      readonly pinned: boolean
+      readonly events?: readonly StepEvent[]
     }
   /** Lay these properties over those of the target, then go on; null clears. */
   | {

@@ -1,15 +1,9 @@
-import {
-  DURATION_MS_MAX,
-  addDuration,
-  durationSchema,
-  parseDuration,
-  type Duration,
-} from '../language/durations.ts'
+import type { Duration } from '../language/durations.ts'
 import { lookUp } from '../language/paths.ts'
-import { pathPattern, pathSchema } from './fields.ts'
+import { pathSchema } from './fields.ts'
 import { keyText } from './key.ts'
-import type { Outcome, StepContext, StepType } from './step.ts'
-import { skippedWindow, timeOf } from './window.ts'
+import type { Outcome, StepType } from './step.ts'
+import { checkWindow, isWindowPath, windowEnd, windowSchema } from './window.ts'
 
 export interface Throttle {
   /** Path to what is counted apart; one count for each recipient where it is left out. */
@@ -38,10 +32,9 @@ export const throttle: StepType<'throttle', Throttle> = {
         maximum: LIMIT_MAX,
       },
       window: {
-        ...durationSchema,
-        pattern: `(?:${durationSchema.pattern})|(?:${pathPattern})`,
+        ...windowSchema,
         description:
-          'How long a window stays open, such as `1h`, or a path to a duration or a time (ISO 8601).',
+          'How long a window stays open, such as `1h`, or a path to a duration, a time (ISO 8601) or a recurrence rule.',
       },
     },
   },
@@ -56,39 +49,21 @@ export const throttle: StepType<'throttle', Throttle> = {
     const { key, window } = step
     return [
       ...(key === undefined ? [] : [{ path: ['key'], value: key }]),
-      ...(isPath(window) ? [{ path: ['window'], value: window }] : []),
+      ...(isWindowPath(window) ? [{ path: ['window'], value: window }] : []),
     ]
   },
 
   check({ window }) {
-    if (isPath(window)) return []
-    const start = new Date(0)
-    const ms = addDuration(start, window, 'UTC').getTime()
-    if (ms > 0 && ms <= DURATION_MS_MAX) return []
-    const message =
-      ms > 0 ? 'a window may last 365 days, not longer' : 'a window lasts longer than nothing'
-    return [{ path: ['window'], code: 'invalid_value', message }]
+    return checkWindow(window, ['window'])
   },
 
   execute(step, context) {
     const key = step.key === undefined ? '' : keyText(lookUp(context.scope, step.key))
     if (key === undefined) return invalidKey(step)
-    const window = windowEnd(step, context)
+    const window = windowEnd(step.window, context)
     if (!(window instanceof Date)) return window
     return { kind: 'throttle', key, limit: step.limit ?? LIMIT_DEFAULT, until: window }
   },
-}
-
-/** When a window that opens now would close. */
-function windowEnd({ window }: Throttle, { now, timeZone, scope }: StepContext): Date | Outcome {
-  const value = isPath(window) ? lookUp(scope, window) : window
-  const until = timeOf(value, now, timeZone)
-  if (until === undefined)
-    return skippedWindow('invalid_window', { window, details: 'no time and no duration' })
-  const ms = until.getTime() - now.getTime()
-  if (ms <= 0) return skippedWindow('past_window', { window, at: until.toISOString() })
-  if (ms <= DURATION_MS_MAX) return until
-  return skippedWindow('invalid_window', { window, details: 'more than 365 days ahead' })
 }
 
 function invalidKey(step: Throttle): Outcome {
@@ -101,8 +76,4 @@ function invalidKey(step: Throttle): Outcome {
     reason: 'invalid_key',
     events: [{ event: 'key_invalid', status: 'error', data }],
   }
-}
-
-function isPath(window: Duration): window is string {
-  return typeof window === 'string' && parseDuration(window) === undefined
 }

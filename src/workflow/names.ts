@@ -10,7 +10,15 @@ export interface NameUse {
 }
 
 /** What a template can name at the top: what conditions can, the time of its rendering, and the zone. */
-const templateNames: readonly string[] = [...conditionPrefixes, 'timestamp', 'timezone']
+const templateNames: readonly string[] = [
+  ...conditionPrefixes,
+  'activities',
+  'actors',
+  'total_activities',
+  'total_actors',
+  'timestamp',
+  'timezone',
+]
 
 /**
  * Warns of names that are in neither the scope nor the data schema: they would render empty, each

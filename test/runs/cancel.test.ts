@@ -42,12 +42,12 @@ const test = base.extend<{ engine: Engine }>({
 })
 
 function cancel(
-  { database, clock }: Engine,
+  { database, queue, clock }: Engine,
   cancellationKey: string,
   options: { readonly workflow?: string; readonly recipients?: readonly RecipientRef[] } = {},
 ) {
   return database.transaction((tx) =>
-    cancelByKey(tx, {
+    cancelByKey(tx, queue, {
       environment,
       workflow: (options.workflow ?? 'hello') as WorkflowKey,
       cancellationKey,
@@ -147,7 +147,12 @@ test('one run is cancelled by its id, and one that has ended stays as it is', as
   const [first] = await engine.runs()
   const one = (id: RunId) =>
     engine.database.transaction((tx) =>
-      cancelRun(tx, { environment, id, requestedBy: 'somebody', now: engine.clock.now() }),
+      cancelRun(tx, engine.queue, {
+        environment,
+        id,
+        requestedBy: 'somebody',
+        now: engine.clock.now(),
+      }),
     )
   expect(await one(first!.id)).toEqual({ runs: 1, messages: 0 })
   expect(await one(first!.id)).toEqual({ runs: 0, messages: 0 })

@@ -182,7 +182,7 @@ export async function openEngine(
       await repository[Symbol.asyncDispose]()
       await database.query(sql`truncate environments, reconcilers, versions, workflow_runs, runs, run_steps,
         messages, deliveries, recipients, cancellations, leases, idempotency_keys, run_actions,
-        throttle_windows, frequency_ledger cascade`)
+        throttle_windows, frequency_ledger, batches, batch_activities cascade`)
     },
   }
 }
