@@ -134,8 +134,14 @@ describe('a batch', () => {
     await send(engine, { data: {} })
     await send(engine, { data: { page: [1] } })
     expect(await standing(engine)).toEqual([
-      ...['paused:batch', 'paused:batch', 'batched', 'paused:batch', 'paused:batch'],
-      ...['paused:batch', 'paused:batch', 'batched'],
+      'paused:batch',
+      'paused:batch',
+      'batched',
+      'paused:batch',
+      'paused:batch',
+      'paused:batch',
+      'paused:batch',
+      'batched',
     ])
     const runs = await engine.runs()
     expect(await engine.timeline(runs[6]!.id)).toContain('digest key_missing')
@@ -146,7 +152,10 @@ describe('a batch', () => {
     for (const b of ['x', 'x'.repeat(300), 'x'.repeat(301), 'x'.repeat(300)])
       await send(engine, { data: { a: 1, b } })
     expect(await standing(engine)).toEqual([
-      ...['paused:batch', 'paused:batch', 'paused:batch', 'batched'],
+      'paused:batch',
+      'paused:batch',
+      'paused:batch',
+      'batched',
     ])
   })
 
@@ -247,7 +256,13 @@ describe('the window of a batch', () => {
     for (let n = 0; n < 7; n++) await send(engine, { n })
     expect(await texts(engine)).toHaveLength(2)
     expect(await standing(engine)).toEqual([
-      ...['completed', 'batched', 'batched', 'completed', 'batched', 'batched', 'paused:batch'],
+      'completed',
+      'batched',
+      'batched',
+      'completed',
+      'batched',
+      'batched',
+      'paused:batch',
     ])
   })
 

@@ -79,7 +79,7 @@ describe('a workflow that runs once for each recipient', () => {
     ])
     const id = await engine.trigger('hello', { recipients: [bob], cancellation_key: 'k' })
     await engine.database.transaction((tx) =>
-      cancelByKey(tx, {
+      cancelByKey(tx, engine.queue, {
         environment: 'production' as EnvironmentName,
         workflow: 'hello' as WorkflowKey,
         cancellationKey: 'k',

@@ -98,7 +98,7 @@ describe('a thousand times', () => {
       const cancel = async () => {
         await stagger(engine, round)
         await engine.database.transaction((tx) =>
-          cancelRun(tx, { environment, id, requestedBy: 'test', now: at }),
+          cancelRun(tx, engine.queue, { environment, id, requestedBy: 'test', now: at }),
         )
       }
       await Promise.all([wakeAndWork(engine, id, at), cancel()])

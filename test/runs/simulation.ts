@@ -1,7 +1,7 @@
 import { newId, type EnvironmentName, type Revision, type RunId } from '../../src/ids.ts'
 import type { StepRef, VersionId, WorkflowKey, WorkflowRunId } from '../../src/ids.ts'
 import type { Chunk } from '../../src/runs/chunk.ts'
-import type { GateAnswer, GateRequest } from '../../src/runs/gates.ts'
+import type { GateAnswer, Request } from '../../src/runs/gates.ts'
 import type { QueuedRun, RunOutcome, RunStatus, WorkflowRun } from '../../src/runs/run.ts'
 import { secretPlaceholders } from '../../src/runs/scope.ts'
 import type { LoadedVersion } from '../../src/runs/versions.ts'
@@ -137,6 +137,7 @@ class Simulation {
       attempt: 0,
       waitsFor: null,
       errorCount: 0,
+      batchId: null,
       data: null,
     }
     this.#runs.set(run.id, {
@@ -189,7 +190,9 @@ class Simulation {
     })
   }
 
-  #passGate({ gate, limit, until }: GateRequest): GateAnswer {
+  #passGate(request: Request): GateAnswer {
+    if (request.kind !== 'gate') throw new Error('a simulated workflow has no batch')
+    const { gate, limit, until } = request
     const key = JSON.stringify(gate)
     const known = this.#windows.get(key)
     const isOpen = known !== undefined && known.closesAt.getTime() > this.#now
@@ -197,7 +200,7 @@ class Simulation {
     const passed = window.passes < limit
     if (passed) window.passes += 1
     this.#windows.set(key, window)
-    return { passed, passes: window.passes, closesAt: window.closesAt }
+    return { kind: 'gate', passed, passes: window.passes, closesAt: window.closesAt }
   }
 
   #chunk(queued: readonly Stored[]): Chunk {
@@ -219,6 +222,7 @@ class Simulation {
         ]),
       ),
       statuses: new Map(),
+      batches: new Map(),
       now,
     }
   }

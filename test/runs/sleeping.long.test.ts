@@ -81,12 +81,12 @@ test('a million sleeping runs cost neither the wake-up nor a cancel anything', a
   })
   const one = await timed((index) =>
     database.transaction((tx) =>
-      cancelRun(tx, { environment, id: ids[index]!.id, requestedBy: 'test', now: NOW }),
+      cancelRun(tx, queue, { environment, id: ids[index]!.id, requestedBy: 'test', now: NOW }),
     ),
   )
   expect(await wakeDueRuns({ database, queue }, new Date(NOW.getTime() + 60_000))).toBe(TRIGGERS)
   const { runs } = await database.transaction((tx) =>
-    cancelByKey(tx, {
+    cancelByKey(tx, queue, {
       environment,
       workflow: 'reminder' as WorkflowKey,
       cancellationKey: 'key-7',
