@@ -19,7 +19,7 @@ export const runs: Command = {
       multiple: true,
       help: 'queued, processing, paused, completed, cancelled',
     },
-    outcome: { type: 'string', help: 'completed, throttled, halted, failed, cancelled' },
+    outcome: { type: 'string', help: 'completed, batched, throttled, halted, failed, cancelled' },
     reason: { type: 'string', help: 'why it ended' },
     tenant: { type: 'string', value: 'id', help: 'on behalf of this tenant' },
     'cancellation-key': { type: 'string', value: 'key', help: 'triggered with this key' },

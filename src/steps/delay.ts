@@ -27,7 +27,9 @@ export const delay: StepType<'delay', Delay> = {
         description:
           'How long, such as `15m`; with `until` how much later than that, negative for earlier.',
       },
-      until: pathSchema('A path to a time (ISO 8601) or a duration, such as `data.starts_at`.'),
+      until: pathSchema(
+        'A path to a time (ISO 8601), a duration or a recurrence rule, such as `data.starts_at`.',
+      ),
     },
   },
   example: { for: '-1h', until: 'data.starts_at' },

@@ -60,3 +60,35 @@ test('no statement count grows with the number of recipients', async ({ database
   const runs = await engine.runs()
   expect(runs.every((run) => run.outcome === 'completed')).toBe(true)
 })
+
+test('nor does it for runs that open a batch, join it and go on from it', async ({ database }) => {
+  const watched = counted(database)
+  await using engine = await openEngine(watched.database)
+  await engine.commit({
+    'workflows/hello/workflow.yaml': `name: W
+steps:
+  - { ref: first, type: batch, window: 1h, mode: flush_leading }
+  - { ref: digest, type: batch, window: 1h, key: recipient.id, window_type: sliding, extension_limit: 1d }
+  - { ref: pause, type: delay, for: 1h }
+  - { ref: feed, type: in_app, body: "{{total_activities}} {{#each actors}}{{id}}{{/each}}" }
+`,
+  })
+  const statements = async (count: number) => {
+    const recipients = Array.from({ length: count }, (_, index) => ({ id: `${count}-${index}` }))
+    const before = watched.count()
+    for (let time = 0; time < 3; time++) {
+      await engine.trigger('hello', { recipients, actor: recipients[0], cancellation_key: 'k' })
+      await engine.drain()
+    }
+    for (let hour = 0; hour < 4; hour++) {
+      engine.clock.advance(3_600_000)
+      await engine.drain()
+    }
+    return watched.count() - before
+  }
+  await statements(2)
+  const few = await statements(3)
+  expect(await statements(200)).toBe(few)
+  const runs = await engine.runs()
+  expect(new Set(runs.map(({ outcome }) => outcome))).toEqual(new Set(['completed', 'batched']))
+})

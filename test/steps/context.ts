@@ -38,7 +38,7 @@ export function withData(
   given: Partial<StepContext> = {},
 ): StepContext {
   const context = aContext(given)
-  return { ...context, scope: { ...context.scope, data } }
+  return { ...context, openingData: data, scope: { ...context.scope, data } }
 }
 
 function textOf(template: TemplateText): string {

@@ -39,6 +39,7 @@ const others = new Set([
   'past_window',
   'invalid_window',
   'updated_at',
+  'total_activities',
   'once_per_recipient',
   'first_sight',
   'idle_in_transaction_session_timeout',
