@@ -1,5 +1,9 @@
 import { describe, expect } from 'vitest'
+import type { RunId } from '../../src/ids.ts'
+import { executeRuns } from '../../src/runs/execute.ts'
+import { expandWorkflowRun } from '../../src/runs/expand.ts'
 import { wakeRun } from '../../src/runs/operate.ts'
+import { lockQueuedRuns } from '../../src/runs/store.ts'
 import {
   MINUTE_MS,
   ada,
@@ -19,12 +23,12 @@ describe('a batch', () => {
     await send(engine, { n: 1, actor: 'bob', data: { only: 'x', list: [1] } })
     await later(engine, 9)
     await send(engine, { n: 2, actor: 'cy' })
-    await send(engine, { n: 3, actor: 'bob' })
+    await send(engine, { n: 3, actor: 'cy' })
     expect(await standing(engine)).toEqual(['paused:batch', 'batched', 'batched'])
     expect(await texts(engine)).toEqual([])
     await later(engine, 1)
     expect(await standing(engine)).toEqual(['completed', 'batched', 'batched'])
-    expect(await texts(engine)).toEqual(['3/2/3 11BOB 22CY 33BOB | BOB CY | 3 x  BOB'])
+    expect(await texts(engine)).toEqual(['3/2/3 11BOB 22CY 33CY | BOB CY | 3 x  BOB'])
     const [opener, second] = await engine.runs()
     expect(second).toMatchObject({ status: 'completed', reason: null, error_count: 0 })
     expect(await engine.timeline(opener!.id)).toEqual([
@@ -141,6 +145,57 @@ steps:
     await later(engine, 10)
     await later(engine, 5)
     expect(await texts(engine)).toEqual(['changed 2x 11xa 22x 2'])
+  })
+
+  test('behind another one holds what that one made of its own', async ({ engine }) => {
+    await engine.commit({
+      'workflows/hello/workflow.yaml': `name: W
+steps:
+  - { ref: digest, type: batch, window: 10m }
+  - { ref: second, type: batch, window: 10m }
+  - { ref: feed, type: in_app, body: "{{total_activities}} {{#each activities}}{{n}}{{only}}{{json list}}{{/each}}" }
+`,
+    })
+    await send(engine, { n: 1, data: { only: 'x', list: [1] } })
+    await send(engine, { n: 2 })
+    await later(engine, 10)
+    await later(engine, 10)
+    expect(await texts(engine)).toEqual(['1 2xnull'])
+  })
+
+  test('takes what a chunk brings to it one after the other', async ({ engine }) => {
+    const detour =
+      'conditions: { all: [{ variable: data.n, operator: greater_than, argument: 2 }] }'
+    await engine.commit({
+      'workflows/hello/workflow.yaml': `name: W
+steps:
+  - { ref: first, type: throttle, window: 1h, limit: 100, ${detour} }
+  - { ref: digest, type: batch, window: 10m, max_items: 2 }
+  - { ref: feed, type: in_app, body: "{{total_activities}}" }
+`,
+    })
+    const ids: RunId[] = []
+    const now = engine.clock.now()
+    for (const n of [1, 2, 3, 4, 5]) {
+      const id = await engine.trigger('hello', { recipients: [ada], data: { n } })
+      ids.push(
+        ...((await engine.database.transaction((tx) =>
+          expandWorkflowRun(tx, environment, id, now),
+        )) ?? []),
+      )
+    }
+    await engine.database.transaction(async (tx) => {
+      await executeRuns(engine, tx, await lockQueuedRuns(tx, environment, ids), now)
+    })
+    await engine.drain()
+    expect(await standing(engine)).toEqual([
+      'completed',
+      'batched',
+      'completed',
+      'batched',
+      'paused:batch',
+    ])
+    expect(await texts(engine)).toEqual(['2', '2'])
   })
 })
 
