@@ -12,6 +12,7 @@ import { recipientRuns } from './recipient-runs.ts'
 import { plan } from './plan.ts'
 import type { Route } from './route.ts'
 import { revisions } from './revisions.ts'
+import { subscriptions } from './subscriptions.ts'
 import { tenants } from './tenants.ts'
 import { users } from './users.ts'
 import { workflowRuns } from './workflow-runs.ts'
@@ -27,6 +28,7 @@ export const routes: readonly Route[] = [
   ...workflowRuns,
   ...users,
   ...objects,
+  ...subscriptions,
   ...tenants,
   ...environments,
   ...plan,

@@ -17,6 +17,11 @@ export function recipientKey({ collection, id }: RecipientRef): string {
   return `${collection}/${id}`
 }
 
+/** Whether it is an object, which others may be subscribed to. */
+export function isObject({ collection }: RecipientRef): boolean {
+  return !collection.startsWith('$')
+}
+
 export interface Recipient extends RecipientRef {
   readonly properties: Properties
   readonly createdAt: Date

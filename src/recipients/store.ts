@@ -7,6 +7,7 @@ import { mergeProperties } from './merge.ts'
 import type { Properties } from './merge.ts'
 import { invalid, recipientKey, USERS } from './recipient.ts'
 import type { Recipient, RecipientRef } from './recipient.ts'
+import { forgetSubscriber, moveSubscriptions } from './subscription-store.ts'
 
 /** What a request says about a recipient; laid over what is known. */
 export interface RecipientPatch extends RecipientRef {
@@ -157,12 +158,17 @@ export async function findRecipient(
   return recipient
 }
 
-/** Deletes a recipient for good; false where there was none. Its messages stay, its runs end as they wake. */
+/**
+ * Deletes a recipient for good, with its subscriptions; false where there was none. Its messages stay, its runs end
+ * as they wake.
+ */
 export async function deleteRecipient(
   tx: Queryable,
   environment: EnvironmentName,
-  { collection, id }: RecipientRef,
+  ref: RecipientRef,
 ): Promise<boolean> {
+  const { collection, id } = ref
+  await forgetSubscriber(tx, environment, ref)
   const deleted = await tx.query(sql`
     delete from recipients
     where environment = ${environment} and collection = ${collection} and id = ${id}
@@ -191,6 +197,7 @@ export async function mergeUsers(
   const properties = mergeProperties(source!.properties, target!.properties)
   checkSize(target!, properties)
   await saveProperties(tx, environment, [{ collection: USERS, id: into, properties }], now)
+  await moveSubscriptions(tx, environment, { collection: USERS, from, into })
   await deleteRecipient(tx, environment, { collection: USERS, id: from })
   return { ...target!, properties, updatedAt: now }
 }

@@ -19,7 +19,7 @@ export interface Chunk {
   readonly versions: ReadonlyMap<VersionId, LoadedVersion>
   readonly archived: ReadonlySet<WorkflowKey>
   readonly switches: SwitchLookup
-  /** By `collection/id`: recipients, actors and tenants. */
+  /** By `collection/id`: recipients, actors, tenants, and the objects by which recipients were reached. */
   readonly entities: ReadonlyMap<string, Recipient>
   /** Of the messages that these runs made before, by run. */
   readonly statuses: ReadonlyMap<RunId, readonly RefStatus[]>
@@ -106,10 +106,10 @@ function named(
   runs: readonly QueuedRun[],
   workflowRuns: ReadonlyMap<WorkflowRunId, WorkflowRun>,
 ): readonly RecipientRef[] {
-  const refs: RecipientRef[] = runs.map((run) => ({
-    collection: run.collection,
-    id: run.recipient,
-  }))
+  const refs: RecipientRef[] = runs.flatMap(({ collection, recipient, subscription }) => [
+    { collection, id: recipient },
+    ...(subscription ? [subscription.object] : []),
+  ])
   for (const { actor, tenant } of workflowRuns.values()) {
     if (actor) refs.push(actor)
     if (tenant !== null) refs.push({ collection: '$tenants', id: tenant })

@@ -83,9 +83,14 @@ interface Playing {
 
 async function play(tx: Transaction, queue: Queue, playing: Playing): Promise<DryRun> {
   const { environment, id, now } = playing
-  const ids = (await expandWorkflowRun(tx, environment, id, now)) ?? []
-  if (ids.length > DRY_RUN_RECIPIENTS_MAX) {
-    const message = `a dry run shows at most ${DRY_RUN_RECIPIENTS_MAX} recipients, and this trigger has ${ids.length}`
+  const ids: RunId[] = []
+  for (let isDone = false; !isDone;) {
+    const fannedOut = await expandWorkflowRun(tx, environment, id, now)
+    ids.push(...(fannedOut?.ids ?? []))
+    isDone = fannedOut?.isDone ?? true
+    if (ids.length <= DRY_RUN_RECIPIENTS_MAX) continue
+    const count = isDone ? ids.length : `${ids.length} or more`
+    const message = `a dry run shows at most ${DRY_RUN_RECIPIENTS_MAX} recipients, and this trigger has ${count}`
     throw new RequestError(422, 'invalid_params', message)
   }
   await executeRuns({ queue }, tx, await lockQueuedRuns(tx, environment, ids), now)

@@ -1,50 +1,115 @@
 import type { Transaction } from '../db/database.ts'
 import type { EnvironmentName, RunId, WorkflowRunId } from '../ids.ts'
-import { findServed } from './frequency.ts'
+import { isObject, recipientKey } from '../recipients/recipient.ts'
 import { loadRecipients } from '../recipients/store.ts'
-import { recipientKey } from '../recipients/recipient.ts'
+import { FIRST_SUBSCRIBERS, readSubscribers, type Reached } from '../recipients/subscribers.ts'
+import { findServed, type Admission } from './frequency.ts'
 import {
-  finishFanOut,
   insertRuns,
   lockPendingWorkflowRun,
+  saveFanOut,
+  type NewRun,
   type PendingWorkflowRun,
 } from './store.ts'
+import type { NamedRecipient } from './trigger-request.ts'
 import { loadVersion } from './versions.ts'
 
+/** Recipients that one transaction gives their runs; as many as a trigger may name. */
+const FAN_OUT_RUNS_MAX = 1_000
+
+/** What one round of a fan-out has come to. */
+export interface FannedOut {
+  /** The new runs, but for those that ended before they began. */
+  readonly ids: readonly RunId[]
+  /** Whether everybody has a run; else there is to be another round. */
+  readonly isDone: boolean
+}
+
 /**
- * Gives each known recipient of a trigger its run, in the caller's transaction. Repeating it after a crash
- * changes nothing. Answers the ids of the new runs, or undefined where another job has done it.
+ * Gives the next recipients of a trigger their runs, in the caller's transaction: in the first round each known one
+ * that it names, then those who are subscribed to objects among them, the nearest first. Repeating a round after a crash
+ * changes nothing. Undefined where another job has done it.
  */
 export async function expandWorkflowRun(
   tx: Transaction,
   environment: EnvironmentName,
   id: WorkflowRunId,
   now: Date,
-): Promise<readonly RunId[] | undefined> {
+): Promise<FannedOut | undefined> {
   const run = await lockPendingWorkflowRun(tx, environment, id)
   if (!run) return undefined
-  const recipients = await loadRecipients(tx, environment, run.recipients)
-  const known = new Set(recipients.map(recipientKey))
-  const isCancelled = cancelled(run)
   const trigger = { environment, id, run }
-  const found = run.recipients.filter((recipient) => known.has(recipientKey(recipient)))
-  const missing = run.recipients.filter((recipient) => !known.has(recipientKey(recipient)))
+  const named = run.cursor ? NOBODY_NAMED : await expandNamed(tx, trigger, now)
+  const objects = run.recipients.filter(isObject)
+  const limit = FAN_OUT_RUNS_MAX - named.count
+  const start = run.cursor ?? (objects.length > 0 ? FIRST_SUBSCRIBERS : null)
+  if (!start || limit <= 0) {
+    await saveFanOut(tx, environment, id, { missing: named.missing, cursor: start })
+    return { ids: named.ids, isDone: start === null }
+  }
+  const { reached, next } = await readSubscribers(tx, environment, {
+    objects,
+    cursor: start,
+    limit,
+  })
+  const known = await keepKnown(tx, environment, reached.filter(isNot(run.actor)))
+  const ids = await giveRuns(tx, trigger, known, now)
+  await saveFanOut(tx, environment, id, { missing: named.missing, cursor: next })
+  return { ids: [...named.ids, ...ids], isDone: next === null }
+}
+
+interface Named {
+  readonly ids: readonly RunId[]
+  readonly count: number
+  readonly missing: readonly { readonly collection: string; readonly id: string }[]
+}
+
+const NOBODY_NAMED: Named = { ids: [], count: 0, missing: [] }
+
+async function expandNamed(tx: Transaction, trigger: Admission, now: Date): Promise<Named> {
+  const { recipients } = trigger.run
+  const known = await keepKnown(tx, trigger.environment, recipients)
+  const keys = new Set(known.map(recipientKey))
+  const missing = recipients.filter((recipient) => !keys.has(recipientKey(recipient)))
+  return {
+    ids: await giveRuns(tx, trigger, known, now),
+    count: recipients.length,
+    missing: missing.map(({ collection, id }) => ({ collection, id })),
+  }
+}
+
+async function keepKnown<Ref extends NamedRecipient>(
+  tx: Transaction,
+  environment: EnvironmentName,
+  refs: readonly Ref[],
+): Promise<readonly Ref[]> {
+  const known = new Set((await loadRecipients(tx, environment, refs)).map(recipientKey))
+  return refs.filter((ref) => known.has(recipientKey(ref)))
+}
+
+/** Who causes something is not told of it only because of a subscription. */
+function isNot(actor: PendingWorkflowRun['actor']): (reached: Reached) => boolean {
+  return (reached) => actor === null || recipientKey(reached) !== recipientKey(actor)
+}
+
+async function giveRuns(
+  tx: Transaction,
+  trigger: Admission,
+  recipients: readonly Omit<NewRun, 'end'>[],
+  now: Date,
+): Promise<readonly RunId[]> {
+  if (recipients.length === 0) return []
+  const { run } = trigger
+  const isCancelled = cancelled(run)
   const { workflow } = await loadVersion(tx, run.version_id)
   const frequency = workflow.trigger?.frequency ?? 'every_trigger'
-  const served = await findServed(tx, trigger, { frequency, recipients: found }, now)
-  const runs = found.map((recipient) => {
+  const served = await findServed(tx, trigger, { frequency, recipients }, now)
+  const runs = recipients.map((recipient) => {
     const key = recipientKey(recipient)
     if (isCancelled(key)) return { ...recipient, end: CANCELLED }
     return { ...recipient, end: served.has(key) ? SERVED : null }
   })
-  const ids = await insertRuns(tx, trigger, runs, now)
-  await finishFanOut(
-    tx,
-    environment,
-    id,
-    missing.map(({ collection, id: recipient }) => ({ collection, id: recipient })),
-  )
-  return ids
+  return insertRuns(tx, trigger, runs, now)
 }
 
 const CANCELLED = { outcome: 'cancelled', reason: 'cancelled' } as const

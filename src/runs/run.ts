@@ -1,4 +1,5 @@
 import type { RecipientRef } from '../recipients/recipient.ts'
+import type { ReachedBy } from '../recipients/subscribers.ts'
 import type {
   BatchId,
   EnvironmentName,
@@ -45,6 +46,8 @@ export interface QueuedRun {
    * batch it is all the data that there is.
    */
   readonly data: Readonly<Record<string, unknown>> | null
+  /** The subscription by which the trigger has reached it, as it was then. */
+  readonly subscription: ReachedBy | null
 }
 
 /** What all runs of one trigger share. */

@@ -54,7 +54,15 @@ export function scopeOf(walker: Walker): Scope {
     const key = recipientKey(ref)
     return chunk.entities.get(key) ?? batch?.entities.get(key)
   }
-  const recipient = show(entityOf({ collection: run.collection, id: run.recipient })) ?? {}
+  const recipient = {
+    ...show(entityOf({ collection: run.collection, id: run.recipient })),
+    ...(run.subscription && {
+      subscription: {
+        ...run.subscription.properties,
+        object: show(entityOf(run.subscription.object)),
+      },
+    }),
+  }
   const actor = show(shared.actor && entityOf(shared.actor))
   const tenant = shared.tenant === null ? null : { collection: '$tenants', id: shared.tenant }
   const data = dataOf(shared, run)

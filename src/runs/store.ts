@@ -13,6 +13,7 @@ import {
 } from '../ids.ts'
 import type { Move } from '../messages/store.ts'
 import type { RecipientRef } from '../recipients/recipient.ts'
+import type { FanOutCursor, ReachedBy } from '../recipients/subscribers.ts'
 import type {
   Progress,
   QueuedRun,
@@ -67,6 +68,9 @@ export interface PendingWorkflowRun {
   /** What triggered it. */
   readonly source: TriggerSource
   readonly recipients: readonly NamedRecipient[]
+  readonly actor: RecipientRef | null
+  /** Where its fan-out goes on; null where it has not begun. */
+  readonly cursor: FanOutCursor | null
   readonly cancelled_at: Date | null
   readonly cancelled_recipients: readonly RecipientRef[]
 }
@@ -77,8 +81,8 @@ export async function lockPendingWorkflowRun(
   id: WorkflowRunId,
 ): Promise<PendingWorkflowRun | undefined> {
   const [row] = await tx.query<PendingWorkflowRun>(sql`
-    select workflow, version_id, tenant, settings, trigger_source->>'type' as source, recipients,
-      cancelled_at, cancelled_recipients
+    select workflow, version_id, tenant, settings, trigger_source->>'type' as source, recipients, actor,
+      fan_out_cursor as cursor, cancelled_at, cancelled_recipients
     from workflow_runs
     where environment = ${environment} and id = ${id} and fan_out = 'pending'
     for update
@@ -88,6 +92,8 @@ export async function lockPendingWorkflowRun(
 
 /** A run to be, and what has ended it before it began. */
 export interface NewRun extends NamedRecipient {
+  /** By which it was reached; absent where the trigger names it. */
+  readonly subscription?: ReachedBy
   readonly end: { readonly outcome: RunOutcome; readonly reason: string } | null
 }
 
@@ -105,18 +111,19 @@ export async function insertRuns(
   const ids = runs.map(() => newId<RunId>())
   const rows = await tx.query<{ id: RunId; status: RunStatus }>(sql`
     insert into runs (environment, id, workflow_run_id, workflow, version_id, collection, recipient,
-      tenant, data, status, outcome, reason, inserted_at, updated_at, finished_at)
+      tenant, data, subscription, status, outcome, reason, inserted_at, updated_at, finished_at)
     select ${trigger.environment}, i.id, ${trigger.id}, ${trigger.run.workflow},
       ${trigger.run.version_id}, i.collection, i.recipient, ${trigger.run.tenant}, i.data,
-      i.status, i.outcome, i.reason, ${now}, ${now},
+      i.subscription, i.status, i.outcome, i.reason, ${now}, ${now},
       case when i.outcome is not null then ${now}::timestamptz end
     from unnest(${ids}::uuid[], ${runs.map((run) => run.collection)}::text[],
       ${runs.map((run) => run.id)}::text[],
       ${runs.map((run) => (run.data ? JSON.stringify(run.data) : null))}::jsonb[],
+      ${runs.map(({ subscription }) => (subscription ? JSON.stringify(subscription) : null))}::jsonb[],
       ${runs.map(({ end }) => (end ? statusOf(end.outcome) : 'queued'))}::text[],
       ${runs.map(({ end }) => end?.outcome ?? null)}::text[],
       ${runs.map(({ end }) => end?.reason ?? null)}::text[])
-      as i (id, collection, recipient, data, status, outcome, reason)
+      as i (id, collection, recipient, data, subscription, status, outcome, reason)
     on conflict on constraint runs_once_per_recipient do nothing
     returning id, status
   `)
@@ -128,15 +135,24 @@ function statusOf(outcome: RunOutcome): RunStatus {
   return outcome === 'cancelled' ? 'cancelled' : 'completed'
 }
 
-/** Marks a trigger's fan-out as done, with those recipients that nobody knows. */
-export async function finishFanOut(
+/** Writes down how far a trigger's fan-out has come: where it goes on, or, with no cursor, that it is done. */
+export async function saveFanOut(
   tx: Transaction,
   environment: EnvironmentName,
   id: WorkflowRunId,
-  missing: readonly RecipientRef[],
+  {
+    missing,
+    cursor,
+  }: {
+    /** Those whom the trigger names and nobody knows. */
+    readonly missing: readonly RecipientRef[]
+    readonly cursor: FanOutCursor | null
+  },
 ): Promise<void> {
   await tx.query(sql`
-    update workflow_runs set fan_out = 'done', missing = ${JSON.stringify(missing)}
+    update workflow_runs set fan_out = ${cursor ? 'pending' : 'done'},
+      fan_out_cursor = ${cursor && JSON.stringify(cursor)},
+      missing = missing || ${JSON.stringify(missing)}::jsonb
     where environment = ${environment} and id = ${id}
   `)
 }
@@ -155,6 +171,7 @@ interface QueuedRow {
   readonly error_count: number
   readonly batch_id: BatchId | null
   readonly data: Readonly<Record<string, unknown>> | null
+  readonly subscription: ReachedBy | null
 }
 
 /** Locks those of the named runs that are queued, or wait for a batch, in id order. The others have gone on without this job. */
@@ -165,12 +182,12 @@ export async function lockQueuedRuns(
 ): Promise<readonly QueuedRun[]> {
   const rows = await tx.query<QueuedRow>(sql`
     select r.id, r.workflow_run_id, r.workflow, r.version_id, r.collection, r.recipient, r.position,
-      r.steps, r.attempt, r.waits_for, r.error_count, r.batch_id, r.data
+      r.steps, r.attempt, r.waits_for, r.error_count, r.batch_id, r.data, r.subscription
     from unnest(${ids.toSorted()}::uuid[]) as i (id)
     -- Lateral and limited, so that each is looked up by its key whatever the statistics say.
     cross join lateral (
       select id, workflow_run_id, workflow, version_id, collection, recipient, position, steps,
-        attempt, waits_for, error_count, batch_id, data
+        attempt, waits_for, error_count, batch_id, data, subscription
       from runs
       where environment = ${environment} and id = i.id
         -- A run that waits for its batch may be asked to look at it before its time.
@@ -198,6 +215,7 @@ function toQueuedRun(environment: EnvironmentName, row: QueuedRow): QueuedRun {
     errorCount: row.error_count,
     batchId: row.batch_id,
     data: row.data,
+    subscription: row.subscription,
   }
 }
 

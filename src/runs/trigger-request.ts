@@ -68,7 +68,7 @@ export function parseTrigger(body: unknown): TriggerRequest {
 }
 
 /** Collects violations and inline entities while the fields of one body are read. */
-class BodyReader {
+export class BodyReader {
   readonly violations: Violation[] = []
   readonly #entities = new Map<string, InlineEntity>()
 

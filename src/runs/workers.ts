@@ -60,15 +60,17 @@ async function start(
   { environment, workflowRunId }: RunJob & { readonly kind: 'start' },
   { now, isFirst }: { readonly now: Date; readonly isFirst: boolean },
 ): Promise<void> {
-  const ids = await expandWorkflowRun(tx, environment, workflowRunId, now)
-  if (!ids || ids.length === 0) return
-  if (ids.length <= CHUNK_RUNS_MAX && isFirst) {
+  const fannedOut = await expandWorkflowRun(tx, environment, workflowRunId, now)
+  if (!fannedOut) return
+  const { ids, isDone } = fannedOut
+  if (ids.length > 0 && ids.length <= CHUNK_RUNS_MAX && isDone && isFirst) {
     // The first steps of a small trigger need no second job.
     await executeRuns(context, tx, await lockQueuedRuns(tx, environment, ids), now)
     return
   }
   // At the end of the queue: two large triggers take turns, chunk by chunk.
-  await context.queue.enqueue(tx, 'run_bulk', runJobs(environment, ids))
+  const more: readonly RunJob[] = isDone ? [] : [{ kind: 'start', environment, workflowRunId }]
+  await context.queue.enqueue(tx, 'run_bulk', [...runJobs(environment, ids), ...more])
 }
 
 /** Works on runs whose job failed before: where they fail together, in halves, until those that fail stand alone. */

@@ -179,9 +179,8 @@ steps:
     for (const n of [1, 2, 3, 4, 5]) {
       const id = await engine.trigger('hello', { recipients: [ada], data: { n } })
       ids.push(
-        ...((await engine.database.transaction((tx) =>
-          expandWorkflowRun(tx, environment, id, now),
-        )) ?? []),
+        ...((await engine.database.transaction((tx) => expandWorkflowRun(tx, environment, id, now)))
+          ?.ids ?? []),
       )
     }
     await engine.database.transaction(async (tx) => {

@@ -139,6 +139,7 @@ class Simulation {
       errorCount: 0,
       batchId: null,
       data: null,
+      subscription: null,
     }
     this.#runs.set(run.id, {
       run,

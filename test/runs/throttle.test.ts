@@ -33,7 +33,7 @@ async function queued(engine: Engine, body: object): Promise<readonly RunId[]> {
   const id = await engine.trigger('hello', body)
   const now = engine.clock.now()
   const runs = await engine.database.transaction((tx) => expandWorkflowRun(tx, production, id, now))
-  return runs ?? []
+  return runs?.ids ?? []
 }
 
 async function execute(engine: Engine, tx: Transaction, ids: readonly RunId[]): Promise<void> {

@@ -181,7 +181,7 @@ export async function openEngine(
       door.close()
       await repository[Symbol.asyncDispose]()
       await database.query(sql`truncate environments, reconcilers, versions, workflow_runs, runs, run_steps,
-        messages, deliveries, recipients, cancellations, leases, idempotency_keys, run_actions,
+        messages, deliveries, recipients, subscriptions, cancellations, leases, idempotency_keys, run_actions,
         throttle_windows, frequency_ledger, batches, batch_activities cascade`)
     },
   }

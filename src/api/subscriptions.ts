@@ -1,0 +1,191 @@
+import type { Queryable } from '../db/database.ts'
+import { RequestError } from '../errors.ts'
+import type { EnvironmentName } from '../ids.ts'
+import {
+  checkCollection,
+  checkRecipientId,
+  entityToWire,
+  objectToWire,
+  recipientKey,
+  USERS,
+  type RecipientRef,
+} from '../recipients/recipient.ts'
+import { loadRecipients, upsertRecipients } from '../recipients/store.ts'
+import {
+  deleteSubscriptions,
+  listSubscriptions,
+  upsertSubscriptions,
+  type Subscription,
+  type SubscriptionFilter,
+} from '../recipients/subscription-store.ts'
+import { BodyReader } from '../runs/trigger-request.ts'
+import { cutPage, pageQuery, readPage } from './page.ts'
+import { readReference, referenceSchema, type WireReference } from './reference.ts'
+import { ok, type MutationRoute, type ReadRequest, type ReadRoute, type Reply } from './route.ts'
+
+/** Subscribed or unsubscribed in one call. */
+const RECIPIENTS_MAX = 100
+
+const PATH = '/v1/objects/:collection/:id/subscriptions'
+
+const recipientList = { type: 'array', minItems: 1, maxItems: RECIPIENTS_MAX } as const
+const references = { type: 'array', items: referenceSchema, maxItems: RECIPIENTS_MAX } as const
+
+type Params = Readonly<Record<string, string>>
+
+function objectOf({ collection, id }: Params): RecipientRef {
+  return { collection: checkCollection(collection, 'path'), id: checkRecipientId(id, 'path') }
+}
+
+const subscribe: MutationRoute = {
+  kind: 'mutation',
+  method: 'POST',
+  path: PATH,
+  scope: 'write',
+  environment: 'key',
+  body: {
+    type: 'object',
+    required: ['recipients'],
+    properties: { recipients: recipientList, properties: { type: ['object', 'null'] } },
+  },
+  async handle({ tx, environment, params, body, now }) {
+    const object = objectOf(params)
+    const { recipients, properties } = body as {
+      readonly recipients: readonly unknown[]
+      readonly properties?: Readonly<Record<string, unknown>> | null
+    }
+    const reader = new BodyReader()
+    const subscribers = readSubscribers(reader, recipients, object)
+    // Whoever is named for the first time is kept, so that a subscription is never to or of nobody.
+    for (const ref of [object, ...subscribers]) reader.keep({ ...ref, properties: {} })
+    await upsertRecipients(tx, environment, reader.entities(), now)
+    const asked = { object, subscribers, properties: properties ?? undefined }
+    const written = await upsertSubscriptions(tx, environment, asked, now)
+    return ok(await toWire(tx, environment, written))
+  },
+}
+
+const unsubscribe: MutationRoute = {
+  kind: 'mutation',
+  method: 'DELETE',
+  path: PATH,
+  scope: 'write',
+  environment: 'key',
+  body: {
+    type: 'object',
+    required: ['recipients'],
+    properties: { recipients: { ...references, minItems: 1 } },
+  },
+  async handle({ tx, environment, params, body }) {
+    const object = objectOf(params)
+    const { recipients } = body as { readonly recipients: readonly WireReference[] }
+    const subscribers = recipients.map(readReference)
+    const deleted = await deleteSubscriptions(tx, environment, { object, subscribers })
+    return ok(await toWire(tx, environment, deleted))
+  },
+}
+
+/** The recipients to subscribe, each once. Throws a 422 `RequestError` that lists what is wrong. */
+function readSubscribers(
+  reader: BodyReader,
+  recipients: readonly unknown[],
+  object: RecipientRef,
+): readonly RecipientRef[] {
+  const named = new Map<string, RecipientRef>()
+  for (const [index, value] of recipients.entries()) {
+    const found = reader.entity(`/recipients/${index}`, value)
+    if (!found) continue
+    const ref = { collection: found.collection, id: found.id }
+    if (recipientKey(ref) === recipientKey(object))
+      reader.refuse(`/recipients/${index}`, 'is the object itself')
+    else named.set(recipientKey(ref), ref)
+  }
+  const [first] = reader.violations
+  if (!first) return [...named.values()]
+  const message = `${first.field} ${first.message}`
+  throw new RequestError(422, 'invalid_params', message, reader.violations)
+}
+
+const ofObject: ReadRoute = {
+  kind: 'read',
+  method: 'GET',
+  path: PATH,
+  scope: 'read',
+  environment: 'key',
+  query: {
+    type: 'object',
+    properties: {
+      ...pageQuery,
+      mode: { enum: ['object', 'recipient'] },
+      recipients: references,
+      objects: references,
+    },
+  },
+  handle(request) {
+    const ref = objectOf(request.params)
+    const { mode = 'object', recipients, objects } = request.query as Filters
+    const isOwn = mode === 'recipient'
+    const others = (isOwn ? objects : recipients)?.map(readReference) ?? null
+    return pageOf(request, { of: isOwn ? 'subscriber' : 'object', ref, others })
+  },
+}
+
+interface Filters {
+  readonly mode?: 'object' | 'recipient'
+  readonly recipients?: readonly WireReference[]
+  readonly objects?: readonly WireReference[]
+}
+
+const ofUser: ReadRoute = {
+  kind: 'read',
+  method: 'GET',
+  path: '/v1/users/:id/subscriptions',
+  scope: 'read',
+  environment: 'key',
+  query: { type: 'object', properties: { ...pageQuery, objects: references } },
+  handle(request) {
+    const ref = { collection: USERS, id: checkRecipientId(request.params['id'], 'path') }
+    const { objects } = request.query as Filters
+    return pageOf(request, { of: 'subscriber', ref, others: objects?.map(readReference) ?? null })
+  },
+}
+
+async function pageOf(request: ReadRequest, filter: SubscriptionFilter): Promise<Reply> {
+  const { database, environment, query } = request
+  const page = readPage(query)
+  const found = await listSubscriptions(database, environment, filter, {
+    ...page,
+    limit: page.size + 1,
+  })
+  const { rows, info } = cutPage(found, page)
+  return ok({ entries: await toWire(database, environment, rows), page_info: info })
+}
+
+/** Subscriptions in the contract's shape, with both ends in full. */
+async function toWire(
+  db: Queryable,
+  environment: EnvironmentName,
+  subscriptions: readonly Subscription[],
+): Promise<readonly object[]> {
+  const refs = subscriptions.flatMap(({ object, subscriber }) => [object, subscriber])
+  const known = await loadRecipients(db, environment, refs)
+  const entities = new Map(known.map((entity) => [recipientKey(entity), entity]))
+  return subscriptions.flatMap(({ object, subscriber, properties, insertedAt, updatedAt }) => {
+    const ends = [object, subscriber].map((ref) => entities.get(recipientKey(ref)))
+    const [to, who] = ends
+    // Deleted since the list was read.
+    if (!to || !who) return []
+    return [
+      {
+        __typename: 'Subscription',
+        object: objectToWire(to),
+        recipient: entityToWire(who),
+        properties,
+        inserted_at: insertedAt,
+        updated_at: updatedAt,
+      },
+    ]
+  })
+}
+
+export const subscriptions = [subscribe, unsubscribe, ofObject, ofUser] as const
