@@ -25,6 +25,8 @@ export interface Config {
   /** A port that was asked for must be free; the default one may give way to the next. */
   readonly portIsDefault: boolean
   readonly host: string
+  /** Where others find this server, without a slash at its end. Undefined: nobody said, and nothing links to it. */
+  readonly publicUrl: string | undefined
   readonly apiKeys: readonly ApiKeySetting[]
   readonly operatorToken: string | undefined
   /** What webhooks of Git hosts are signed with; any of them may match. Without one none is taken. */
@@ -103,6 +105,7 @@ export function readConfig(env: Env, flags: ConfigFlags = {}): Config {
     port: port ?? DEFAULT_PORT,
     portIsDefault: port === undefined,
     host: reader.host('BELFRY_HOST', dev) ?? '127.0.0.1',
+    publicUrl: reader.publicUrl('BELFRY_PUBLIC_URL'),
     apiKeys: reader.apiKeys('BELFRY_API_KEYS'),
     operatorToken: reader.token('BELFRY_OPERATOR_TOKEN'),
     webhookSecrets: reader.webhookSecrets('BELFRY_WEBHOOK_SECRETS'),
@@ -198,6 +201,20 @@ class Reader {
     const isLoopback = value === undefined || /^(127(\.\d+){3}|::1|localhost)$/.test(value)
     if (dev && !isLoopback) this.#problem(name, 'must be a loopback address in development')
     return value
+  }
+
+  /** It is shown to everybody, so it holds no credentials; what is wrong with it is told without its text. */
+  publicUrl(name: string): string | undefined {
+    const value = this.text(name)
+    if (value === undefined) return undefined
+    const url = URL.canParse(value) ? new URL(value) : undefined
+    const isPlain = url && [url.username, url.password, url.search, url.hash].every((one) => !one)
+    if (isPlain && /^https?:$/.test(url.protocol)) return url.href.replace(/\/+$/, '')
+    this.#problem(
+      name,
+      'expected an address like https://belfry.example.com, without credentials, query and fragment',
+    )
+    return undefined
   }
 
   token(name: string): string | undefined {

@@ -27,7 +27,8 @@ export async function startForge(ground: Ground, looking: FirstLook): Promise<vo
   const provider = config.forge.name
   const note = (result: string) => metrics.count('status_posts_total', { provider, result })
   const told = { database, clock, forge, process, place, log, note }
-  const outbox: Outbox = { ...told, random: Math.random }
+  const { publicUrl } = config
+  const outbox: Outbox = { ...told, publicUrl, random: Math.random }
   const announcing = { instance: config.instance }
   const statuses = addLoop(ground, { name: 'statuses' }, () => sendNextStatus(outbox))
   const comments = addLoop(ground, { name: 'comments' }, () => sendNextComment(outbox, announcing))

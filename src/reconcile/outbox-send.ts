@@ -27,6 +27,8 @@ export interface Outbox {
   /** Which forge and repository. */
   readonly place: string
   readonly log: Log
+  /** Where this installation is found, for links to it; absent: none are made. */
+  readonly publicUrl?: string | undefined
   /** Counts what was told, and what could not be. */
   readonly note?: (result: 'ok' | 'failed') => void
   /** From 0 to 1, by chance. */
@@ -68,14 +70,20 @@ export async function sendNextStatus(outbox: Outbox): Promise<number> {
 }
 
 async function tell(outbox: Outbox, due: DueStatus, claim: string): Promise<void> {
-  const { database, forge, clock, note } = outbox
+  const { database, forge, clock, note, publicUrl } = outbox
   const isShown = due.isUnsure && (await isShownAlready(forge, due))
   if (!isShown) {
-    await forge.postStatus(due)
+    await forge.postStatus(
+      publicUrl === undefined ? due : { ...due, targetUrl: linkTo(publicUrl, due) },
+    )
     note?.('ok')
   }
   const told = { claim, posts: isShown ? 0 : 1, now: clock.now() }
   if (!(await settleTold(database, due, told))) await tellAgain(database, due, told.now)
+}
+
+function linkTo(publicUrl: string, { environment }: DueStatus): string {
+  return `${publicUrl}/v1/environments/${encodeURIComponent(environment)}`
 }
 
 /** Every post adds a row on the forge, which takes a thousand of one context at most. */
