@@ -26,6 +26,7 @@ const host: Host = {
   async openKeys() {
     return (await import('./app/keys.ts')).openKeys(readConfig(env))
   },
+  readSettings: serveConfig,
   forge: () => readConfig(env).forge,
 }
 

@@ -5,6 +5,7 @@ import { environments } from './environments.ts'
 import { feeds } from './feeds.ts'
 import { gitHook } from './hooks/git.ts'
 import { health } from './health.ts'
+import { installation } from './installation.ts'
 import { messages } from './messages.ts'
 import { metrics } from './metrics.ts'
 import { objects } from './objects.ts'
@@ -36,6 +37,7 @@ export const routes: readonly Route[] = [
   ...revisions,
   gitHook,
   ...drift,
+  ...installation,
   ...health,
   ...metrics,
 ]

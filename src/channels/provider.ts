@@ -89,5 +89,7 @@ export interface Provider<
   readonly example: Required<Settings>
   /** `stored`: the message is delivered when it is in Postgres; there is nothing to hand over. */
   readonly delivery: 'stored' | 'handed_over'
+  /** The server that each hand-over connects to; absent where a message names it, or there is none. */
+  target?(settings: Settings): { readonly host: string; readonly port: number }
   send(message: HandOver<Content>, context: SendContext<Settings>): Promise<Answer>
 }

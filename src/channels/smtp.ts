@@ -23,6 +23,7 @@ export interface SmtpSettings {
   readonly from: string
 }
 
+const PORT = 587
 /** Answers of this kind mean "later", whatever their number says; the texts are those of large servers. */
 const RATE_TEXT =
   /throttl|rate|too many|slow down|limit exceeded|exceeded .*(limit|quota)|4\.7\.28/i
@@ -59,6 +60,7 @@ export const smtp: Provider<'smtp', EmailContent, SmtpSettings> = {
     from: 'Example <hello@example.com>',
   },
   delivery: 'handed_over',
+  target: ({ host, port = PORT }) => ({ host, port }),
 
   async send(message, { settings, signal, now, door }) {
     if (parseMailbox(settings.from) === undefined) {
@@ -68,7 +70,7 @@ export const smtp: Provider<'smtp', EmailContent, SmtpSettings> = {
     if ('reason' in mail) return { kind: 'rejected', ...mail, exchange: null }
     const server = {
       host: settings.host,
-      port: settings.port ?? 587,
+      port: settings.port ?? PORT,
       tls: settings.tls ?? 'auto',
       username: settings.username,
       password: settings.password,

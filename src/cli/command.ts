@@ -1,3 +1,4 @@
+import type { Config } from '../config.ts'
 import type { ForgeSettings } from '../forge-settings.ts'
 import type { Output } from './output.ts'
 
@@ -57,6 +58,8 @@ export interface Host {
   readonly program: string
   start(options: OptionValues): Promise<Running>
   openKeys(): Promise<KeyRing>
+  /** The settings that a server would start with here. Throws a `ConfigError` that names all that is wrong. */
+  readonly readSettings: (options: OptionValues) => Config
   /** The forge that is set; undefined where none is. Throws a `ConfigError` for what is wrong with the settings. */
   forge(): ForgeSettings | undefined
 }

@@ -2,6 +2,7 @@ import { activate } from './activate.ts'
 import { cancel } from './cancel.ts'
 import type { Command } from './command.ts'
 import { deactivate } from './deactivate.ts'
+import { doctor } from './doctor.ts'
 import { init } from './init.ts'
 import { keys } from './keys.ts'
 import { messages } from './messages.ts'
@@ -38,4 +39,5 @@ export const commands: readonly Command[] = [
   deactivate,
   keys,
   schema,
+  doctor,
 ]

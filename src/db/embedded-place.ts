@@ -52,6 +52,26 @@ export function preparePlace(dataDirectory: string): Place {
   }
 }
 
+/** The place of the server that was made for `dataDirectory`; undefined where none was. Makes nothing. */
+export function findPlace(dataDirectory: string): Pick<Place, 'directory' | 'socket'> | undefined {
+  if (!fs.existsSync(dataDirectory)) return undefined
+  const real = fs.realpathSync(dataDirectory)
+  const mark = path.join(real, 'installation')
+  const marked = fs.existsSync(mark)
+    ? [
+        path.join(
+          SYSTEM_DIRECTORY,
+          shortHash(real),
+          path.basename(fs.readFileSync(mark, 'utf8').trim()),
+        ),
+      ]
+    : []
+  const directory = [path.join(real, 'postgres'), ...marked].find((one) =>
+    fs.existsSync(path.join(one, 'server')),
+  )
+  return directory === undefined ? undefined : { directory, socket: socketOf(directory) }
+}
+
 /** Makes a directory that `owner` alone can enter, or checks that an existing one is such. */
 export function makePrivateDirectory(directory: string, owner: Account | undefined): void {
   try {
@@ -113,11 +133,15 @@ function installationMark(real: string): string {
   return mark
 }
 
-function prepareSocket(directory: string, account: Account | undefined): string {
+function socketOf(directory: string): string {
   const inPlace = path.join(directory, 'socket')
   const fits = Buffer.byteLength(path.join(inPlace, SOCKET_FILE)) <= SOCKET_PATH_BYTES_MAX
   const uid = process.getuid?.() ?? 0
-  const socket = fits ? inPlace : path.join(os.tmpdir(), `belfry-${uid}-${shortHash(directory)}`)
+  return fits ? inPlace : path.join(os.tmpdir(), `belfry-${uid}-${shortHash(directory)}`)
+}
+
+function prepareSocket(directory: string, account: Account | undefined): string {
+  const socket = socketOf(directory)
   if (Buffer.byteLength(path.join(socket, SOCKET_FILE)) > SOCKET_PATH_BYTES_MAX) {
     throw new ConfigError(`${socket} is too long for a socket: choose a shorter BELFRY_DATA_DIR`)
   }

@@ -5,7 +5,7 @@ import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Client } from 'pg'
 import { ConfigError, messageOf } from '../errors.ts'
-import { makePrivateDirectory, preparePlace, type Place } from './embedded-place.ts'
+import { findPlace, makePrivateDirectory, preparePlace, type Place } from './embedded-place.ts'
 
 /** A Postgres server of our own that is kept running as long as one process holds it. */
 export interface EmbeddedServer {
@@ -74,6 +74,14 @@ export async function startEmbedded(
     isAlone: () => isAlone(keeper.client),
     stop: () => (stopping ??= end()),
   }
+}
+
+/** Where the server of a data directory was made, and its address, whether it runs or not; undefined where none was. */
+export function findEmbedded(
+  dataDirectory: string,
+): { readonly directory: string; readonly url: string } | undefined {
+  const place = findPlace(dataDirectory)
+  return place && { directory: place.directory, url: urlOf(place, DATABASE) }
 }
 
 interface Hold {
@@ -289,7 +297,7 @@ function spawnOptions({ account }: Place) {
   return { cwd: '/', env: { TZ: 'UTC', LC_ALL: 'C' }, ...account }
 }
 
-function urlOf(place: Place, database: string): string {
+function urlOf(place: Pick<Place, 'directory' | 'socket'>, database: string): string {
   const password = fs.readFileSync(passwordFile(place), 'utf8').trim()
   return `postgres://${USER}:${password}@/${database}?host=${encodeURIComponent(place.socket)}`
 }
@@ -298,7 +306,7 @@ function dataOf(place: Place): string {
   return path.join(place.directory, 'server', 'data')
 }
 
-function passwordFile(place: Place): string {
+function passwordFile(place: Pick<Place, 'directory'>): string {
   return path.join(place.directory, 'server', 'password')
 }
 

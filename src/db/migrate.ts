@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import fs from 'node:fs'
-import { ConfigError } from '../errors.ts'
+import { ConfigError, messageOf } from '../errors.ts'
 import { SCHEMA, type Database, type Queryable, type Transaction } from './database.ts'
 import { installQueue } from './queue.ts'
 import { sql } from './sql.ts'
@@ -42,6 +42,26 @@ export async function migrate(database: Database): Promise<void> {
  */
 export async function checkSchema(database: Queryable): Promise<void> {
   checkApplied(readMigrations(MIGRATIONS), await listApplied(database))
+}
+
+/** The number of the last migration that this program knows. */
+export function newestMigration(): number {
+  return readMigrations(MIGRATIONS).at(-1)?.number ?? 0
+}
+
+/** The number of the last migration that was applied, and why this program must not run on that; null where it may. */
+export async function inspectSchema(
+  database: Queryable,
+): Promise<{ readonly migration: number; readonly refusal: string | null }> {
+  const applied = await listApplied(database)
+  const migration = applied.at(-1)?.number ?? 0
+  try {
+    checkApplied(readMigrations(MIGRATIONS), applied)
+    return { migration, refusal: null }
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    return { migration, refusal: messageOf(error) }
+  }
 }
 
 /** The migrations of a directory in order. Throws when a name or the numbering is not as it must be. */

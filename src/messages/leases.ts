@@ -37,6 +37,22 @@ export async function listDeadProcesses(tx: Queryable): Promise<ProcessId[]> {
   return rows.map(({ process }) => process)
 }
 
+/** How many processes are heard of, and how many are not. */
+export async function countProcesses(
+  db: Queryable,
+): Promise<{ readonly alive: number; readonly silent: number }> {
+  const [row] = await db.query<{ alive: number; silent: number }>(sql`
+    select
+      count(*) filter (where l.is_alive)::integer as alive,
+      count(*) filter (where not l.is_alive)::integer as silent
+    from (
+      select beats_at >= clock_timestamp() - ${LEASE_MS} * interval '1 millisecond' as is_alive
+      from leases
+    ) l
+  `)
+  return row ?? { alive: 0, silent: 0 }
+}
+
 /** Ends the leases of dead processes, once their work is taken over. One that was heard of again keeps its own. */
 export async function endDeadLeases(tx: Queryable, processes: readonly ProcessId[]): Promise<void> {
   await tx.query(sql`

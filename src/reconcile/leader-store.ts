@@ -64,6 +64,17 @@ export async function keepLead(
   return rows.length > 0
 }
 
+/** Until when the lead is held; undefined where nobody ever led. */
+export async function findLead(
+  database: Queryable,
+): Promise<{ readonly process: ProcessId; readonly expiresAt: Date } | undefined> {
+  const [row] = await database.query<{ process: ProcessId; expiresAt: Date }>(sql`
+    select process, expires_at as "expiresAt"
+    from reconcilers
+    where repository = ${REPOSITORY}`)
+  return row
+}
+
 /** Gives the lead up, so that the next process need not wait for its end. */
 export async function leaveLead(
   database: Queryable,

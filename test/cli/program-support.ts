@@ -1,6 +1,7 @@
 import type { Host, KeyRing } from '../../src/cli/command.ts'
 import { runProgram } from '../../src/cli/program.ts'
 import type { ClientSettings } from '../../src/cli/command.ts'
+import { readConfig, type Env } from '../../src/config.ts'
 
 export interface Ran {
   readonly code: number
@@ -12,6 +13,7 @@ const noHost: Host = {
   program: 'belfry',
   start: () => Promise.reject(new Error('nothing is started in this test')),
   openKeys: () => Promise.reject(new Error('no database is opened in this test')),
+  readSettings: () => readConfig({}),
   forge: () => undefined,
 }
 
@@ -25,14 +27,23 @@ const noServer: ClientSettings = {
 /** Runs one command line and collects what it writes. */
 export async function run(
   argv: readonly string[],
-  surroundings: { readonly settings?: Partial<ClientSettings>; readonly keys?: KeyRing } = {},
+  surroundings: {
+    readonly settings?: Partial<ClientSettings>
+    readonly keys?: KeyRing
+    /** What a server would start with. */
+    readonly env?: Env
+  } = {},
 ): Promise<Ran> {
   let out = ''
   let error = ''
-  const { keys, settings } = surroundings
+  const { keys, settings, env = {} } = surroundings
   const code = await runProgram(argv, {
     version: '1.2.3',
-    host: keys ? { ...noHost, openKeys: () => Promise.resolve(keys) } : noHost,
+    host: {
+      ...noHost,
+      readSettings: () => readConfig(env),
+      ...(keys && { openKeys: () => Promise.resolve(keys) }),
+    },
     settings: () => ({ ...noServer, ...settings }),
     streams: {
       out: { write: (text) => (out += text) },

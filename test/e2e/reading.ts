@@ -48,7 +48,10 @@ export async function readApi(
       const parts = id.split('/')
       const filled = path.replaceAll(/:[a-z]+/g, () => parts.shift() ?? 'feed')
       texts.push(
-        await read(filled, path.startsWith('/v1/environments') ? OPERATOR : KEYS.production),
+        await read(
+          filled,
+          /^\/v1\/(environments|installation)/.test(path) ? OPERATOR : KEYS.production,
+        ),
       )
     }
   }
