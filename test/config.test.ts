@@ -69,6 +69,24 @@ describe('readConfig', () => {
     }
   })
 
+  test('takes the address that others use without credentials, and nothing for it where none is set', () => {
+    const urlOf = (BELFRY_PUBLIC_URL: string) => readConfig({ BELFRY_PUBLIC_URL }).publicUrl
+    expect(urlOf('')).toBeUndefined()
+    expect(urlOf('https://Belfry.example.com/')).toBe('https://belfry.example.com')
+    expect(urlOf('https://example.com/belfry/')).toBe('https://example.com/belfry')
+    for (const BELFRY_PUBLIC_URL of [
+      'belfry.example.com',
+      'ftp://belfry.example.com',
+      'https://ada:p4ssword@belfry.example.com',
+      'https://belfry.example.com/?p4ssword',
+      'https://belfry.example.com/#p4ssword',
+    ]) {
+      const problems = problemsOf({ BELFRY_PUBLIC_URL })
+      expect(problems).toEqual([expect.stringMatching(/^BELFRY_PUBLIC_URL: expected an address/)])
+      expect(problems.join()).not.toContain('p4ss')
+    }
+  })
+
   test('keeps development on this machine', () => {
     expect(problemsOf({ BELFRY_HOST: '0.0.0.0' })).toEqual([])
     expect(problemsOf({ BELFRY_HOST: '0.0.0.0', BELFRY_DEV: 'on' })).toEqual([
