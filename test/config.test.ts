@@ -2,6 +2,10 @@ import { describe, expect, test } from 'vitest'
 import { readConfig, sensitiveValues, type Env } from '../src/config.ts'
 import { ConfigError } from '../src/errors.ts'
 
+function urlOf(BELFRY_PUBLIC_URL: string): string | undefined {
+  return readConfig({ BELFRY_PUBLIC_URL }).publicUrl
+}
+
 function problemsOf(env: Env): string[] {
   try {
     readConfig(env)
@@ -70,7 +74,6 @@ describe('readConfig', () => {
   })
 
   test('takes the address that others use without credentials, and nothing for it where none is set', () => {
-    const urlOf = (BELFRY_PUBLIC_URL: string) => readConfig({ BELFRY_PUBLIC_URL }).publicUrl
     expect(urlOf('')).toBeUndefined()
     expect(urlOf('https://Belfry.example.com/')).toBe('https://belfry.example.com')
     expect(urlOf('https://example.com/belfry/')).toBe('https://example.com/belfry')

@@ -16,6 +16,12 @@ const FILES = {
     '{ ref: main, channels: { feed: { type: in_app, provider: in_app } } }\n',
   'workflows/a1/workflow.yaml': 'name: A\nsteps: [{ ref: feed, type: in_app, body: hello }]\n',
 }
+/** What is found out about the public address. */
+async function publicUrlOf(env: Readonly<Record<string, string>>): Promise<readonly string[]> {
+  await using place = await openPlace()
+  return (await examine(place, env)).about('public_url')
+}
+
 const NEWEST = newestMigration()
 
 describe('doctor, beside a server', () => {
@@ -183,30 +189,25 @@ describe('doctor, of a database', () => {
 })
 
 describe('doctor, of the public address', () => {
-  const state = async (env: Readonly<Record<string, string>>) => {
-    await using place = await openPlace()
-    return (await examine(place, env)).about('public_url')
-  }
-
   test('sees whether it leads to Belfry', async ({ database }) => {
     await using repository = await testRepository()
     await repository.commit(FILES)
     await using app = await openApp(database, { files: FILES })
     await using other = await startHttp()
-    expect(await state({ BELFRY_PUBLIC_URL: `${app.url}/` })).toEqual([
+    expect(await publicUrlOf({ BELFRY_PUBLIC_URL: `${app.url}/` })).toEqual([
       `ok ${app.url} leads to Belfry`,
     ])
-    expect(await state({ BELFRY_PUBLIC_URL: other.url })).toEqual([
+    expect(await publicUrlOf({ BELFRY_PUBLIC_URL: other.url })).toEqual([
       expect.stringMatching(/^warning .* answers, and not as Belfry does/),
     ])
-    expect(await state({ BELFRY_PUBLIC_URL: 'http://belfry.invalid' })).toEqual([
+    expect(await publicUrlOf({ BELFRY_PUBLIC_URL: 'http://belfry.invalid' })).toEqual([
       expect.stringMatching(/^warning .* is plain HTTP/),
       expect.stringMatching(/^warning .* does not answer/),
     ])
   })
 
   test('asks for one where a forge is told', async () => {
-    expect(await state({ PORT: '4800' })).toEqual([
+    expect(await publicUrlOf({ PORT: '4800' })).toEqual([
       'ok it is not set, which stands for http://127.0.0.1:4800; nothing links to it',
     ])
     const forge = {
@@ -214,7 +215,7 @@ describe('doctor, of the public address', () => {
       BELFRY_FORGE_REPO: 'a/b',
       BELFRY_FORGE_TOKEN: 'a-token-1',
     }
-    expect(await state(forge)).toEqual([
+    expect(await publicUrlOf(forge)).toEqual([
       'warning it is not set, so commit statuses link to nothing',
     ])
   })

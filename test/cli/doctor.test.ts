@@ -208,7 +208,7 @@ describe('doctor, of environments', () => {
       'ok production has MAIL_HOST',
       expect.stringMatching(/^problem main: environments\/production.yaml:7:\d+ .*"MAIL_PASSWORD"/),
     ])
-    const [missing] = found.findings.filter(({ state }) => state === 'problem')
+    const missing = found.findings.find(({ state }) => state === 'problem')
     expect(missing?.fix).toMatch(/^Set BELFRY_SECRET_PRODUCTION__MAIL_PASSWORD/)
     expect(found.out).not.toContain('the-token-of-the-crm')
   })

@@ -84,6 +84,7 @@ export async function readCommandLine(app: TestApp): Promise<string> {
     ['run', ids[0]!.source.workflow_recipient_run_id, '-e', 'production'],
     ['run', ids.at(-1)!.source.workflow_recipient_run_id, '-e', 'production', '--output', 'json'],
     ['messages', ids[0]!.id, '-e', 'production', '--output', 'json'],
+    ['doctor', '--output', 'json'],
   ]
   const env = {
     PATH: process.env['PATH'],

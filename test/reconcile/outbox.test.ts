@@ -36,6 +36,20 @@ describe('what the forge is told', () => {
     expect(scene.posts(SHA, CONTEXT)).toEqual(['success Applied'])
   })
 
+  test('is where the environment is seen, if Belfry knows where it is found', async ({
+    database,
+  }) => {
+    await using scene = await forgeScene(database, testClock(START))
+    await say(database, 'failure Refused')
+    await sendNextStatus(scene.outbox)
+    await say(database, 'success Applied')
+    await sendNextStatus({ ...scene.outbox, publicUrl: 'https://example.com/belfry' })
+    expect(scene.fake.posts(SHA, CONTEXT).map(({ targetUrl }) => targetUrl)).toEqual([
+      undefined,
+      'https://example.com/belfry/v1/environments/production',
+    ])
+  })
+
   test('is counted, and so is what it refuses', async ({ database }) => {
     const clock = testClock(START)
     await using scene = await forgeScene(database, clock)
