@@ -67,9 +67,9 @@ export async function keepLead(
 /** Until when the lead is held; undefined where nobody ever led. */
 export async function findLead(
   database: Queryable,
-): Promise<{ readonly process: ProcessId; readonly expiresAt: Date } | undefined> {
-  const [row] = await database.query<{ process: ProcessId; expiresAt: Date }>(sql`
-    select process, expires_at as "expiresAt"
+): Promise<{ readonly expiresAt: Date } | undefined> {
+  const [row] = await database.query<{ expiresAt: Date }>(sql`
+    select expires_at as "expiresAt"
     from reconcilers
     where repository = ${REPOSITORY}`)
   return row

@@ -4,7 +4,7 @@ import { openDatabase } from '../../db/database.ts'
 import { findEmbedded } from '../../db/embedded.ts'
 import { inspectDatabase, type DatabaseReport } from '../../db/inspect.ts'
 import { assertReachable } from '../../db/reach.ts'
-import { messageOf } from '../../errors.ts'
+import { ConfigError, messageOf } from '../../errors.ts'
 import { fine, warning, wrong, type Finding } from './finding.ts'
 
 const MAJOR_MIN = 15
@@ -33,7 +33,8 @@ async function checkEmbedded(dataDirectory: string, clock: Clock): Promise<reado
       return [fine('database', message)]
     }
     const place = fine('database', `the embedded Postgres is in ${embedded.directory}`)
-    const findings = await checkAt(embedded.url, clock).catch(() => {
+    const findings = await checkAt(embedded.url, clock).catch((error: unknown) => {
+      if (!(error instanceof ConfigError)) throw error
       // It runs as long as a server does, so that not to run is what it does most of the time.
       return [fine('database', 'it does not run now, and starts with "belfry serve"')]
     })
