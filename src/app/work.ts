@@ -20,6 +20,12 @@ import {
 } from '../messages/leases.ts'
 import { sweepPlanRequests } from '../reconcile/promotion-store.ts'
 import { sweepBatches } from '../runs/batch-store.ts'
+import {
+  openFetching,
+  registerFetchWorkers,
+  releaseDeadFetches,
+  type FetchContext,
+} from '../runs/fetch-call.ts'
 import { sweepThrottleWindows } from '../runs/gates.ts'
 import { wakeDueRuns } from '../runs/wake.ts'
 import { registerRunWorkers } from '../runs/workers.ts'
@@ -44,7 +50,8 @@ export async function startWork(ground: Ground): Promise<void> {
   const { signal } = ground.handOvers
   const secret = (environment: string, name: string) => secrets.find(environment, name)
   const delivery = openDelivery({ database, clock, process, door, signal, secret, log, metrics })
-  startWorkLoops(ground, delivery)
+  const fetching = openFetching({ database, queue, clock, process, door, signal, secret, log })
+  startWorkLoops(ground, delivery, fetching)
   queue.work<DeliverJob>('deliver', {
     concurrency: DELIVERIES_MAX,
     async handle(batch) {
@@ -53,9 +60,10 @@ export async function startWork(ground: Ground): Promise<void> {
     },
   })
   registerRunWorkers({ database, queue, clock, log })
+  registerFetchWorkers(fetching)
 }
 
-function startWorkLoops(ground: Ground, delivery: DeliveryContext): void {
+function startWorkLoops(ground: Ground, delivery: DeliveryContext, fetching: FetchContext): void {
   const { clock, database, queue, process } = ground
   const runs = { database, queue }
   const messages = {
@@ -88,7 +96,9 @@ function startWorkLoops(ground: Ground, delivery: DeliveryContext): void {
     // A process that was cut off from Postgres for a while is not to take itself for dead.
     await beat(database, process)
     const dead = await listDeadProcesses(database)
-    const freed = await releaseDeadClaims(delivery, clock.now())
+    const now = clock.now()
+    const freed =
+      (await releaseDeadClaims(delivery, now)) + (await releaseDeadFetches(fetching, now))
     if (dead.length === 0) return freed
     // Their jobs would come back after a minute; nobody shall wait that long.
     await queue.retryAbandoned(ABANDONED_MS)

@@ -41,6 +41,13 @@ export function scrubText(text: string, secrets: readonly string[]): string {
   return scrubber(secrets)(text)
 }
 
+/** A value whole and storable, with each secret masked in its texts and keys. */
+export function scrubValue(value: unknown, secrets: readonly string[]): unknown {
+  if (secrets.length === 0) return storableValue(value)
+  const masker = maskerOf(secrets)
+  return storableValue(value, (text) => masker.mask(text))
+}
+
 type Scrub = (text: string) => string
 
 function scrubber(secrets: readonly string[]): Scrub {
@@ -87,12 +94,15 @@ function scrubBody(body: unknown, scrub: Scrub): unknown {
   }
 }
 
-/** A value without what Postgres refuses in jsonb. */
-export function storableValue(value: unknown): unknown {
-  if (typeof value === 'string') return value.replaceAll('\0', '\uFFFD').toWellFormed()
-  if (Array.isArray(value)) return value.map(storableValue)
+/** A value without what Postgres refuses in jsonb, and with each text and key changed by `change` before. */
+export function storableValue(value: unknown, change: Scrub = (text) => text): unknown {
+  if (typeof value === 'string') return change(value).replaceAll('\0', '\uFFFD').toWellFormed()
+  if (Array.isArray(value)) return value.map((item) => storableValue(item, change))
   if (typeof value !== 'object' || value === null) return value
   return Object.fromEntries(
-    Object.entries(value).map(([key, item]) => [storableValue(key), storableValue(item)]),
+    Object.entries(value).map(([key, item]) => [
+      storableValue(key, change),
+      storableValue(item, change),
+    ]),
   )
 }

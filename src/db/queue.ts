@@ -8,8 +8,11 @@ import { startLoop, type Loop } from './loop.ts'
 import { sql } from './sql.ts'
 import type { Listening, Topics } from './topics.ts'
 
-/** `run` is for what a person waits for, `run_bulk` for the chunks of large triggers, `deliver` for hand-overs. */
-export const QUEUES = ['run', 'run_bulk', 'deliver'] as const
+/**
+ * `run` is for what a person waits for, `run_bulk` for the chunks of large triggers, and so are `fetch` and `fetch_bulk` for
+ * the requests of their steps; `deliver` is for hand-overs.
+ */
+export const QUEUES = ['run', 'run_bulk', 'fetch', 'fetch_bulk', 'deliver'] as const
 export type QueueName = (typeof QUEUES)[number]
 
 export interface Job<Payload extends object> {

@@ -10,7 +10,7 @@ const RETRY_DELAYS_MS = [5_000, 30_000] as const
 
 /** What a step decided, as far as a run moves by it; or the failure that kept it from deciding. */
 export type Decision =
-  | Exclude<Outcome, { readonly kind: 'throttle' | 'batch' | 'update' }>
+  | Exclude<Outcome, { readonly kind: 'throttle' | 'batch' | 'update' | 'fetch' }>
   /** The gate of the step let no more runs pass. */
   | {
       readonly kind: 'throttled'
@@ -20,7 +20,19 @@ export type Decision =
   | { readonly kind: 'hold'; readonly until: Date; readonly events: readonly StepEvent[] }
   /** The run is an activity of a batch that another one has opened. */
   | { readonly kind: 'absorbed'; readonly events: readonly StepEvent[] }
-  | { readonly kind: 'fail'; readonly message: string; readonly retryable: boolean }
+  /** Make the request of the step, at that time or at once, and come back with what became of it. */
+  | {
+      readonly kind: 'call'
+      readonly until: Date | null
+      readonly attempt: number
+      readonly events: readonly StepEvent[]
+    }
+  | {
+      readonly kind: 'fail'
+      readonly message: string
+      readonly retryable: boolean
+      readonly events?: readonly StepEvent[]
+    }
 
 /** The step a run stands before; undefined where the version has no step at that position. */
 export function stepAt(workflow: Workflow, position: Position): Step | undefined {
@@ -70,6 +82,8 @@ export function advance(
       return { kind: 'paused', position, waitsFor: 'delay', wakesAt: decision.until, attempt: 0 }
     case 'hold':
       return { kind: 'paused', position, waitsFor: 'batch', wakesAt: decision.until, attempt: 0 }
+    case 'call':
+      return calling(position, decision)
     case 'absorbed':
       return { kind: 'ended', outcome: 'batched', reason: null }
     case 'throttled':
@@ -81,6 +95,14 @@ export function advance(
     default:
       return unreachable(decision)
   }
+}
+
+function calling(
+  position: Position,
+  { until: wakesAt, attempt }: Decision & { readonly kind: 'call' },
+): Progress {
+  if (wakesAt === null) return { kind: 'calling', position, attempt }
+  return { kind: 'paused', position, waitsFor: 'fetch', wakesAt, attempt }
 }
 
 /** Sleeps until the step is tried again, or ends the run. */

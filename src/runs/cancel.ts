@@ -12,6 +12,7 @@ import {
 } from '../ids.ts'
 import { cancelMessages } from '../messages/store.ts'
 import { leaveBatches, type BatchMember } from './batch-leave.ts'
+import { deleteFetches } from './fetch-store.ts'
 import { runJobs } from './jobs.ts'
 
 export interface CancelCall {
@@ -144,6 +145,12 @@ async function cancelLocked(
       wakes_at = null, updated_at = ${now}, finished_at = ${now}
     where environment = ${environment} and id = any(${open}::uuid[])
   `)
+  const asking = runs.filter(({ ended, waitsFor }) => !ended && waitsFor === 'fetch')
+  await deleteFetches(
+    tx,
+    environment,
+    asking.map(({ id }) => id),
+  )
   const matched = new Set([...open, ...left])
   return { runs: matched.size, messages: await cancelMessages(tx, environment, ids, now) }
 }

@@ -7,6 +7,8 @@ import { loadSwitches, type SwitchLookup } from '../messages/switches.ts'
 import { type Recipient, recipientKey, type RecipientRef } from '../recipients/recipient.ts'
 import { loadRecipients } from '../recipients/store.ts'
 import { loadContents, type BatchContents } from './batch-contents.ts'
+import { loadFetches } from './fetch-store.ts'
+import type { PendingFetch } from './fetched.ts'
 import type { QueuedRun, WorkflowRun } from './run.ts'
 import { loadArchived, loadWorkflowRuns } from './store.ts'
 import { loadVersions, type LoadedVersion } from './versions.ts'
@@ -25,6 +27,10 @@ export interface Chunk {
   readonly statuses: ReadonlyMap<RunId, readonly RefStatus[]>
   /** What the batches held that these runs went on from before, by run. */
   readonly batches: ReadonlyMap<RunId, BatchContents>
+  /** What became of the requests that these runs wait for, by run. */
+  readonly fetches: ReadonlyMap<RunId, PendingFetch>
+  /** Whether all of this is undone: then nobody outside is asked. */
+  readonly dryRun: boolean
   readonly now: Date
 }
 
@@ -53,6 +59,8 @@ export async function loadChunk(
   const entities = new Map(known.map((entity) => [recipientKey(entity), entity]))
   const statuses = await loadStatuses(tx, environment, runs, versions)
   const batches = await loadBatches(tx, environment, runs)
+  const asking = runs.filter(({ waitsFor }) => waitsFor === 'fetch').map(({ id }) => id)
+  const fetches = await loadFetches(tx, environment, asking)
   return {
     environment,
     live,
@@ -63,6 +71,8 @@ export async function loadChunk(
     entities,
     statuses,
     batches,
+    fetches,
+    dryRun: false,
     now,
   }
 }

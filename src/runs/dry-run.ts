@@ -83,6 +83,7 @@ interface Playing {
 
 async function play(tx: Transaction, queue: Queue, playing: Playing): Promise<DryRun> {
   const { environment, id, now } = playing
+  const deps = { queue, dryRun: true }
   const ids: RunId[] = []
   for (let isDone = false; !isDone;) {
     const fannedOut = await expandWorkflowRun(tx, environment, id, now)
@@ -93,7 +94,7 @@ async function play(tx: Transaction, queue: Queue, playing: Playing): Promise<Dr
     const message = `a dry run shows at most ${DRY_RUN_RECIPIENTS_MAX} recipients, and this trigger has ${count}`
     throw new RequestError(422, 'invalid_params', message)
   }
-  await executeRuns({ queue }, tx, await lockQueuedRuns(tx, environment, ids), now)
+  await executeRuns(deps, tx, await lockQueuedRuns(tx, environment, ids), now)
   for (let round = 0; round < ROUNDS_MAX; round += 1) {
     const due = await wakeNext(tx, playing)
     if (due.length === 0) break
@@ -103,7 +104,7 @@ async function play(tx: Transaction, queue: Queue, playing: Playing): Promise<Dr
       environment,
       due.map((run) => run.id),
     )
-    await executeRuns({ queue }, tx, runs, later)
+    await executeRuns(deps, tx, runs, later)
   }
   return show(tx, playing)
 }

@@ -6,11 +6,15 @@ import { upsertRecipients } from '../recipients/store.ts'
 import { loadChunk, type Chunk } from './chunk.ts'
 import { Batches } from './batches.ts'
 import { Gates } from './gates.ts'
-import { runJobs } from './jobs.ts'
+import { saveFetches } from './fetch-store.ts'
+import { fetchJobs, runJobs } from './jobs.ts'
 import type { QueuedRun } from './run.ts'
 import { secretPlaceholders } from './scope.ts'
 import { saveRuns } from './store.ts'
 import { walk, type Walk } from './walk.ts'
+
+/** So many requests of one chunk, and they are those of a large trigger. */
+const FETCHES_BULK_MIN = 21
 
 /**
  * Takes locked, queued runs of one environment as far as they go, and writes all of it in the caller's
@@ -18,14 +22,15 @@ import { walk, type Walk } from './walk.ts'
  * statements does not depend on the number of runs.
  */
 export async function executeRuns(
-  deps: { readonly queue: Queue },
+  deps: { readonly queue: Queue; readonly dryRun?: boolean },
   tx: Transaction,
   runs: readonly QueuedRun[],
   now: Date,
 ): Promise<void> {
   const environment = runs[0]?.environment
   if (environment === undefined) return
-  const chunk = await loadChunk(tx, environment, runs, now)
+  const loaded = await loadChunk(tx, environment, runs, now)
+  const chunk = { ...loaded, dryRun: deps.dryRun === true }
   const { walks, toLook } = await walkAll(tx, chunk, runs)
   const messages = walks.flatMap((each) => each.messages)
   const updates = walks.flatMap((each) => each.updates)
@@ -37,8 +42,26 @@ export async function executeRuns(
     walks.map((each) => each.result),
     now,
   )
+  const calling = await askOut(tx, chunk, walks)
   await deps.queue.enqueue(tx, 'deliver', jobs)
+  const queue = calling.length < FETCHES_BULK_MIN ? 'fetch' : 'fetch_bulk'
+  await deps.queue.enqueue(tx, queue, fetchJobs(environment, calling))
   await deps.queue.enqueue(tx, 'run', runJobs(environment, toLook))
+}
+
+/** Writes down what is to be asked, and takes away what was answered. Answers the runs whose requests are to be made. */
+async function askOut(
+  tx: Transaction,
+  { environment, now }: Chunk,
+  walks: readonly Walk[],
+): Promise<readonly RunId[]> {
+  const changed = walks.flatMap(({ fetch: change, result }) =>
+    change === null ? [] : [{ runId: result.run.id, change }],
+  )
+  await saveFetches(tx, environment, changed, now)
+  return changed
+    .filter(({ change }) => change.kind === 'ask' || change.kind === 'again')
+    .map(({ runId }) => runId)
 }
 
 interface Walked {

@@ -17,6 +17,27 @@ export type RunJob =
       readonly runIds: readonly RunId[]
     }
 
+/** A wake-up for those who make the requests of fetch steps. */
+export interface FetchJob {
+  readonly environment: EnvironmentName
+  readonly runIds: readonly RunId[]
+}
+
+/** How many requests one job names. */
+const FETCHES_PER_JOB = 50
+
+/** Jobs for the requests of these runs of one environment. */
+export function fetchJobs(
+  environment: EnvironmentName,
+  ids: readonly RunId[],
+): readonly FetchJob[] {
+  const count = Math.ceil(ids.length / FETCHES_PER_JOB)
+  return Array.from({ length: count }, (_, index) => ({
+    environment,
+    runIds: ids.slice(index * FETCHES_PER_JOB, (index + 1) * FETCHES_PER_JOB),
+  }))
+}
+
 /** Jobs for these runs of one environment, a chunk each. */
 export function runJobs(environment: EnvironmentName, ids: readonly RunId[]): readonly RunJob[] {
   const jobs: RunJob[] = []

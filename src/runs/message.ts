@@ -2,7 +2,7 @@ import { isProviderName, providers } from '../channels/index.ts'
 import { newId, type MessageId } from '../ids.ts'
 import type { NewMessage } from '../messages/store.ts'
 import { stepTypeOf, type Step } from '../steps/index.ts'
-import type { MessageContent, Outcome } from '../steps/step.ts'
+import type { MessageContent, Outcome, RequestContent } from '../steps/step.ts'
 import type { Channel } from '../workflow/environment.ts'
 import { dataOf, type SecretPlaceholders } from './scope.ts'
 import type { Walker } from './walker.ts'
@@ -33,7 +33,7 @@ export function composeMessage(walker: Walker, composed: Composed): NewMessage {
     actor: shared.actor,
     tenant: shared.tenant,
     data: dataOf(shared, run),
-    content: withSecrets(outcome.content, walker.secrets),
+    content: noted(outcome.content, walker.secrets),
     ...standing(walker, composed),
     ...(outcome.expiresAt && { expiresAt: outcome.expiresAt }),
   }
@@ -51,9 +51,16 @@ function standing(
   return { status: 'not_sent', reason: 'workflow_inactive' }
 }
 
-/** Writes down which placeholders a content holds, so that the hand-over knows what to put in their place. */
-function withSecrets(content: MessageContent, secrets: SecretPlaceholders): MessageContent {
-  if (content.type !== 'webhook' || secrets.names.size === 0) return content
+function noted(content: MessageContent, secrets: SecretPlaceholders): MessageContent {
+  return content.type === 'webhook' ? withSecrets(content, secrets) : content
+}
+
+/** Writes down which placeholders a request holds, so that the hand-over knows what to put in their place. */
+export function withSecrets<Content extends RequestContent>(
+  content: Content,
+  secrets: SecretPlaceholders,
+): Content {
+  if (secrets.names.size === 0) return content
   const text = JSON.stringify(content)
   const used = [...secrets.names].filter(([placeholder]) => text.includes(placeholder))
   return { ...content, secrets: Object.fromEntries(used) }

@@ -23,7 +23,7 @@ export type RunStatus = 'queued' | 'processing' | 'paused' | 'completed' | 'canc
 export type RunOutcome = 'completed' | 'batched' | 'throttled' | 'halted' | 'failed' | 'cancelled'
 
 /** What a paused run sleeps for. */
-export type WaitReason = 'delay' | 'batch' | 'retry'
+export type WaitReason = 'delay' | 'batch' | 'retry' | 'fetch'
 
 /** A run as the engine works on it: locked, queued, about to go on. */
 export interface QueuedRun {
@@ -87,6 +87,8 @@ export interface StepRecord {
 /** Where a run stands after a step. */
 export type Progress =
   | { readonly kind: 'queued'; readonly position: Position }
+  /** A request of its step is made, and the run goes on with the answer. */
+  | { readonly kind: 'calling'; readonly position: Position; readonly attempt: number }
   | {
       readonly kind: 'paused'
       readonly position: Position

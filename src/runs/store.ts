@@ -352,6 +352,10 @@ function toUpdate({ run, progress, steps, errorCount, dataChanged }: RunResult) 
   switch (progress.kind) {
     case 'queued':
       return row
+    case 'calling': {
+      const { attempt } = progress
+      return { ...row, status: 'processing', attempt, waitsFor: 'fetch' as const }
+    }
     case 'paused': {
       const { attempt, waitsFor, wakesAt } = progress
       return { ...row, attempt, waitsFor, wakesAt }

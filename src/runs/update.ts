@@ -13,6 +13,7 @@ import { PROPERTIES_BYTES_MAX } from '../recipients/store.ts'
 import { checkText } from '../recipients/text.ts'
 import type { Outcome, UpdateTarget } from '../steps/step.ts'
 import type { Decision } from './advance.ts'
+import { DATA_BYTES_MAX, sizeOf } from './data.ts'
 import type { Walker } from './walker.ts'
 import { dataOf } from './scope.ts'
 
@@ -41,8 +42,9 @@ function updateData(walker: Walker, properties: Properties): Decision {
     key,
     Object.hasOwn(merged, key) ? merged[key] : null,
   ])
+  checkSize('properties', PROPERTIES_BYTES_MAX, properties)
   const data = { ...run.data, ...Object.fromEntries(changed) }
-  checkSize('the data of the run', data)
+  checkSize('the data of the run', DATA_BYTES_MAX, data)
   walker.run = { ...run, data }
   return noted('data_updated', { keys: Object.keys(properties) })
 }
@@ -66,7 +68,7 @@ function updateEntity(
     updatedAt: now,
   }
   const merged = mergeProperties(known.properties, properties)
-  checkSize(`the properties of ${key}`, merged)
+  checkSize(`the properties of ${key}`, PROPERTIES_BYTES_MAX, merged)
   const entities = new Map(chunk.entities)
   entities.set(key, { ...known, properties: merged, updatedAt: now })
   walker.chunk = { ...chunk, entities }
@@ -96,9 +98,9 @@ function refOf(
   }
 }
 
-function checkSize(what: string, properties: Properties): void {
-  if (Buffer.byteLength(JSON.stringify(properties)) <= PROPERTIES_BYTES_MAX) return
-  const message = `${what} would be larger than ${PROPERTIES_BYTES_MAX} bytes`
+function checkSize(what: string, bytesMax: number, properties: Properties): void {
+  if (sizeOf(properties) <= bytesMax) return
+  const message = `${what} would be larger than ${bytesMax} bytes`
   throw new RequestError(422, 'invalid_params', message)
 }
 

@@ -11,6 +11,7 @@ import { chooseChannel } from './channel.ts'
 import type { Chunk } from './chunk.ts'
 import { stepContext } from './context.ts'
 import { atBatch, atClose, goOn, spokenFor } from './batched.ts'
+import { ask, changeOf, takeAnswer, type FetchChange } from './fetched.ts'
 import type { Answer, Request } from './gates.ts'
 import { composeMessage } from './message.ts'
 import type { Position, Progress, QueuedRun, RunOutcome } from './run.ts'
@@ -25,6 +26,8 @@ export interface Walk {
   readonly result: RunResult
   readonly messages: readonly NewMessage[]
   readonly updates: readonly RecipientPatch[]
+  /** What is to become of the request that it waits for; null where there is none. */
+  readonly fetch: FetchChange | null
 }
 
 /** What a step decides, before a gate is asked. */
@@ -53,6 +56,7 @@ export function* walk(chunk: Chunk, run: QueuedRun, secrets: SecretPlaceholders)
     timeline,
     messages: [],
     updates: [],
+    asked: null,
     refs,
     batch,
   }
@@ -67,6 +71,7 @@ export function* walk(chunk: Chunk, run: QueuedRun, secrets: SecretPlaceholders)
     },
     messages: walker.messages,
     updates: walker.updates,
+    fetch: changeOf(walker, run, progress),
   }
 }
 
@@ -109,18 +114,23 @@ function* proceed(
   }
   let { attempt } = run
   let waited = run.waitsFor === 'delay'
+  let pending = run.waitsFor === 'fetch' ? chunk.fetches.get(run.id) : undefined
   let progress: Progress = { kind: 'queued', position: from }
   while (progress.kind === 'queued') {
     const { position } = progress
     const step = stepAt(version.workflow, position)
     if (!step) return ended('completed', null)
-    const outcome = decide(walker, step, scope, waited)
-    const decision = yield* resolve(walker, step, outcome)
-    if (outcome.kind === 'update') scope = scopeOf(walker)
+    const known = walker.run
+    const { entities } = walker.chunk
+    const decision = pending
+      ? takeAnswer(walker, step, pending)
+      : yield* resolve(walker, step, decide(walker, step, scope, waited))
+    if (walker.run !== known || walker.chunk.entities !== entities) scope = scopeOf(walker)
     progress = advance(version.workflow, { position, attempt }, decision, chunk.now)
     record(walker, step, decision, progress)
     attempt = 0
     waited = false
+    pending = undefined
   }
   return progress
 }
@@ -133,6 +143,7 @@ function* resolve(
 ): Generator<Request, Decision, Answer> {
   if (outcome.kind === 'throttle') return yield* atGate(walker, step, outcome)
   if (outcome.kind === 'batch') return yield* atBatch(walker, step, outcome)
+  if (outcome.kind === 'fetch') return ask(walker, step, outcome)
   return outcome.kind === 'update' ? applyUpdate(walker, outcome) : outcome
 }
 

@@ -2,6 +2,7 @@ import type { NewMessage } from '../messages/store.ts'
 import type { RecipientPatch } from '../recipients/store.ts'
 import type { BatchContents } from './batch-contents.ts'
 import type { Chunk } from './chunk.ts'
+import type { FetchChange } from './fetched.ts'
 import type { QueuedRun, WorkflowRun } from './run.ts'
 import type { Refs, SecretPlaceholders } from './scope.ts'
 import type { TimelineWriter } from './timeline.ts'
@@ -21,6 +22,8 @@ export interface Walker {
   refs: Refs
   /** What the batch held that the run went on from. */
   batch: BatchContents | null
+  /** The request that it is to make, where it has come to a fetch step. */
+  asked: (FetchChange & { readonly kind: 'ask' }) | null
   /** What it has changed of recipients, in order. */
   readonly updates: RecipientPatch[]
 }

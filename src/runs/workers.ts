@@ -7,6 +7,7 @@ import type { Log } from '../log.ts'
 import { advance } from './advance.ts'
 import { executeRuns } from './execute.ts'
 import { expandWorkflowRun } from './expand.ts'
+import { deleteFetches } from './fetch-store.ts'
 import { CHUNK_RUNS_MAX, runJobs, type RunJob } from './jobs.ts'
 import type { QueuedRun } from './run.ts'
 import { lockQueuedRuns, saveRuns } from './store.ts'
@@ -101,9 +102,11 @@ async function postpone(tx: Transaction, run: QueuedRun, error: unknown, now: Da
   const { workflow } = await loadVersion(tx, run.versionId)
   const message = messageOf(error)
   const failed = advance(workflow, run, { kind: 'fail', message, retryable: true }, now)
-  // What waits for its batch still has it to go on with.
-  const isHeld = run.waitsFor === 'batch' && failed.kind === 'paused'
-  const progress = isHeld ? ({ ...failed, waitsFor: 'batch' } as const) : failed
+  // What waits for its batch, or was answered, still has that to go on with.
+  const { waitsFor } = run
+  const isHeld = (waitsFor === 'batch' || waitsFor === 'fetch') && failed.kind === 'paused'
+  const progress = isHeld ? ({ ...failed, waitsFor } as const) : failed
+  if (failed.kind === 'ended') await deleteFetches(tx, run.environment, [run.id])
   await saveRuns(
     tx,
     run.environment,

@@ -3,6 +3,7 @@ import { branch } from './branch.ts'
 import { cohort } from './cohort.ts'
 import { delay } from './delay.ts'
 import { email } from './email.ts'
+import { fetch } from './fetch.ts'
 import { inApp } from './in-app.ts'
 import type { StepBase, StepType } from './step.ts'
 import { throttle } from './throttle.ts'
@@ -16,6 +17,7 @@ export const stepTypes = {
   cohort,
   delay,
   email,
+  fetch,
   in_app: inApp,
   throttle,
   update_data: updateData,

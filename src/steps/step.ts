@@ -131,6 +131,8 @@ export type Outcome =
       readonly target: UpdateTarget
       readonly properties: Readonly<Record<string, unknown>>
     }
+  /** Make this request outside any transaction, put what is answered into the data of the run, then go on. */
+  | { readonly kind: 'fetch'; readonly request: FetchContent }
   /** Go into the nested steps at `child` of this step's `children`. */
   | {
       readonly kind: 'enter'
@@ -174,9 +176,12 @@ export interface StepType<Type extends string, Fields extends object> {
   readonly conditional: boolean
   templates(step: StepBase & Fields): readonly TemplateField[]
   /** Paths into the scope that the step reads by itself, each with its place inside the step. */
-  paths?(
-    step: StepBase & Fields,
-  ): readonly { readonly path: readonly (string | number)[]; readonly value: string }[]
+  paths?(step: StepBase & Fields): readonly {
+    readonly path: readonly (string | number)[]
+    readonly value: string
+    /** Whether a secret variable may stand there. */
+    readonly secrets?: boolean
+  }[]
   children?(step: StepBase & Fields): readonly ChildSteps[]
   /** Problems that a schema cannot say, each with the path inside the step. */
   check?(step: StepBase & Fields): readonly {
@@ -223,8 +228,12 @@ export interface InAppContent {
   readonly buttons: readonly { readonly label: string; readonly action: string }[]
 }
 
-export interface WebhookContent {
+export interface WebhookContent extends RequestContent {
   readonly type: 'webhook'
+}
+
+/** An HTTP request, rendered. */
+export interface RequestContent {
   readonly method: string
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
@@ -232,4 +241,10 @@ export interface WebhookContent {
   readonly body: unknown
   /** Placeholders that stand in the fields above, and the secret variable each stands for. */
   readonly secrets: Readonly<Record<string, string>>
+}
+
+/** A request whose answer a run waits for. */
+export interface FetchContent extends RequestContent {
+  /** The variable of the environment that holds the key of its signature. */
+  readonly signWith: string | null
 }

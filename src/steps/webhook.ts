@@ -1,24 +1,15 @@
 import { addDuration } from '../language/durations.ts'
+import { channelFieldSchemas, type ChannelFields } from './fields.ts'
 import {
-  channelFieldSchemas,
-  templateField,
-  templateSchema,
-  treeFields,
-  type ChannelFields,
-} from './fields.ts'
-import type { StepType, TemplateField, TemplateText, TemplateTree } from './step.ts'
+  checkHeaders,
+  renderRequest,
+  requestSchemas,
+  requestTemplates,
+  type RequestFields,
+} from './request.ts'
+import type { StepType } from './step.ts'
 
-export interface Webhook extends ChannelFields {
-  readonly method?: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
-  readonly url: TemplateText
-  readonly headers?: Readonly<Record<string, TemplateText>>
-  readonly query?: Readonly<Record<string, TemplateText>>
-  readonly body?: TemplateTree
-}
-
-/** Headers that the connection, or Belfry's own signature, decides. */
-const RESERVED_HEADER =
-  /^(?:host|connection|content-length|transfer-encoding|upgrade|te|trailer|idempotency-key|webhook-(?:id|timestamp|signature))$/i
+export interface Webhook extends ChannelFields, RequestFields {}
 
 /** Calls a URL. */
 export const webhook: StepType<'webhook', Webhook> = {
@@ -28,28 +19,7 @@ export const webhook: StepType<'webhook', Webhook> = {
     required: ['url'],
     properties: {
       channel: channelFieldSchemas.channel,
-      method: {
-        description: 'The HTTP method; POST when left out.',
-        enum: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'],
-      },
-      url: templateSchema('The URL. Values stay in their part of it.'),
-      headers: {
-        description: 'Headers, by name.',
-        type: 'object',
-        propertyNames: { pattern: "^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$" },
-        maxProperties: 50,
-        additionalProperties: templateSchema('The value.'),
-      },
-      query: {
-        description: 'What is added to the query of the URL, by name.',
-        type: 'object',
-        maxProperties: 50,
-        additionalProperties: templateSchema('The value.'),
-      },
-      body: {
-        description:
-          'Sent as JSON. Every text in it is a template; one that is a single expression keeps the type of its value.',
-      },
+      ...requestSchemas('POST'),
       expires_after: channelFieldSchemas.expires_after,
     },
   },
@@ -64,63 +34,16 @@ export const webhook: StepType<'webhook', Webhook> = {
   },
   channelType: 'webhook',
   conditional: true,
-
-  templates(step) {
-    return [
-      ...withSecrets(templateField(['url'], step.url, 'url')),
-      ...fieldsOf('headers', step.headers, 'line'),
-      ...fieldsOf('query', step.query, 'text'),
-      ...treeFields(['body'], step.body),
-    ]
-  },
-
-  check(step) {
-    return Object.keys(step.headers ?? {})
-      .filter((name) => RESERVED_HEADER.test(name))
-      .map((name) => ({
-        path: ['headers', name],
-        code: 'reserved_header',
-        message: `the header "${name}" is set by the delivery itself`,
-      }))
-  },
+  templates: requestTemplates,
+  check: checkHeaders,
 
   execute(step, context) {
-    const rendered = (record: Webhook['headers'], kind: 'line' | 'text') =>
-      Object.fromEntries(
-        Object.entries(record ?? {}).map(([name, template]) => [
-          name,
-          context.render(template, kind),
-        ]),
-      )
     return {
       kind: 'message',
-      content: {
-        type: 'webhook',
-        method: step.method ?? 'POST',
-        url: context.render(step.url, 'url'),
-        headers: rendered(step.headers, 'line'),
-        query: rendered(step.query, 'text'),
-        body: step.body === undefined ? null : context.renderTree(step.body),
-        // The engine made the placeholders while it rendered, and writes them down.
-        secrets: {},
-      },
+      content: { type: 'webhook', ...renderRequest(step, context, 'POST') },
       ...(step.expires_after !== undefined && {
         expiresAt: addDuration(context.now, step.expires_after, context.timeZone),
       }),
     }
   },
-}
-
-function withSecrets(fields: readonly TemplateField[]): readonly TemplateField[] {
-  return fields.map((field) => ({ ...field, secrets: true }))
-}
-
-function fieldsOf(
-  name: 'headers' | 'query',
-  record: Webhook['headers'],
-  kind: 'line' | 'text',
-): readonly TemplateField[] {
-  return Object.entries(record ?? {}).flatMap(([key, template]) =>
-    withSecrets(templateField([name, key], template, kind)),
-  )
 }

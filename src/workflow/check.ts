@@ -75,7 +75,7 @@ function checkVariable(
     errorAt(use.path, use, {
       code: 'secret_in_template',
       message: `the variable "${use.name}" is a secret and cannot stand here`,
-      hint: 'Secrets may stand in the url, headers, query and body of webhooks.',
+      hint: 'Secrets may stand in the url, headers, query and body of webhooks and fetches.',
     }),
   ]
 }

@@ -166,9 +166,9 @@ function readStep(reading: Reading, { step, pointer }: PlacedStep): void {
   const type = stepTypeOf(step)
   for (const field of type.templates(step))
     readTemplate(reading, field, [...pointer, ...field.path])
-  for (const { path, value } of type.paths?.(step) ?? []) {
+  for (const { path, value, secrets = false } of type.paths?.(step) ?? []) {
     const place = () => ({ path: file.path, ...file.locate([...pointer, ...path]) })
-    reading.variables.push(...variableUse(value, place, false))
+    reading.variables.push(...variableUse(value, place, secrets))
   }
 }
 

@@ -224,6 +224,8 @@ class Simulation {
       ),
       statuses: new Map(),
       batches: new Map(),
+      fetches: new Map(),
+      dryRun: false,
       now,
     }
   }
@@ -235,6 +237,7 @@ class Simulation {
       if (ref !== null && stored.visited.at(-1) !== ref) stored.visited.push(ref)
     }
     this.#keep(stored, messages)
+    if (progress.kind === 'calling') throw new Error('no step of the simulation makes a request')
     stored.status = progress.kind === 'ended' ? 'completed' : progress.kind
     stored.wakesAt = null
     stored.run = { ...run, steps: run.steps + steps.length, errorCount, attempt: 0, waitsFor: null }

@@ -20,6 +20,7 @@ import { beat } from '../../src/messages/leases.ts'
 import { setSwitch } from '../../src/messages/switches.ts'
 import { listEnvironments } from '../../src/reconcile/read.ts'
 import { Reconciler } from '../../src/reconcile/reconciler.ts'
+import { openFetching, registerFetchWorkers } from '../../src/runs/fetch-call.ts'
 import { findRun, listRuns, loadTimeline, type RunRow } from '../../src/runs/read.ts'
 import { triggerWorkflow } from '../../src/runs/trigger.ts'
 import { wakeDueRuns } from '../../src/runs/wake.ts'
@@ -98,7 +99,12 @@ export async function openEngine(
     secret: findSecret,
     log: silentLog,
   })
+  const secret = findSecret
+  const { signal } = stopping
   registerRunWorkers({ database, queue, clock, log: silentLog })
+  registerFetchWorkers(
+    openFetching({ database, queue, clock, process, door, signal, secret, log: silentLog }),
+  )
   queue.work<DeliverJob>('deliver', {
     async handle(batch) {
       for (const job of batch.jobs) await deliver(delivery, job.payload, batch.complete)
@@ -181,8 +187,9 @@ export async function openEngine(
       door.close()
       await repository[Symbol.asyncDispose]()
       await database.query(sql`truncate environments, reconcilers, versions, workflow_runs, runs, run_steps,
-        messages, deliveries, recipients, subscriptions, cancellations, leases, idempotency_keys, run_actions,
-        throttle_windows, frequency_ledger, batches, batch_activities cascade`)
+        messages, deliveries, recipients, subscriptions, cancellations, leases,
+        idempotency_keys, run_actions, throttle_windows, frequency_ledger, batches,
+        batch_activities, fetches cascade`)
     },
   }
 }

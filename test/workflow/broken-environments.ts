@@ -93,4 +93,12 @@ export const brokenEnvironments: readonly BrokenFiles[] = [
     },
     diagnostic: `${WORKFLOW}:5:20 secret_in_template`,
   },
+  {
+    name: 'a signature with a variable that the environment does not have',
+    files: {
+      [WORKFLOW]: step('type: fetch', 'url: https://example.com', 'sign_with: vars.kye'),
+      [ENVIRONMENT]: `${feed('    provider: in_app\n')}variables: {key: {secret: TOKEN}}\n`,
+    },
+    diagnostic: `${WORKFLOW}:6:16 unknown_variable`,
+  },
 ]

@@ -172,6 +172,26 @@ const SHAPE: readonly BrokenFiles[] = [
     step('type: email', 'subject: a', 'html: b', 'headers: {Bcc: c}'),
     '7:15 reserved_header',
   ),
+  workflow(
+    'a fetch with a header that is not ours to set',
+    step('type: fetch', 'url: https://example.com', 'headers: {Idempotency-Key: c}'),
+    '6:15 reserved_header',
+  ),
+  workflow(
+    'a body of a request that has none',
+    step('type: fetch', 'url: https://example.com', 'body: {a: 1}'),
+    '6:5 body_of_get',
+  ),
+  workflow(
+    'an answer that goes nowhere',
+    step('type: fetch', 'url: https://example.com', 'into: data.'),
+    '6:11 invalid_value',
+  ),
+  workflow(
+    'a signature by what is no variable',
+    step('type: fetch', 'url: https://example.com', 'sign_with: data.key'),
+    '6:16 invalid_value',
+  ),
   workflow('a delay without an end', step('type: delay'), '3:5 missing_key'),
   workflow('a delay of two years', step('type: delay', 'for: 730d'), '5:5 invalid_value'),
   workflow('a path to nowhere', step('type: delay', 'until: later'), '5:12 invalid_value'),
