@@ -100,6 +100,7 @@ variables:
   query_token: { secret: QUERY_TOKEN }
   body_token: { secret: BODY_TOKEN }
   hook_url: { secret: HOOK_URL }
+  signing: { secret: SIGNING_SECRET }
 channels:
   hook: { type: webhook, provider: webhook, settings: { signing_secret: { secret: SIGNING_SECRET } } }
   mail: { type: email, provider: smtp, settings: { host: 127.0.0.1, port: ${ports.smtp}, from: a@example.com, username: { secret: SMTP_USER }, password: { secret: SMTP_PASSWORD } } }
@@ -115,6 +116,9 @@ const hook = (ref: string, answer: number, more = '') => `
     query: { extra: "{{vars.query_token}}" }
     body: { values: ["{{vars.body_token}}", "{{vars.crm_token}}", "{{vars.path_token}}", "{{vars.query_token}}"], note: "{{data.note}}" }
 `
+
+const asking = (ref: string, answer: number) =>
+  `${hook(ref, answer, ', X-Json: "1"').replace('webhook', 'fetch')}    method: PUT\n    sign_with: vars.signing\n`
 
 const plain = 'channels:\n  feed: { type: in_app, provider: in_app }\n'
 
@@ -139,6 +143,13 @@ ${hook('html', 400)}
 ${hook('failing', 500)}
 ${hook('moved', 302)}
   - { ref: whole, type: webhook, url: "{{vars.hook_url}}" }
+`,
+  'workflows/ask/workflow.yaml': `
+name: Ask
+steps:
+${asking('good', 200)}
+  - { ref: told, type: webhook, url: "{{vars.site}}/told", body: { all: "{{data}}" } }
+${asking('bad', 500)}
 `,
 })
 
@@ -226,10 +237,19 @@ test('secrets reach those they are for, and nobody who reads Belfry', async ({ d
   })
   expect(web.requests.at(-1)?.path).toBe('/Services/T0/B0/whole-Hook?t=1')
 
+  // A fetch is answered with all of them, and goes on with what is left of that.
+  await app.send('ask', { recipients: [ada] })
+  const isFailed = () => web.requests.filter(({ method }) => method === 'PUT').length
+  await expect.poll(isFailed, { timeout: 10_000 }).toBe(2)
+  const told = web.requests.find(({ path }) => path === '/told')!
+  expect(Object.keys(JSON.parse(told.body).all).toSorted()).toEqual(['all', 'nested'])
+  expect(told.body).toContain('•••')
+  expect(found(told.body, Object.values(secrets))).toEqual([])
+
   const hidden = [...Object.values(secrets), ...Object.values(OTHERS)]
   hidden.push('value-of-a-file-of-production', 'shared-among-all-3')
   const values = {
-    workflows: ['mail', 'hook'],
+    workflows: ['mail', 'hook', 'ask'],
     users: ['ada'],
     environments: ['production', 'development', 'wanting', 'crafty'],
   }

@@ -15,6 +15,8 @@ channels:
 `,
   'workflows/hook/workflow.yaml':
     'name: Hook\nsteps:\n  - { ref: hook, type: webhook, url: "{{data.url}}" }\n',
+  'workflows/ask/workflow.yaml':
+    'name: Ask\nsteps:\n  - { ref: ask, type: fetch, url: "{{data.url}}" }\n',
   'workflows/mail/workflow.yaml':
     'name: Mail\nsteps:\n  - { ref: mail, type: email, subject: Hello, markdown: Hello }\n',
 }
@@ -84,6 +86,35 @@ test('an address of the house is refused at once, with a reason that says what t
     select id from messages where environment is not null and due_at is not null
   `)
   expect(due).toEqual([])
+}, 60_000)
+
+test('a fetch is refused in the same way, and ends its run', async ({ database }) => {
+  await using web = await startHttp()
+  await using app = await openApp(database, { files, loopback: false })
+  interface Run {
+    readonly id: string
+    readonly outcome: string | null
+  }
+  for (const [url, reason] of addresses(web.port)) {
+    const body = { recipients, data: { url } }
+    const reply = await app.call<{ workflow_run_id: string }>('POST', '/v1/workflows/ask/trigger', {
+      body,
+    })
+    const list = `/v1/workflow_recipient_runs?workflow_run_id=${reply.body.workflow_run_id}`
+    const find = async () =>
+      (await app.call<{ items: readonly Run[] }>('GET', list)).body.items[0]?.outcome
+    await expect.poll(find, { interval: 10, timeout: 10_000 }).toBe('failed')
+    const [run] = (await app.call<{ items: readonly Run[] }>('GET', list)).body.items
+    const { body: shown } = await app.call<{ events: readonly { event: string; data: object }[] }>(
+      'GET',
+      `/v1/workflow_recipient_runs/${run!.id}`,
+    )
+    const failed = shown.events.find(({ event }) => event === 'fetch_failed')
+    const words = reason === 'forbidden_target' ? /BELFRY_ALLOWED_TARGETS/ : /URL|host name/
+    expect.soft(failed?.data, url).toMatchObject({ retry_at: null, request: null })
+    expect.soft(JSON.stringify(failed?.data), url).toMatch(words)
+  }
+  expect(web.requests).toEqual([])
 }, 60_000)
 
 test('a mail server of the house is not reached, and the failure says why', async ({

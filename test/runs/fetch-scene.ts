@@ -1,7 +1,19 @@
+import { openDoor } from '../../src/channels/door.ts'
+import {
+  newId,
+  type EnvironmentName,
+  type ProcessId,
+  type RunId,
+  type WorkflowKey,
+} from '../../src/ids.ts'
 import { sql } from '../../src/db/sql.ts'
-import type { EnvironmentName, RunId, WorkflowKey } from '../../src/ids.ts'
-import { loadTimeline, findRun } from '../../src/runs/read.ts'
+import { beat } from '../../src/messages/leases.ts'
 import { cancelByKey } from '../../src/runs/cancel.ts'
+import { executeRuns } from '../../src/runs/execute.ts'
+import { expandWorkflowRun } from '../../src/runs/expand.ts'
+import { openFetching, type FetchContext, type FetchOptions } from '../../src/runs/fetch-call.ts'
+import { findRun, loadTimeline } from '../../src/runs/read.ts'
+import { lockQueuedRuns } from '../../src/runs/store.ts'
 import { test as base } from '../support/database.ts'
 import { openEngine, type Engine } from '../support/engine.ts'
 
@@ -84,6 +96,46 @@ export async function events(engine: Engine, id?: RunId) {
   const run = await findRun(engine.database, environment, id ?? (await engine.runs()).at(-1)!.id)
   const entries = await loadTimeline(engine.database, environment, run!)
   return entries.filter(({ event }) => event.startsWith('fetch_'))
+}
+
+/** Gives these users runs, without working on them. */
+export async function queued(engine: Engine, recipients: readonly object[]) {
+  const body = { recipients, data: { n: 1 }, cancellation_key: 'k' }
+  const id = await engine.trigger('hello', body)
+  await engine.database.transaction((tx) =>
+    expandWorkflowRun(tx, environment, id, engine.clock.now()),
+  )
+  return (await engine.runs(id)).map((run) => run.id)
+}
+
+/** Works on runs as their job does, as far as they go by themselves. */
+export async function work(engine: Engine, ids: readonly RunId[]): Promise<void> {
+  await engine.database.transaction(async (tx) => {
+    const now = engine.clock.now()
+    await executeRuns(engine, tx, await lockQueuedRuns(tx, environment, ids), now)
+  })
+}
+
+/** A process beside the engine's, with a lease of its own; ended with the stack. */
+export async function aProcess(
+  engine: Engine,
+  stack: AsyncDisposableStack,
+  given: Partial<FetchOptions> = {},
+): Promise<FetchContext> {
+  const process = newId<ProcessId>()
+  await beat(engine.database, process)
+  const { database, queue, clock } = engine
+  return openFetching({
+    database,
+    queue,
+    clock,
+    process,
+    door: stack.use(openDoor({ allow: [], loopback: true })),
+    signal: new AbortController().signal,
+    secret: () => undefined,
+    log: { warn() {} },
+    ...given,
+  })
 }
 
 export const cancel = (engine: Engine) =>
