@@ -3,6 +3,7 @@ import type http from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'vitest'
+import { sql } from '../../src/db/sql.ts'
 import { test } from '../support/database.ts'
 import { startHttp, type TakenRequest } from '../support/http.ts'
 import { smtpAnswer, startSmtp } from '../support/smtp.ts'
@@ -238,10 +239,18 @@ test('secrets reach those they are for, and nobody who reads Belfry', async ({ d
   expect(web.requests.at(-1)?.path).toBe('/Services/T0/B0/whole-Hook?t=1')
 
   // A fetch is answered with all of them, and goes on with what is left of that.
-  await app.send('ask', { recipients: [ada] })
-  const isFailed = () => web.requests.filter(({ method }) => method === 'PUT').length
-  await expect.poll(isFailed, { timeout: 10_000 }).toBe(2)
-  const told = web.requests.find(({ path }) => path === '/told')!
+  const asked = await app.call('POST', '/v1/workflows/ask/trigger', { body: { recipients: [ada] } })
+  expect(asked.status).toBe(200)
+  const waiting = async () =>
+    (
+      await database.query(sql`
+      select id from runs where environment = 'production' and waits_for = 'fetch' and status = 'paused'
+    `)
+    ).length
+  await expect.poll(waiting, { timeout: 10_000 }).toBe(1)
+  const toldOf = () => web.requests.find(({ path }) => path === '/told')
+  await expect.poll(toldOf, { timeout: 10_000 }).toBeDefined()
+  const told = toldOf()!
   expect(Object.keys(JSON.parse(told.body).all).toSorted()).toEqual(['all', 'nested'])
   expect(told.body).toContain('•••')
   expect(found(told.body, Object.values(secrets))).toEqual([])

@@ -1,7 +1,11 @@
 import { expect } from 'vitest'
+import type { EnvironmentName, ProcessId } from '../../src/ids.ts'
+import { newId } from '../../src/ids.ts'
 import type { Database, Queryable, Transaction } from '../../src/db/database.ts'
 import { test } from '../support/database.ts'
 import { openEngine } from '../support/engine.ts'
+import { claimFetches, settleFetches } from '../../src/runs/fetch-store.ts'
+import { queued, work } from './fetch-scene.ts'
 
 /** The same database, and how many statements were sent to it. */
 function counted(database: Database): { database: Database; count: () => number } {
@@ -91,4 +95,53 @@ steps:
   expect(await statements(200)).toBe(few)
   const runs = await engine.runs()
   expect(new Set(runs.map(({ outcome }) => outcome))).toEqual(new Set(['completed', 'batched']))
+})
+
+test('nor does it for runs that ask and are answered', async ({ database }) => {
+  const watched = counted(database)
+  await using engine = await openEngine(watched.database)
+  await engine.commit({
+    'workflows/hello/workflow.yaml': `name: W
+steps:
+  - { ref: one, type: fetch, url: "https://crm.example.com/{{recipient.id}}" }
+  - { ref: two, type: fetch, url: "https://crm.example.com/{{data.m}}", into: two }
+  - { ref: feed, type: in_app, body: "{{data.two.m}}" }
+`,
+  })
+  const environment = 'production' as EnvironmentName
+  const now = engine.clock.now()
+  const exchange = {
+    request: { method: 'GET', host: '', path: '', headers: {}, body: null },
+    response: null,
+  }
+  const statements = async (count: number) => {
+    const recipients = Array.from({ length: count }, (_, index) => ({ id: `${count}-${index}` }))
+    const ids = await queued(engine, recipients)
+    const by = { process: newId<ProcessId>(), now }
+    const before = watched.count()
+    await work(engine, ids)
+    // One is put off, so that all that may become of a request is among them.
+    for (const kind of ['throttled', 'fetched', 'fetched'] as const) {
+      await watched.database.transaction(async (tx) => {
+        const claimed = await claimFetches(tx, environment, ids, by)
+        const ended = claimed.map((one, index) => ({
+          ...one,
+          answer:
+            index === 0 && kind === 'throttled'
+              ? ({ kind, details: 'later', exchange } as const)
+              : ({ kind: 'fetched', value: { m: index }, exchange } as const),
+          late: null,
+        }))
+        expect(await settleFetches(tx, ended, now)).toHaveLength(claimed.length)
+      })
+      await work(engine, ids)
+    }
+    return watched.count() - before
+  }
+  await statements(2)
+  const few = await statements(3)
+  expect(await statements(200)).toBe(few)
+  const standing = (await engine.runs()).map((run) => run.outcome ?? run.status)
+  expect(standing.filter((one) => one === 'completed')).toHaveLength(202)
+  expect(standing.filter((one) => one === 'paused')).toHaveLength(3)
 })
