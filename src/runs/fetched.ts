@@ -87,7 +87,7 @@ export function takeAnswer(walker: Walker, step: Step, pending: PendingFetch): D
     }
     case 'lost': {
       if (RETRY_DELAYS_MS[run.attempt] === undefined) return givenUp(answer)
-      const events = [failure(answer), ...again]
+      const events = [failure(answer, chunk.now)]
       return { kind: 'call', until: null, attempt: run.attempt + 1, events }
     }
     default:

@@ -239,8 +239,7 @@ test('secrets reach those they are for, and nobody who reads Belfry', async ({ d
   expect(web.requests.at(-1)?.path).toBe('/Services/T0/B0/whole-Hook?t=1')
 
   // A fetch is answered with all of them, and goes on with what is left of that.
-  const asked = await app.call('POST', '/v1/workflows/ask/trigger', { body: { recipients: [ada] } })
-  expect(asked.status).toBe(200)
+  await app.call('POST', '/v1/workflows/ask/trigger', { body: { recipients: [ada] } })
   const waiting = async () =>
     (
       await database.query(sql`
@@ -248,9 +247,9 @@ test('secrets reach those they are for, and nobody who reads Belfry', async ({ d
     `)
     ).length
   await expect.poll(waiting, { timeout: 10_000 }).toBe(1)
-  const toldOf = () => web.requests.find(({ path }) => path === '/told')
-  await expect.poll(toldOf, { timeout: 10_000 }).toBeDefined()
-  const told = toldOf()!
+  const tolds = () => web.requests.filter(({ path }) => path === '/told')
+  await expect.poll(() => tolds().length, { timeout: 10_000 }).toBe(1)
+  const told = tolds()[0]!
   expect(Object.keys(JSON.parse(told.body).all).toSorted()).toEqual(['all', 'nested'])
   expect(told.body).toContain('•••')
   expect(found(told.body, Object.values(secrets))).toEqual([])

@@ -56,7 +56,6 @@ describe('a process that dies', () => {
     expect((await events(engine)).map(({ event, attempt }) => [event, attempt])).toEqual([
       ['fetch_requested', 1],
       ['fetch_failed', 1],
-      ['fetch_requested', 1],
       ['fetch_answered', 2],
     ])
   })

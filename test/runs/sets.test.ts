@@ -1,6 +1,5 @@
 import { expect } from 'vitest'
-import type { EnvironmentName, ProcessId } from '../../src/ids.ts'
-import { newId } from '../../src/ids.ts'
+import { newId, type EnvironmentName, type ProcessId } from '../../src/ids.ts'
 import type { Database, Queryable, Transaction } from '../../src/db/database.ts'
 import { test } from '../support/database.ts'
 import { openEngine } from '../support/engine.ts'
@@ -21,8 +20,8 @@ function counted(database: Database): { database: Database; count: () => number 
       return target.execute(text, values)
     },
   })
-  const transaction: Database['transaction'] = (work) =>
-    database.transaction((tx: Transaction) => work(counting(tx)))
+  const transaction: Database['transaction'] = (run) =>
+    database.transaction((tx: Transaction) => run(counting(tx)))
   return { database: { ...counting(database), transaction }, count: () => count }
 }
 

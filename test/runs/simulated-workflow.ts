@@ -22,7 +22,9 @@ export class WorkflowMaker {
     const ref = `s${(this.#made += 1)}`
     const leaf = depth >= DEPTH_MAX || chance(0.7)
     const type = pick(
-      leaf ? ['in_app', 'in_app', 'delay', 'throttle', 'update_data'] : ['branch', 'cohort'],
+      leaf
+        ? ['in_app', 'in_app', 'delay', 'throttle', 'update_data', 'fetch']
+        : ['branch', 'cohort'],
     )
     switch (type) {
       case 'in_app': {
@@ -33,6 +35,8 @@ export class WorkflowMaker {
         return { ref, type, for: `${1 + below(90)}m` }
       case 'throttle':
         return { ref, type, window: '1h', limit: 1 + below(3) }
+      case 'fetch':
+        return { ref, type, url: 'https://crm.example.com/{{recipient.n}}', into: ref }
       case 'update_data':
         return { ref, type, properties: { seen: ref } }
       case 'branch': {

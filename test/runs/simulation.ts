@@ -2,6 +2,7 @@ import { newId, type EnvironmentName, type Revision, type RunId } from '../../sr
 import type { StepRef, VersionId, WorkflowKey, WorkflowRunId } from '../../src/ids.ts'
 import type { Chunk } from '../../src/runs/chunk.ts'
 import type { GateAnswer, Request } from '../../src/runs/gates.ts'
+import type { PendingFetch } from '../../src/runs/fetched.ts'
 import type { QueuedRun, RunOutcome, RunStatus, WorkflowRun } from '../../src/runs/run.ts'
 import { secretPlaceholders } from '../../src/runs/scope.ts'
 import type { LoadedVersion } from '../../src/runs/versions.ts'
@@ -10,6 +11,7 @@ import { bucketOf } from '../../src/steps/cohort.ts'
 import type { EnvironmentSettings } from '../../src/workflow/environment.ts'
 import type { Workflow } from '../../src/workflow/workflow.ts'
 import { random, type Random } from '../support/random.ts'
+import { anyAnswer, asks, changed } from './simulated-fetch.ts'
 import { WorkflowMaker } from './simulated-workflow.ts'
 
 const KEY = 'simulated' as WorkflowKey
@@ -34,11 +36,20 @@ interface Stored {
   outcome: RunOutcome | null
   reason: string | null
   wakesAt: number | null
+  /** What it has asked, and what became of that. */
+  fetch: PendingFetch | null
   /** The steps that it came to, each once, and those that sent. */
   readonly visited: StepRef[]
   readonly messages: StepRef[]
   endings: number
 }
+
+const STATUSES = {
+  queued: 'queued',
+  calling: 'processing',
+  paused: 'paused',
+  ended: 'completed',
+} as const
 
 interface Window {
   closesAt: Date
@@ -82,6 +93,7 @@ class Simulation {
       ...Array.from({ length: 6 }, () => () => this.#work()),
       ...Array.from({ length: 3 }, () => () => this.#trigger()),
       ...Array.from({ length: 3 }, () => () => this.#wake()),
+      ...Array.from({ length: 2 }, () => () => this.#answer()),
       () => this.#cancel(),
       () => (this.#active = chance(0.7)),
       () => (this.#version = this.#makeVersion()),
@@ -96,7 +108,10 @@ class Simulation {
   /** Lets everything that can go on do so. */
   settle(): void {
     for (let round = 0; round < SETTLING_MAX; round += 1) {
-      while (this.#jobs.length > 0) this.#work(false)
+      for (;;) {
+        while (this.#jobs.length > 0) this.#work(false)
+        if (!this.#answer()) break
+      }
       const sleeping = [...this.#runs.values()].flatMap(({ wakesAt }) => wakesAt ?? [])
       if (sleeping.length === 0) break
       this.#now = Math.max(this.#now, Math.min(...sleeping))
@@ -148,6 +163,7 @@ class Simulation {
       outcome: null,
       reason: null,
       wakesAt: null,
+      fetch: null,
       visited: [],
       messages: [],
       endings: 0,
@@ -224,23 +240,31 @@ class Simulation {
       ),
       statuses: new Map(),
       batches: new Map(),
-      fetches: new Map(),
+      fetches: new Map(
+        queued.flatMap(({ run, fetch }) => (fetch === null ? [] : [[run.id, fetch] as const])),
+      ),
       dryRun: false,
       now,
     }
   }
 
-  #commit(stored: Stored, { result, messages }: Walk): void {
+  #commit(stored: Stored, { result, messages, fetch }: Walk): void {
     const { run, progress, steps, errorCount } = result
     if (stored.status !== 'queued') this.#fail(stored, 'went on although it was not queued')
     for (const { ref } of steps) {
       if (ref !== null && stored.visited.at(-1) !== ref) stored.visited.push(ref)
     }
     this.#keep(stored, messages)
-    if (progress.kind === 'calling') throw new Error('no step of the simulation makes a request')
-    stored.status = progress.kind === 'ended' ? 'completed' : progress.kind
+    stored.status = STATUSES[progress.kind]
     stored.wakesAt = null
     stored.run = { ...run, steps: run.steps + steps.length, errorCount, attempt: 0, waitsFor: null }
+    stored.fetch = changed(stored.fetch, fetch, new Date(this.#now))
+    if (asks(progress) !== (stored.fetch !== null))
+      this.#fail(stored, 'and its request are at odds')
+    if (progress.kind === 'calling') {
+      const { position, attempt } = progress
+      stored.run = { ...stored.run, position, attempt, waitsFor: 'fetch' }
+    }
     if (progress.kind === 'paused') {
       const { position, attempt, waitsFor, wakesAt } = progress
       stored.run = { ...stored.run, position, attempt, waitsFor }
@@ -248,6 +272,18 @@ class Simulation {
       if (stored.wakesAt <= this.#now) this.#fail(stored, 'sleeps until a time that is over')
     }
     if (progress.kind === 'ended') this.#end(stored, progress.outcome, progress.reason)
+  }
+
+  /** Ends a request in one of the ways that there are, or gives it back unmade. Answers whether there was one. */
+  #answer(): boolean {
+    const asking = [...this.#runs.values()].filter(({ status }) => status === 'processing')
+    if (asking.length === 0) return false
+    const stored = this.#random.pick(asking)
+    if (stored.fetch === null) this.#fail(stored, 'is processing and has asked nothing')
+    stored.fetch = { ...stored.fetch, answer: anyAnswer(this.#random) }
+    stored.status = 'queued'
+    this.#jobs.push([stored.run.id])
+    return true
   }
 
   #keep(stored: Stored, messages: Walk['messages']): void {
@@ -277,6 +313,7 @@ class Simulation {
     if (open.length === 0) return
     const stored = this.#random.pick(open)
     stored.wakesAt = null
+    stored.fetch = null
     this.#end(stored, 'cancelled', 'cancelled')
   }
 
