@@ -66,8 +66,10 @@ export function ask(
 export function takeAnswer(walker: Walker, step: Step, pending: PendingFetch): Decision {
   const { run, chunk } = walker
   const { answer } = pending
-  const again = [requested(run.id, step.ref, pending)]
-  if (answer === null) return { kind: 'call', until: null, attempt: run.attempt, events: again }
+  if (answer === null) {
+    const events = [requested(run.id, step.ref, pending)]
+    return { kind: 'call', until: null, attempt: run.attempt, events }
+  }
   switch (answer.kind) {
     case 'fetched':
       return merge(walker, step, answer)
