@@ -40,8 +40,8 @@ export interface FetchContext extends FetchOptions {
 
 /** How many requests one process has under way, in all and to one host. */
 const CALLS = {
-  fetch: { total: 20, perLane: 10 },
-  fetch_bulk: { total: 20, perLane: 5 },
+  fetch: { total: 25, perLane: 10 },
+  fetch_bulk: { total: 25, perLane: 10 },
 } as const
 const JOBS_MAX = 2
 /** The age of the facts up to which they are believed. */

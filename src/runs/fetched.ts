@@ -39,6 +39,8 @@ export type FetchChange =
 const RETRY_DELAYS_MS = [30_000, 60_000] as const
 /** How long an endpoint may put a request off. */
 const THROTTLED_MS_MAX = 24 * 3_600_000
+/** How long it waits at least, as a share of how long it has been put off. */
+const THROTTLED_SHARE = 1 / 20
 const URL_LENGTH_MAX = 1_000
 
 /** The same for each repetition of one request, and for no other. */
@@ -75,12 +77,8 @@ export function takeAnswer(walker: Walker, step: Step, pending: PendingFetch): D
       return merge(walker, step, answer)
     case 'refused':
       return givenUp(answer)
-    case 'throttled': {
-      const waitMs = Math.max(answer.retryAfterMs ?? 0, RETRY_DELAYS_MS[0])
-      const until = new Date(chunk.now.getTime() + waitMs)
-      const isOver = until.getTime() - pending.askedAt.getTime() > THROTTLED_MS_MAX
-      return isOver ? givenUp(answer) : backOff(answer, until, run.attempt)
-    }
+    case 'throttled':
+      return putOff(answer, pending.askedAt, { now: chunk.now, attempt: run.attempt })
     case 'failed': {
       const delayMs = RETRY_DELAYS_MS[run.attempt]
       if (delayMs === undefined) return givenUp(answer)
@@ -159,6 +157,18 @@ function merge(
   }
   walker.run = { ...run, data }
   return { kind: 'next', events: [success(answer, { into, keys: Object.keys(changed) })] }
+}
+
+/** The longer it takes, the more seldom it asks, so that a day of it leaves a timeline that can be read. */
+function putOff(
+  answer: FetchAnswer & { readonly kind: 'throttled' },
+  askedAt: Date,
+  { now, attempt }: { readonly now: Date; readonly attempt: number },
+): Decision {
+  const ageMs = now.getTime() - askedAt.getTime()
+  const waitMs = Math.max(answer.retryAfterMs ?? 0, RETRY_DELAYS_MS[0], ageMs * THROTTLED_SHARE)
+  if (ageMs + waitMs > THROTTLED_MS_MAX) return givenUp(answer)
+  return backOff(answer, new Date(now.getTime() + waitMs), attempt)
 }
 
 function backOff(

@@ -35,7 +35,7 @@ test('requests of a process that was killed are made again, and no run is lost o
   const options = { repo: repository.path, databaseUrl: clone.database.url }
   const served = await fleet.serve(options)
   await trigger(served.url, 'ask', names('u', RECIPIENTS))
-  await expect.poll(() => web.requests.length, { timeout: 10_000, interval: 5 }).toBe(25)
+  await expect.poll(() => web.requests.length, { timeout: 10_000, interval: 5 }).toBe(30)
   const killedAt = performance.now()
   await served.kill()
   isHanging = false

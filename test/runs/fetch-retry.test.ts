@@ -126,6 +126,19 @@ describe('a request that failed', () => {
     expect(web.requests).toHaveLength(3)
   })
 
+  test('is put off ever longer, and leaves no endless timeline', async ({ engine }) => {
+    await using web = await startHttp(answers([429]))
+    await engine.commit(files(web.url))
+    await send(engine)
+    for (let hour = 0; hour < 25; hour++) {
+      const [run] = await engine.runs()
+      if (run?.outcome !== null) break
+      await later(engine, 3_600)
+    }
+    expect(await standing(engine)).toEqual(['failed:step_failed'])
+    expect(web.requests.length).toBeLessThan(30)
+  })
+
   test.for([[202], [206], [301], [302], [400], [401], [404], [409], [422]])(
     'with %i is not made again',
     async ([status], { engine }) => {

@@ -3,7 +3,7 @@ import { describe, expect } from 'vitest'
 import type { EnvironmentName, WorkflowKey } from '../../src/ids.ts'
 import { dryRunWorkflow } from '../../src/runs/dry-run.ts'
 import { replayRun } from '../../src/runs/operate.ts'
-import { openEngine } from '../support/engine.ts'
+import { openEngine, type Engine } from '../support/engine.ts'
 import { startHttp, type Responder } from '../support/http.ts'
 import {
   ada,
@@ -13,6 +13,7 @@ import {
   events,
   files,
   kept,
+  later,
   SECRETS,
   send,
   standing,
@@ -22,6 +23,17 @@ import {
 const json = (value: unknown, status = 200): Responder => {
   return (_request, response) => void response.writeHead(status).end(JSON.stringify(value))
 }
+
+/** A workflow with these steps. */
+const steps = (...lines: readonly string[]) => ({
+  'workflows/hello/workflow.yaml': `name: W\nsteps:\n${lines.map((line) => `  - ${line}\n`).join('')}`,
+})
+const feed =
+  '{ ref: feed, type: in_app, body: "{{data.m}} {{total_activities}} {{#each activities}}{{m}}{{/each}}" }'
+
+/** The texts that were sent. */
+const shown = async (engine: Engine) =>
+  (await engine.messages()).map(({ content }) => (content['body'] as { content: string }).content)
 
 describe('an answer', () => {
   test('is laid over the data at its top, and seen by later steps', async ({ engine }) => {
@@ -110,6 +122,54 @@ steps:
     await send(engine)
     expect(await data(engine)).toEqual([{ n: 1, id: 'x/y', name: '/x%2Fy' }])
     expect(await kept(engine)).toBe(0)
+  })
+})
+
+describe('the data of a run', () => {
+  test('is that of its activity where it comes to a batch', async ({ engine }) => {
+    await using web = await startHttp((_request, response, index) => {
+      response.end(JSON.stringify({ m: index + 1 }))
+    })
+    const ask = `{ ref: crm, type: fetch, url: "${web.url}" }`
+    await engine.commit(steps(ask, '{ ref: digest, type: batch, window: 1m }', feed))
+    for (let time = 0; time < 3; time++) await send(engine)
+    await later(engine, 60)
+    expect(await shown(engine)).toEqual(['3 3 123'])
+  })
+
+  test('of a batch is asked for once, and keeps what the batch held', async ({ engine }) => {
+    await using web = await startHttp(json({ m: 7 }))
+    const ask = `{ ref: crm, type: fetch, url: "${web.url}/{{total_activities}}" }`
+    await engine.commit(steps('{ ref: digest, type: batch, window: 1m }', ask, feed))
+    for (let m = 0; m < 3; m++) await send(engine, { data: { m, own: true } })
+    await later(engine, 60)
+    expect(web.requests.map(({ path }) => path)).toEqual(['/3'])
+    expect(await shown(engine)).toEqual(['7 3 012'])
+    expect(await data(engine)).toEqual([{ m: 7, own: true }])
+  })
+
+  test('may be changed however large an answer was, up to 10 MB in all', async ({ engine }) => {
+    await using web = await startHttp(json({ text: 'x'.repeat(4_000_000) }))
+    const ask = (ref: string) => `{ ref: ${ref}, type: fetch, url: "${web.url}", into: ${ref} }`
+    const update = '{ ref: note, type: update_data, properties: { m: 5 } }'
+    await engine.commit(steps(ask('a'), ask('b'), update, feed, ask('c')))
+    await send(engine)
+    expect(await shown(engine)).toEqual(['5 1 5'])
+    expect(await standing(engine)).toEqual(['failed:step_failed'])
+    expect((await events(engine)).at(-1)?.data?.['details']).toBe(
+      'the data of the run would be larger than 10485760 bytes',
+    )
+  })
+
+  test('is asked for although no message may be sent', async ({ engine }) => {
+    await using web = await startHttp(json({ m: 7 }))
+    await engine.commit(files(web.url))
+    await engine.switchTo(false, '')
+    await send(engine)
+    expect(await standing(engine)).toEqual(['completed:null'])
+    expect(await engine.messages()).toMatchObject([
+      { status: 'not_sent', reason: 'workflow_inactive' },
+    ])
   })
 })
 
