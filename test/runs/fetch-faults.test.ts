@@ -3,7 +3,7 @@ import type { Database } from '../../src/db/database.ts'
 import { sql } from '../../src/db/sql.ts'
 import { beat, endLease } from '../../src/messages/leases.ts'
 import { callOut, releaseDeadFetches, type FetchContext } from '../../src/runs/fetch-call.ts'
-import { claimFetches } from '../../src/runs/fetch-store.ts'
+import { claimFetches, settleFetches, type FetchClaim } from '../../src/runs/fetch-store.ts'
 import type { Engine } from '../support/engine.ts'
 import { startHttp } from '../support/http.ts'
 import {
@@ -207,6 +207,41 @@ test('a request that waits for its place is not made behind a switch or a cancel
   expect(new Set(await standing(engine))).toEqual(
     new Set(['cancelled:workflow_inactive', 'cancelled:cancelled']),
   )
+})
+
+test('an answer counts only for the claim that it was asked with', async ({ engine }) => {
+  await using stack = new AsyncDisposableStack()
+  await engine.commit(files('https://crm.example.com'))
+  const ids = await queued(engine, [ada])
+  await work(engine, ids)
+  const [ctx, other] = [await aProcess(engine, stack), await aProcess(engine, stack)]
+  const now = engine.clock.now()
+  const settled = (one: FetchClaim) =>
+    engine.database.transaction((tx) =>
+      settleFetches(tx, [{ ...one, answer: { kind: 'lost' }, late: null }], now),
+    )
+  const [claimed] = await engine.database.transaction((tx) =>
+    claimFetches(tx, environment, ids, { process: ctx.process, now }),
+  )
+  expect(await settled({ ...claimed!, calls: 2 })).toEqual([])
+  expect(await settled({ ...claimed!, process: other.process })).toEqual([])
+  expect(await standing(engine)).toEqual(['processing:fetch'])
+  expect(await settled(claimed!)).toHaveLength(1)
+  expect(await settled(claimed!)).toEqual([])
+})
+
+test('a request of a workflow that was archived meanwhile is not made', async ({ engine }) => {
+  await using stack = new AsyncDisposableStack()
+  await using web = await startHttp()
+  await engine.commit(files(web.url))
+  const ids = await queued(engine, [ada])
+  await work(engine, ids)
+  await engine.repository.commit({ 'workflows/hello/workflow.yaml': null }, 'Remove')
+  await engine.reconcile()
+  await callOut(await aProcess(engine, stack), { environment, runIds: ids }, { name })
+  await engine.drain()
+  expect(web.requests).toEqual([])
+  expect(await standing(engine)).toEqual(['cancelled:workflow_archived'])
 })
 
 test('two workers on one job make each request once', async ({ engine }) => {

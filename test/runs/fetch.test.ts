@@ -32,7 +32,7 @@ const feed =
   '{ ref: feed, type: in_app, body: "{{data.m}} {{total_activities}} {{#each activities}}{{m}}{{/each}}" }'
 
 /** The texts that were sent. */
-const shown = async (engine: Engine) =>
+const sent = async (engine: Engine) =>
   (await engine.messages()).map(({ content }) => (content['body'] as { content: string }).content)
 
 describe('an answer', () => {
@@ -134,7 +134,7 @@ describe('the data of a run', () => {
     await engine.commit(steps(ask, '{ ref: digest, type: batch, window: 1m }', feed))
     for (let time = 0; time < 3; time++) await send(engine)
     await later(engine, 60)
-    expect(await shown(engine)).toEqual(['3 3 123'])
+    expect(await sent(engine)).toEqual(['3 3 123'])
   })
 
   test('of a batch is asked for once, and keeps what the batch held', async ({ engine }) => {
@@ -144,7 +144,7 @@ describe('the data of a run', () => {
     for (let m = 0; m < 3; m++) await send(engine, { data: { m, own: true } })
     await later(engine, 60)
     expect(web.requests.map(({ path }) => path)).toEqual(['/3'])
-    expect(await shown(engine)).toEqual(['7 3 012'])
+    expect(await sent(engine)).toEqual(['7 3 012'])
     expect(await data(engine)).toEqual([{ m: 7, own: true }])
   })
 
@@ -154,7 +154,7 @@ describe('the data of a run', () => {
     const update = '{ ref: note, type: update_data, properties: { m: 5 } }'
     await engine.commit(steps(ask('a'), ask('b'), update, feed, ask('c')))
     await send(engine)
-    expect(await shown(engine)).toEqual(['5 1 5'])
+    expect(await sent(engine)).toEqual(['5 1 5'])
     expect(await standing(engine)).toEqual(['failed:step_failed'])
     expect((await events(engine)).at(-1)?.data?.['details']).toBe(
       'the data of the run would be larger than 10485760 bytes',
