@@ -16,9 +16,12 @@ import {
   saveWorkflows,
 } from './store.ts'
 import type { AppliedAt, KnownEnvironment, WorkflowRow } from './store.ts'
+import type { PackedVersion } from './versions.ts'
 
-/** Rows of one statement; a version is some kilobytes. */
+/** Rows of one statement. */
 const ROWS_AT_ONCE = 500
+/** What the versions of one statement come to, about: it is in memory several times over while it is sent. */
+const TEXT_AT_ONCE = 1024 * 1024
 
 /** A snapshot without errors, and where it comes from. */
 export interface Applicable {
@@ -107,8 +110,7 @@ export async function writeArchived(
 async function write(tx: Transaction, at: AppliedAt, applicable: Applicable): Promise<void> {
   const { revision, snapshot, settings, directories, rewrittenFrom, signer } = applicable
   const { plan, versions, parts, diagnostics } = snapshot
-  for (let from = 0; from < versions.length; from += ROWS_AT_ONCE) {
-    const some = versions.slice(from, from + ROWS_AT_ONCE)
+  for (const some of inBatches(versions)) {
     await saveVersions(tx, some, at.now)
     const rows = some.map((version) => rowOf(version, directories))
     await writeWorkflows(tx, at, rows)
@@ -132,6 +134,25 @@ async function write(tx: Transaction, at: AppliedAt, applicable: Applicable): Pr
       .toSorted(),
     archived: plan.archived,
   })
+}
+
+/** As many at a time as one statement takes. */
+function* inBatches(versions: readonly PackedVersion[]): Generator<readonly PackedVersion[]> {
+  let batch: PackedVersion[] = []
+  let length = 0
+  for (const version of versions) {
+    batch.push(version)
+    length += lengthOf(version)
+    if (batch.length < ROWS_AT_ONCE && length < TEXT_AT_ONCE) continue
+    yield batch
+    batch = []
+    length = 0
+  }
+  if (batch.length > 0) yield batch
+}
+
+function lengthOf({ json }: PackedVersion): number {
+  return Object.values(json).reduce((sum, text) => sum + text.length, 0)
 }
 
 function rowOf(

@@ -4,8 +4,9 @@ import type { Revision, VersionId, WorkflowKey } from '../ids.ts'
 import type { Version } from '../workflow/workflow.ts'
 import type { HistoryHead, VersionPlace, WorkflowDrift, WorkflowTruth } from './drift-store.ts'
 import type { Looking } from './settle.ts'
-import { readBeside, readWorkflows } from './snapshot.ts'
+import { readBeside } from './snapshot.ts'
 import type { KnownEnvironment } from './store.ts'
+import { readWorkflows } from './versions.ts'
 
 /** What differs in an environment, as it was found. */
 export interface Differences {

@@ -24,6 +24,7 @@ import { assertLead, LeadershipLost } from './leader-store.ts'
 import type { Looking } from './settle.ts'
 import { listKnownEnvironments, lockEnvironment, saveVersions } from './store.ts'
 import type { KnownEnvironment } from './store.ts'
+import { packVersion } from './versions.ts'
 
 /**
  * Finds what others than Belfry have changed of what it applied, and puts it back. Answers whether
@@ -174,7 +175,7 @@ async function write(
 ): Promise<void> {
   const { head, rows, strangers, versions, restored } = truth
   for (const version of restored) await restoreVersion(tx, version)
-  if (versions.length > 0) await saveVersions(tx, versions, now)
+  if (versions.length > 0) await saveVersions(tx, versions.map(packVersion), now)
   if (differences.head.fields.length > 0) await restoreHead(tx, environment, { head, now })
   if (rows.length > 0) await restoreWorkflows(tx, environment, { rows, now })
   if (strangers.length > 0) await dropWorkflows(tx, environment, strangers)

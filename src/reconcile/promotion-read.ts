@@ -10,7 +10,7 @@ import type { ProviderShape } from '../workflow/schema.ts'
 import type { Version } from '../workflow/workflow.ts'
 import { checkStrays, findEnvironmentFile } from './declarations.ts'
 import { isWorkflowDirectory } from './plan.ts'
-import { listShared, readVersions } from './snapshot.ts'
+import { listShared, readVersions } from './versions.ts'
 
 /** Workflows that one plan parses. Beyond it the rest is compared by tree ids alone, and the plan says so. */
 export const READ_MAX = 2_000

@@ -1,6 +1,4 @@
 import { secretNames } from '../channels/secret.ts'
-import { mapBounded } from '../git/bounded.ts'
-import { SUBMODULE_MODE, SYMLINK_MODE } from '../git/source.ts'
 import type { Entry, RevisionTree } from '../git/source.ts'
 import type { EnvironmentName, WorkflowKey } from '../ids.ts'
 import type { Queryable } from '../db/database.ts'
@@ -10,28 +8,20 @@ import type { EnvironmentSettings } from '../workflow/environment.ts'
 import { checkAgainstEnvironment } from '../workflow/check.ts'
 import { checkCount, checkEntry } from '../workflow/entry.ts'
 import { parseEnvironment } from '../workflow/environment-file.ts'
-import { linkVersion } from '../workflow/link.ts'
-import { isShared } from '../workflow/paths.ts'
 import type { ProviderShape } from '../workflow/schema.ts'
-import { parseSharedParts } from '../workflow/shared.ts'
-import { parseWorkflowDirectory } from '../workflow/snapshot.ts'
-import type { Entry as SourceFile } from '../workflow/draft.ts'
-import type { Version } from '../workflow/workflow.ts'
 import { checkStrays, findEnvironmentFile } from './declarations.ts'
 import { isWorkflowDirectory, planChanges, planParts } from './plan.ts'
 import type { Parts, Plan } from './plan.ts'
 import { listKnownWorkflows, listUsersOfParts, listUses } from './store.ts'
 import type { KnownEnvironment } from './store.ts'
-
-/** Directories whose files are in memory at once while they are parsed. */
-const DIRECTORIES_AT_ONCE = 100
-const LISTS_MAX = 16
+import { eachVersion, listShared, packVersion } from './versions.ts'
+import type { PackedVersion, VersionsContext } from './versions.ts'
 
 /** All that a revision says to one environment, and how that differs from what is applied. */
 export interface Snapshot {
   readonly plan: Plan
   /** The versions that had to be read; of all others nothing changed. */
-  readonly versions: readonly Version[]
+  readonly versions: readonly PackedVersion[]
   /** Null where the environment's file, the lack of it, or the number of workflows keeps the revision from being applied. */
   readonly settings: EnvironmentSettings | null
   readonly parts: Parts
@@ -74,15 +64,14 @@ export async function readSnapshot(
     ...plan.restored,
     ...(await listTouchedByParts(database, { known, plan, parts: partsOf(shared) })),
   ]
-  const read = await readVersions(tree, touched, { shared, signal: context.signal })
+  const { signal } = context
+  const read = await readChecked(tree, touched, { shared, signal, settings: settings.value })
   const diagnostics = [
     ...checkStrays(tree),
     ...shared.flatMap((entry) => checkEntry(entry.path, entry)),
     ...settings.diagnostics,
     ...read.diagnostics,
-    ...(settings.value === null
-      ? []
-      : await check(settings, { context, plan, versions: read.versions })),
+    ...(await checkOthers(settings, { context, plan, versions: read.versions })),
     ...keptWarnings(known, { plan, touched, settings }),
   ]
   const sorted = [
@@ -144,13 +133,6 @@ function parseSettings(
     : { value: null, isNew: true, entries: [], diagnostics: parsed.diagnostics }
 }
 
-/** The layouts and partials of a revision. */
-export async function listShared(tree: RevisionTree): Promise<readonly Entry[]> {
-  const names = [...tree.directories.keys()].filter((name) => name.startsWith('_'))
-  const lists = await mapBounded(names, LISTS_MAX, (name) => tree.list(name))
-  return lists.flat().filter(({ path }) => isShared(path))
-}
-
 function partsOf(entries: readonly Entry[]): Parts {
   return Object.fromEntries(entries.map(({ path, blob }) => [path, blob]))
 }
@@ -173,15 +155,6 @@ async function listTouchedByParts(
   return plan.same.filter((key) => users.has(key))
 }
 
-/** What a revision says of these workflows, all read anew; what is broken is left out. */
-export async function readWorkflows(
-  tree: RevisionTree,
-  keys: readonly WorkflowKey[],
-): Promise<readonly Version[]> {
-  const present = keys.filter((key) => tree.directories.has(key))
-  return (await readVersions(tree, present, { shared: await listShared(tree) })).versions
-}
-
 /** What a revision says beside its workflows, read anew; undefined where that is broken. */
 export async function readBeside(
   tree: RevisionTree,
@@ -195,78 +168,47 @@ export async function readBeside(
   return { settings: value, parts: partsOf([...(await listShared(tree)), ...entries]) }
 }
 
-export interface VersionsRead {
-  readonly versions: readonly Version[]
+interface Read {
+  readonly versions: readonly PackedVersion[]
   readonly diagnostics: readonly Diagnostic[]
 }
 
-/** Parses these workflows and joins them with the shared parts; what cannot be is told by its diagnostics. */
-export async function readVersions(
+/** Reads these workflows, checks each against the settings, and packs it. */
+async function readChecked(
   tree: RevisionTree,
   keys: readonly WorkflowKey[],
-  {
-    shared,
-    signal,
-  }: { readonly shared: readonly Entry[]; readonly signal?: AbortSignal | undefined },
-): Promise<VersionsRead> {
-  if (keys.length === 0) return { versions: [], diagnostics: [] }
-  const sharedParts = parseSharedParts(await readFiles(tree, shared))
-  const versions: Version[] = []
-  const diagnostics: Diagnostic[] = []
-  for (let at = 0; at < keys.length; at += DIRECTORIES_AT_ONCE) {
-    signal?.throwIfAborted()
-    const some = keys.slice(at, at + DIRECTORIES_AT_ONCE)
-    const lists = await mapBounded(some, LISTS_MAX, (key) => tree.list(key))
-    const files = await readFiles(tree, lists.flat())
-    for (const [index, key] of some.entries()) {
-      const own = new Map(
-        (lists[index] ?? []).map(({ path }) => [path, files.get(path) as SourceFile]),
-      )
-      const result = linkVersion(parseWorkflowDirectory(key, own), sharedParts)
-      diagnostics.push(...result.diagnostics)
-      if (result.kind === 'version') versions.push(result.version)
-    }
+  { settings, ...context }: VersionsContext & { readonly settings: EnvironmentSettings | null },
+): Promise<Read> {
+  const versions: PackedVersion[] = []
+  const found: (readonly Diagnostic[])[] = []
+  for await (const result of eachVersion(tree, keys, context)) {
+    found.push(result.diagnostics)
+    if (result.kind !== 'version') continue
+    if (settings !== null) found.push(checkAgainstEnvironment(result.version, settings))
+    versions.push(packVersion(result.version))
   }
-  return { versions, diagnostics }
+  return { versions, diagnostics: found.flat() }
 }
-
-async function readFiles(
-  tree: RevisionTree,
-  entries: readonly Entry[],
-): Promise<ReadonlyMap<string, SourceFile>> {
-  const files = entries.filter(({ mode }) => mode !== SYMLINK_MODE && mode !== SUBMODULE_MODE)
-  const contents = await tree.read(files.map(({ blob }) => blob))
-  return new Map(
-    entries.map((entry) => {
-      const isFile = entry.mode !== SYMLINK_MODE && entry.mode !== SUBMODULE_MODE
-      const bytes = isFile ? contents.get(entry.blob) : undefined
-      return [entry.path, { blob: entry.blob, mode: entry.mode, bytes: bytes ?? NOTHING }]
-    }),
-  )
-}
-
-const NOTHING = new Uint8Array()
 
 interface Checked {
   readonly context: SnapshotContext
   readonly plan: Plan
-  readonly versions: readonly Version[]
+  readonly versions: readonly PackedVersion[]
 }
 
-/** Checks what was read against the settings; with new settings also all that was not read. */
-async function check(
+/** Checks new settings also against all that was not read. */
+async function checkOthers(
   { value, isNew }: SettingsRead,
   { context, plan, versions }: Checked,
 ): Promise<readonly Diagnostic[]> {
-  if (value === null) return []
+  if (value === null || !isNew || plan.same.length === 0) return []
   const { database, known } = context
   const read = new Set<WorkflowKey>(versions.map(({ key }) => key))
   const same = new Set(plan.same)
-  const stored =
-    isNew && same.size > 0
-      ? (await listUses(database, known.name)).filter(({ key }) => same.has(key) && !read.has(key))
-      : []
-  return [...versions, ...stored].flatMap((uses) => checkAgainstEnvironment(uses, value))
+  const stored = await listUses(database, known.name)
+  return stored
+    .filter(({ key }) => same.has(key) && !read.has(key))
+    .flatMap((uses) => checkAgainstEnvironment(uses, value))
 }
 
 /** Warnings about what was not looked at again still hold. */

@@ -3,10 +3,11 @@ import { sql } from '../db/sql.ts'
 import type { EnvironmentName, Revision, VersionId, WorkflowKey } from '../ids.ts'
 import type { Diagnostic } from '../workflow/diagnostic.ts'
 import type { Declaration, EnvironmentSettings, Policy } from '../workflow/environment.ts'
-import type { ChannelUse, VariableUse, Version } from '../workflow/workflow.ts'
+import type { ChannelUse, VariableUse } from '../workflow/workflow.ts'
 import type { Drift } from './drift-fight.ts'
 import type { KnownWorkflow, Parts } from './plan.ts'
 import type { Pin, Reason, State, Status, Suspension } from './status.ts'
+import type { PackedVersion } from './versions.ts'
 
 /** What Postgres knows about an environment when a look begins. */
 export interface KnownEnvironment {
@@ -220,11 +221,10 @@ export async function listUses(
 /** Adds versions that are new; one with the same content is the same version. */
 export async function saveVersions(
   tx: Transaction,
-  versions: readonly Version[],
+  versions: readonly PackedVersion[],
   now: Date,
 ): Promise<void> {
-  const column = (value: (version: Version) => unknown) =>
-    versions.map((version) => JSON.stringify(value(version)))
+  const column = (name: keyof PackedVersion['json']) => versions.map(({ json }) => json[name])
   await tx.query(sql`
     insert into versions (id, key, workflow, files, blobs, channel_uses, variable_uses, created_at, digest)
     select id, key, workflow, files, blobs, channel_uses, variable_uses, ${now},
@@ -232,11 +232,11 @@ export async function saveVersions(
     from unnest(
       ${versions.map(({ id }) => id)}::text[],
       ${versions.map(({ key }) => key)}::text[],
-      ${column(({ workflow }) => workflow)}::jsonb[],
-      ${column(({ files }) => files)}::jsonb[],
-      ${column(({ blobs }) => blobs)}::jsonb[],
-      ${column(({ channelUses }) => channelUses)}::jsonb[],
-      ${column(({ variableUses }) => variableUses)}::jsonb[]
+      ${column('workflow')}::jsonb[],
+      ${column('files')}::jsonb[],
+      ${column('blobs')}::jsonb[],
+      ${column('channelUses')}::jsonb[],
+      ${column('variableUses')}::jsonb[]
     ) as v (id, key, workflow, files, blobs, channel_uses, variable_uses)
     on conflict (id) do nothing`)
 }

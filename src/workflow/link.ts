@@ -5,7 +5,8 @@ import { layoutOf } from '../steps/email.ts'
 import { errorAt, sortDiagnostics, type Diagnostic, type Problem } from './diagnostic.ts'
 import type { Draft, ParsedWorkflow, PartUse } from './draft.ts'
 import { LAYOUTS, PARTIALS, WORKFLOWS, layoutPath, partialPath } from './paths.ts'
-import type { SharedParts, UsedPart } from './shared.ts'
+import { inOneGo, weightOfTemplate, type Portions } from './portions.ts'
+import { useKey, type SharedParts, type UsedPart } from './shared.ts'
 import type { EnvironmentUses, Version } from './workflow.ts'
 
 export type LinkResult =
@@ -27,12 +28,17 @@ export type LinkResult =
  * name, into a version whose id depends on their content and on nothing else.
  */
 export function linkVersion(parsed: ParsedWorkflow, shared: SharedParts): LinkResult {
+  return inOneGo(linkPortions(parsed, shared))
+}
+
+/** The same, part by part: each is looked at when a workflow uses it for the first time. */
+export function* linkPortions(parsed: ParsedWorkflow, shared: SharedParts): Portions<LinkResult> {
   const { key, draft } = parsed
   if (draft === undefined) {
     const uses = { channelUses: [], variableUses: [] }
     return { kind: 'invalid', diagnostics: parsed.diagnostics, uses }
   }
-  const { used, problems } = closure(draft, shared)
+  const { used, problems } = yield* closure(draft, shared)
   const found = [...used.values()].flatMap(({ diagnostics }) => diagnostics)
   const diagnostics = sortDiagnostics([...parsed.diagnostics, ...problems, ...found])
   const parts = [...used.values()]
@@ -74,15 +80,17 @@ interface Closure {
   readonly problems: readonly Diagnostic[]
 }
 
-function closure(draft: Draft, shared: SharedParts): Closure {
+function* closure(draft: Draft, shared: SharedParts): Portions<Closure> {
   const used = new Map<string, UsedPart>()
   const problems: Diagnostic[] = []
   const open: PartUse[] = [...draft.parts, ...layoutParts(draft, shared)]
   for (let use = open.pop(); use !== undefined; use = open.pop()) {
     const path = pathOf(use)
-    const key = `${path}\0${use.kind}\0${use.secrets}`
+    const key = useKey(path, use)
     if (used.has(key)) continue
+    const isNew = !shared.isKnown(path, use)
     const part = shared.use(path, use)
+    if (part && isNew) yield weightOfTemplate(part.text)
     if (part === undefined) {
       problems.push(errorAt(use.place.path, use.place, missing(use, shared)))
       continue

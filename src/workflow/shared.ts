@@ -31,6 +31,8 @@ export interface SharedParts {
   readonly diagnostics: readonly Diagnostic[]
   /** The part at `path`, looked at for one purpose; undefined where there is none. */
   use(path: string, purpose: TemplatePurpose): UsedPart | undefined
+  /** Whether it was looked at for this purpose already. */
+  isKnown(path: string, purpose: TemplatePurpose): boolean
 }
 
 /**
@@ -46,15 +48,21 @@ export function parseSharedParts(files: ReadonlyMap<string, Entry>): SharedParts
   return {
     paths: new Set(shared.keys()),
     diagnostics: sortDiagnostics(refused),
+    isKnown: (path, purpose) => known.has(useKey(path, purpose)),
     use(path, purpose) {
       const entry = shared.get(path)
       if (entry === undefined) return undefined
-      const key = `${path}\0${purpose.kind}\0${purpose.secrets}`
+      const key = useKey(path, purpose)
       const used = known.get(key) ?? look(path, entry, purpose)
       known.set(key, used)
       return used
     },
   }
+}
+
+/** One use of a part; all others for the same purpose are the same. */
+export function useKey(path: string, { kind, secrets }: TemplatePurpose): string {
+  return `${path}\0${kind}\0${secrets}`
 }
 
 const CONTENT = /\{\{\{~?\s*content\s*~?\}\}\}/

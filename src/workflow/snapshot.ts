@@ -17,6 +17,7 @@ import { explainViolations } from './explain.ts'
 import { checkNames, type NameUse } from './names.ts'
 import { parseYaml, type ParsedFile, type Pointer } from './parse.ts'
 import { isShared, resolveFile, workflowDirectory } from './paths.ts'
+import { inOneGo, weightOfTemplate, weightOfYaml, type Portions } from './portions.ts'
 import { validateWorkflow } from './schema.ts'
 import { decodeText } from './text.ts'
 import {
@@ -48,12 +49,21 @@ export function parseWorkflowDirectory(
   key: string,
   files: ReadonlyMap<string, Entry>,
 ): ParsedWorkflow {
+  return inOneGo(parsePortions(key, files))
+}
+
+/** The same, template by template: a directory of large ones takes seconds. */
+export function* parsePortions(
+  key: string,
+  files: ReadonlyMap<string, Entry>,
+): Portions<ParsedWorkflow> {
   const directory = workflowDirectory(key)
   const refused = isKey(key) ? checkDirectory(directory, files) : [invalidKey(key, directory)]
   if (refused.length > 0) return failed(key, refused)
   const found = findWorkflowFile(directory, files)
   if ('code' in found) return failed(key, [found])
   const parsed = parseYaml(found.path, found.entry.bytes)
+  yield weightOfYaml(found.entry.bytes.byteLength)
   const known = parsed.kind === 'invalid' ? parsed.diagnostics : []
   const { file } = parsed
   if (file === undefined) return failed(key, known)
@@ -62,7 +72,7 @@ export function parseWorkflowDirectory(
   // What is in order is read in any case, so that one run shows all that there is to repair.
   const workflow = soundWorkflow(file.value, violations) as Workflow | undefined
   if (workflow === undefined) return failed(key, problems)
-  return readWorkflow({ key: key as WorkflowKey, file, entries: files, problems }, workflow)
+  return yield* readWorkflow({ key: key as WorkflowKey, file, entries: files, problems }, workflow)
 }
 
 function failed(key: string, diagnostics: readonly Diagnostic[]): ParsedWorkflow {
@@ -124,10 +134,10 @@ interface Source extends Pick<Reading, 'key' | 'file' | 'entries'> {
   readonly problems: readonly Diagnostic[]
 }
 
-function readWorkflow(
+function* readWorkflow(
   { key, file, entries, problems }: Source,
   workflow: Workflow,
-): ParsedWorkflow {
+): Portions<ParsedWorkflow> {
   const steps = listSteps(workflow.steps ?? [])
   const reading: Reading = {
     key,
@@ -143,11 +153,14 @@ function readWorkflow(
     reading.diagnostics.push(...checkPlacedConditions(file, placed))
     reading.variables.push(...variablesOf(file, placed))
   }
-  for (const placed of steps) readStep(reading, placed)
+  for (const placed of steps) yield* readStep(reading, placed)
   const trigger = readTrigger(reading, workflow)
   const schema = (trigger.trigger ?? workflow.trigger)?.data_schema
-  reading.diagnostics.push(...checkNames(reading.names, schema))
-  const diagnostics = sortDiagnostics(reading.diagnostics)
+  // Of these there may be more than a call takes arguments.
+  const diagnostics = sortDiagnostics([
+    ...reading.diagnostics,
+    ...checkNames(reading.names, schema),
+  ])
   const blobs = [...entries].map(([path, { blob }]) => [path, blob] as const)
   const draft: Draft = {
     workflow: { ...workflow, ...trigger },
@@ -161,11 +174,15 @@ function readWorkflow(
   return { key, diagnostics, draft }
 }
 
-function readStep(reading: Reading, { step, pointer }: PlacedStep): void {
+function* readStep(reading: Reading, { step, pointer }: PlacedStep): Portions<void> {
   const { file } = reading
   const type = stepTypeOf(step)
-  for (const field of type.templates(step))
-    readTemplate(reading, field, [...pointer, ...field.path])
+  for (const field of type.templates(step)) {
+    const source = templateSource(reading, field, [...pointer, ...field.path])
+    if (source === undefined) continue
+    readTemplate(reading, source, field)
+    yield weightOfTemplate(source.text)
+  }
   for (const { path, value, secrets = false } of type.paths?.(step) ?? []) {
     const place = () => ({ path: file.path, ...file.locate([...pointer, ...path]) })
     reading.variables.push(...variableUse(value, place, secrets))
@@ -179,9 +196,7 @@ function layoutUse(file: ParsedFile, { step, pointer }: PlacedStep): readonly La
   return [step.layout === undefined ? { place } : { layout: step.layout, place }]
 }
 
-function readTemplate(reading: Reading, field: TemplateField, pointer: Pointer): void {
-  const source = templateSource(reading, field, pointer)
-  if (source === undefined) return
+function readTemplate(reading: Reading, source: TemplateSource, field: TemplateField): void {
   const { diagnostics, parts, variables, names } = readSource(source, field)
   reading.diagnostics.push(...diagnostics)
   reading.parts.push(...parts)
