@@ -18,8 +18,8 @@ const DIRECTORIES_AT_ONCE = 16
 const LISTS_MAX = 16
 /** After reading this many template tags, which takes some tens of milliseconds, other work gets its turn. */
 const TAGS_AT_ONCE = 1_000
-/** Long enough that what reads refs in several steps comes to its end, and not only to its next step. */
-const TURN_MS = 1
+/** What other work gets of the time: enough that what reads refs in several steps comes to its end, and not only to its next step. */
+const TAGS_PER_TURN_MS = 500
 
 /** The layouts and partials of a revision. */
 export async function listShared(tree: RevisionTree): Promise<readonly Entry[]> {
@@ -69,8 +69,8 @@ function pacer(
       if (portion.done === true) return portion.value
       tags += portion.value
       if (tags < TAGS_AT_ONCE) continue
+      await pause(tags / TAGS_PER_TURN_MS)
       tags = 0
-      await pause(TURN_MS)
       signal?.throwIfAborted()
     }
   }
