@@ -61,7 +61,10 @@ export async function openGitGround(workflows: number): Promise<GitGround> {
 }
 
 function startFollower(repository: string, env: NodeJS.ProcessEnv): Follower {
-  const child = fork(path.join(import.meta.dirname, 'git-process.ts'), [repository], { env })
+  // As `bin/belfry.cjs` starts it.
+  const execArgv = ['--max-semi-space-size=16']
+  const program = path.join(import.meta.dirname, 'git-process.ts')
+  const child = fork(program, [repository], { env, execArgv })
   const exited = once(child, 'exit')
   return {
     looked: told(child, 'looked').then(({ ms }) => ms),
