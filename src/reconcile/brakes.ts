@@ -13,7 +13,7 @@ import { findNamedRevisions } from './history-store.ts'
 import type { NamedRevision } from './history-store.ts'
 import { requestReconcile } from './read.ts'
 import type { EnvironmentView } from './read.ts'
-import { pinning, released, suspended } from './status.ts'
+import { pinning, refusesRewrite, released, short, suspended } from './status.ts'
 
 /** Digits of a revision that are enough to name it. */
 const PREFIX_MIN = 7
@@ -33,15 +33,21 @@ export interface Confirming extends Acting {
 
 /**
  * Confirms that something about the attempted revision of an environment is meant. Throws a 422 for
- * any other revision: nobody has seen what it would do.
+ * any other revision, since nobody has seen what it would do, and where the policy lets nobody confirm it.
  */
 export async function confirm(
   tx: Transaction,
-  { attemptedRevision: revision, observedRevision }: EnvironmentView,
+  view: EnvironmentView,
   { kind, named, ...acting }: Confirming,
 ): Promise<void> {
+  const { attemptedRevision: revision, observedRevision } = view
   if (revision === null || revision === observedRevision || !isNamed(revision, named)) {
     const message = `${acting.environment} does not wait for a confirmation of revision ${named}; see its state`
+    throw refused(`/${kind}`, message)
+  }
+  if (kind === 'allow_rewrite' && refusesRewrite(view)) {
+    const goOn = observedRevision === null ? '' : ` from ${short(observedRevision)}`
+    const message = `the policy of ${acting.environment} refuses a rewritten branch, whoever confirms it: push a branch that goes on${goOn}, or set its policy.history to "confirm" first`
     throw refused(`/${kind}`, message)
   }
   const kept = { kind, revision, reason: null, expiresAt: null }

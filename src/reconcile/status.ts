@@ -104,13 +104,23 @@ export function outOfOrder(
   return { state: 'stalled', reason: 'out_of_order', message }
 }
 
+const REWRITE_REFUSED = 'Its policy refuses that.'
+
+/**
+ * Whether the environment waits with a rewritten branch that no confirmation lets pass. Its message says so: which
+ * policy holds is known to the process alone that reads the policy file.
+ */
+export function refusesRewrite({ reason, message }: { reason: Reason; message: string }): boolean {
+  return reason === 'history_rewritten' && message.includes(REWRITE_REFUSED)
+}
+
 /** The branch does not descend any more from what was applied from it last. */
 export function historyRewritten(
   { environment, revision, live }: HeldBack,
   { from, isFinal }: { readonly from: Revision; readonly isFinal: boolean },
 ): Status {
   const confirm = isFinal
-    ? 'Its policy refuses that.'
+    ? REWRITE_REFUSED
     : `If this is meant, confirm it with "belfry reconcile ${environment} --allow-rewrite ${short(revision)}".`
   const message = `Revision ${short(revision)} does not descend from ${short(from)}, which was applied before it: the branch was rewritten. ${confirm} Or push a branch that goes on from ${short(from)}. ${staysLive(live)}`
   return { state: 'stalled', reason: 'history_rewritten', message }

@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { beforeEach, describe, expect } from 'vitest'
 import type { Database } from '../../src/db/database.ts'
 import { sql } from '../../src/db/sql.ts'
-import type { EnvironmentName } from '../../src/ids.ts'
-import { listBrakeEvents } from '../../src/reconcile/brake-store.ts'
+import type { EnvironmentName, Revision } from '../../src/ids.ts'
+import { listBrakeEvents, saveBrakeEvent } from '../../src/reconcile/brake-store.ts'
 import { confirm, pin, unpin } from '../../src/reconcile/brakes.ts'
 import { requestReconcile } from '../../src/reconcile/read.ts'
 import { test } from '../support/database.ts'
@@ -121,7 +121,18 @@ describe('a force-push', () => {
     expect(held).toMatchObject({ reason: 'history_rewritten', observedRevision: second })
     expect(held.message).toContain('Its policy refuses that.')
     expect(held.message).not.toContain('--allow-rewrite')
-    await allow(database, first)
+    await expect(allow(database, first)).rejects.toMatchObject({
+      status: 422,
+      message: `the policy of production refuses a rewritten branch, whoever confirms it: push a branch that goes on from ${second.slice(0, 12)}, or set its policy.history to "confirm" first`,
+    })
+    expect(await listBrakeEvents(database, PRODUCTION)).toEqual([])
+    // One that was confirmed under another policy does not count either.
+    const kept = { revision: first as Revision, reason: null, expiresAt: null }
+    const event = { environment: PRODUCTION, actor: 'ada', now: NOW, ...kept }
+    await database.transaction(async (tx) => {
+      await saveBrakeEvent(tx, { ...event, kind: 'allow_rewrite' })
+      await requestReconcile(tx, PRODUCTION, NOW)
+    })
     expect(await look()).toMatchObject({ reason: 'history_rewritten', observedRevision: second })
     await made.git('reset', '--quiet', '--hard', second)
     expect(await look()).toMatchObject({ reason: 'applied', observedRevision: second })
