@@ -235,6 +235,9 @@ describe('the mirror', () => {
       expect(packs.filter((name) => name.endsWith('.pack')).length).toBeLessThanOrEqual(3)
     }
     expect(places.size).toBeGreaterThan(2)
+    // Beside the one that counts, at most the one before it.
+    const generations = await readdir(join(remote.location.gitDir, '..'))
+    expect(generations.filter((name) => /^g\d+$/.test(name)).length).toBeLessThanOrEqual(2)
     expect(await fsck(remote.location.gitDir)).toBe('')
   })
 

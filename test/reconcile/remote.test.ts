@@ -67,6 +67,22 @@ describe('a remote', () => {
     expect(served.server.requests.map(({ step }) => step)).toEqual(['advertise', 'list'])
   })
 
+  test('is read for the first time with one fetch for the default branch and one for all others', async ({
+    database,
+    follow,
+  }) => {
+    const { reconciler, served } = await follow(database)
+    for (const branch of ['staging', 'production']) {
+      await served.work.checkout(branch)
+      await served.push({ [`workflows/${branch}/workflow.yaml`]: workflow(branch) })
+    }
+    served.server.forget()
+    await reconciler.pass()
+    expect(Object.keys(await live(database, 'staging'))).toEqual(['a1', 'staging'])
+    expect(Object.keys(await live(database, 'production'))).toEqual(['a1', 'production'])
+    expect(served.server.count('fetch')).toBe(2)
+  })
+
   test('without a branch archives nothing, and goes on when it is back', async ({
     database,
     follow,
