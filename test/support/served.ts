@@ -20,6 +20,8 @@ export interface ServeOptions {
   readonly databaseUrl?: string
   /** 0, any free one, unless told; `null` leaves the choice to the program. */
   readonly port?: number | null
+  /** Policies from outside of the repository. */
+  readonly policyFile?: string
   readonly env?: Readonly<Record<string, string>>
 }
 
@@ -108,9 +110,10 @@ interface Started extends Omit<Served, 'url'> {
 }
 
 function start(options: ServeOptions & { readonly dataDir: string }): Started {
-  const { repo, dataDir, port = 0 } = options
+  const { repo, dataDir, port = 0, policyFile } = options
   const argv = ['src/main.ts', 'serve', '--repo', repo, '--data-dir', dataDir]
   if (port !== null) argv.push('--port', String(port))
+  if (policyFile !== undefined) argv.push('--policy-file', policyFile)
   const env = environment(options)
   const child = spawn(process.execPath, argv, { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] })
   running.add(child)
