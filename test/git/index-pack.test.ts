@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
+import { deflateSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import { indexPack } from '../../src/git/index-pack.ts'
 import { applyDelta } from '../../src/git/pack-delta.ts'
@@ -58,6 +59,50 @@ describe('the index of a pack', () => {
     const damaged = Buffer.from(pack)
     damaged[600] = (damaged[600] ?? 0) ^ 1
     await expect(indexPack(damaged)).rejects.toThrow(RetryableFailure)
+  })
+})
+
+/** A pack of one blob, whose header says that it has `size` bytes. */
+function packOfBlob(content: string, { size = content.length, count = 1 } = {}): Buffer {
+  const header = Buffer.from([0x50, 0x41, 0x43, 0x4b, 0, 0, 0, 2, 0, 0, 0, count])
+  const body = Buffer.concat([header, Buffer.from([0x30 | size]), deflateSync(content)])
+  return sealed(body)
+}
+
+/** A pack of one difference to an object that is not in it. */
+function thinPack(): Buffer {
+  const header = Buffer.from([0x50, 0x41, 0x43, 0x4b, 0, 0, 0, 2, 0, 0, 0, 1])
+  const delta = deflateSync(Buffer.from([4, 4, 0x90, 4]))
+  return sealed(Buffer.concat([header, Buffer.from([0x74]), Buffer.alloc(20, 7), delta]))
+}
+
+function sealed(body: Buffer): Buffer {
+  return Buffer.concat([body, createHash('sha1').update(body).digest()])
+}
+
+describe('a pack whose checksum is right', () => {
+  test('is taken where all in it is, and refused without it', async () => {
+    const pack = packOfBlob('text')
+    expect((await indexPack(pack)).length).toBeGreaterThan(1000)
+    const other = Buffer.from(pack)
+    other[pack.length - 1] = (other.at(-1) ?? 0) ^ 1
+    await expect(indexPack(other)).rejects.toThrow('cut short')
+  })
+
+  test.each([
+    ['an object is longer than it says', packOfBlob('text', { size: 3 }), 'another size'],
+    ['an object is shorter than it says', packOfBlob('text', { size: 5 }), 'another size'],
+    ['there is more than it says', packOfBlob('text', { count: 0 }), 'more than it says'],
+    ['there is less than it says', packOfBlob('text', { count: 2 }), 'cut short'],
+    ['an object is made from one that is elsewhere', thinPack(), 'from one that it lacks'],
+    [
+      'there is something behind the last object',
+      sealed(Buffer.concat([packOfBlob('text').subarray(0, -20), Buffer.from('junk')])),
+      'more than it says',
+    ],
+  ])('is refused where %s', async (_, pack, why) => {
+    await expect(indexPack(pack)).rejects.toThrow(RetryableFailure)
+    await expect(indexPack(pack)).rejects.toThrow(why)
   })
 })
 

@@ -160,11 +160,72 @@ describe('a redirect', () => {
     const { server } = served
     server.trouble = ({ path }) => ({ kind: 'status', status: 302, headers: { location: path } })
     expect(await problemOf(server, {})).toContain('redirects too often')
+    expect(server.count()).toBe(6)
     server.trouble = ({ path }) =>
       path.startsWith('/login')
         ? { kind: 'body', body: Buffer.from('<html>') }
         : { kind: 'status', status: 302, headers: { location: '/login' } }
     expect(await problemOf(server, {})).not.toBe('')
+  })
+})
+
+describe('a redirect on the same host', () => {
+  test.each(['list', 'fetch'] as const)(
+    'is not followed with what was sent along (%s)',
+    async (step) => {
+      await using served = await serveRepository(FILES)
+      const { server } = served
+      const location = `${server.url}/git-upload-pack`
+      server.trouble = (request) =>
+        request.step === step ? { kind: 'status', status: 307, headers: { location } } : undefined
+      expect(await problemOf(server, ADA)).toContain('which is not followed')
+      expect(server.count(step)).toBe(1)
+    },
+  )
+
+  test('leads to no other port, also on the way to https', async () => {
+    await using served = await serveRepository(FILES)
+    const { server } = served
+    const location = 'https://127.0.0.1/repository.git/info/refs?service=git-upload-pack'
+    server.trouble = () => ({ kind: 'status', status: 301, headers: { location } })
+    expect(await problemOf(server, ADA)).toContain('which is not followed')
+  })
+
+  test('brings no credentials of its own', async () => {
+    await using served = await serveRepository(FILES)
+    const { server } = served
+    const next = server.url.replace('://', '://eve:secret@')
+    server.trouble = ({ path }) =>
+      path.startsWith('/old')
+        ? {
+            kind: 'status',
+            status: 302,
+            headers: { location: path.replace('/old/name.git', next) },
+          }
+        : undefined
+    const old = server.url.replace('/repository.git', '/old/name.git')
+    expect(await problemOf({ ...server, url: old }, {})).toBe('')
+    expect(server.requests.length).toBeGreaterThan(2)
+    for (const { headers } of server.requests) expect(headers).not.toHaveProperty('authorization')
+  })
+})
+
+describe('what a remote says', () => {
+  test('is shown short and without control characters', async () => {
+    await using served = await serveRepository(FILES)
+    const line = `ERR \u001b[31mred\u0007 ${'x'.repeat(2000)}`
+    const body = Buffer.from(`${(line.length + 4).toString(16).padStart(4, '0')}${line}0000`)
+    served.server.trouble = ({ step }) => (step === 'list' ? { kind: 'body', body } : undefined)
+    const problem = await problemOf(served.server, {})
+    expect(problem).toContain('[31mred  xxx')
+    expect(problem).not.toMatch(/\p{Cc}/u)
+    expect(problem.length).toBeLessThan(400)
+  })
+
+  test.each([404, 410])('with %d is that there is no repository', async (status) => {
+    await using served = await serveRepository(FILES)
+    served.server.trouble = () => ({ kind: 'status', status })
+    expect(await checkRemote(served.server.url, {})).toMatchObject({ kind: 'repository_missing' })
   })
 })
 
