@@ -114,7 +114,7 @@ describe('a newer revision', () => {
       'workflows/a1/workflow.yaml': workflow('One'),
     })
     const { repository } = await openSources(made.path, { development: false })
-    const { state, wrapped } = watched(repository, (tree) => tree.read)
+    const { state, wrapped } = watched(repository, (tree) => (blobs) => tree.read(blobs))
     const { reconciler } = await scene(database, made.path, { repository: wrapped })
     await using running = reconciler
     await running.start()
