@@ -10,7 +10,7 @@ const RETRY_DELAYS_MS = [5_000, 30_000] as const
 
 /** What a step decided, as far as a run moves by it; or the failure that kept it from deciding. */
 export type Decision =
-  | Exclude<Outcome, { readonly kind: 'throttle' | 'batch' | 'update' | 'fetch' }>
+  | Exclude<Outcome, { readonly kind: 'throttle' | 'batch' | 'trigger' | 'update' | 'fetch' }>
   /** The gate of the step let no more runs pass. */
   | {
       readonly kind: 'throttled'

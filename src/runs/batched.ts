@@ -56,6 +56,7 @@ export function* atBatch(
       return { kind: 'absorbed', events: noted('batch_joined', data) }
     }
     case 'gate':
+    case 'nested':
     case 'early':
     case 'gone':
     case 'closed':
@@ -79,6 +80,7 @@ export function* atClose(walker: Walker): Generator<Request, Progress | ClosedBa
     case 'closed':
       return answer
     case 'gate':
+    case 'nested':
     case 'passed':
     case 'opened':
     case 'joined':

@@ -5,7 +5,9 @@ import { insertMessages } from '../messages/store.ts'
 import { upsertRecipients } from '../recipients/store.ts'
 import { loadChunk, type Chunk } from './chunk.ts'
 import { Batches } from './batches.ts'
-import { Gates } from './gates.ts'
+import { NestedTriggers } from './nested.ts'
+import { Gates, type Answer, type Request } from './gates.ts'
+import { unreachable } from '../errors.ts'
 import { saveFetches } from './fetch-store.ts'
 import { fetchJobs, runJobs } from './jobs.ts'
 import type { QueuedRun } from './run.ts'
@@ -31,9 +33,9 @@ export async function executeRuns(
   if (environment === undefined) return
   const loaded = await loadChunk(tx, environment, runs, now)
   const chunk = { ...loaded, dryRun: deps.dryRun === true }
-  const { walks, toLook } = await walkAll(tx, chunk, runs)
+  const { walks, toLook, nested } = await walkAll(tx, chunk, runs)
   const messages = walks.flatMap((each) => each.messages)
-  const updates = walks.flatMap((each) => each.updates)
+  const updates = [...walks.flatMap((each) => each.updates), ...nested.entities]
   await upsertRecipients(tx, environment, updates, now)
   const jobs = await insertMessages(tx, messages, now)
   await saveRuns(
@@ -46,7 +48,9 @@ export async function executeRuns(
   await deps.queue.enqueue(tx, 'deliver', jobs)
   const queue = calling.length < FETCHES_BULK_MIN ? 'fetch' : 'fetch_bulk'
   await deps.queue.enqueue(tx, queue, fetchJobs(environment, calling))
-  await deps.queue.enqueue(tx, 'run', runJobs(environment, toLook))
+  const started = await nested.save(tx)
+  await deps.queue.enqueue(tx, 'run', [...runJobs(environment, toLook), ...started.run])
+  await deps.queue.enqueue(tx, 'run_bulk', started.run_bulk)
 }
 
 /** Writes down what is to be asked, and takes away what was answered. Answers the runs whose requests are to be made. */
@@ -68,6 +72,7 @@ interface Walked {
   readonly walks: readonly Walk[]
   /** Runs whose batches close earlier than they sleep. */
   readonly toLook: readonly RunId[]
+  readonly nested: NestedTriggers
 }
 
 /**
@@ -78,6 +83,20 @@ async function walkAll(tx: Transaction, chunk: Chunk, runs: readonly QueuedRun[]
   const secrets = secretPlaceholders(chunk.live.settings)
   const gates = new Gates(chunk.environment, chunk.now)
   const batches = new Batches(chunk.environment, chunk.now)
+  const nested = new NestedTriggers(chunk.environment, chunk.now)
+  const answer = (request: Request): Answer => {
+    switch (request.kind) {
+      case 'gate':
+        return gates.pass(request)
+      case 'join':
+      case 'look':
+        return batches.answer(request)
+      case 'trigger':
+        return nested.start(request)
+      default:
+        return unreachable(request)
+    }
+  }
   const walkings = runs.map((run) => walk(chunk, run, secrets))
   let steps = walkings.map((walking) => walking.next())
   for (;;) {
@@ -89,16 +108,17 @@ async function walkAll(tx: Transaction, chunk: Chunk, runs: readonly QueuedRun[]
     )
     await batches.load(
       tx,
-      requests.filter((one) => one.kind !== 'gate'),
+      requests.filter((one) => one.kind === 'join' || one.kind === 'look'),
     )
-    steps = steps.map((step, index) => {
-      if (step.done) return step
-      const { value } = step
-      const answer = value.kind === 'gate' ? gates.pass(value) : batches.answer(value)
-      return walkings[index]!.next(answer)
-    })
+    await nested.load(
+      tx,
+      requests.filter((one) => one.kind === 'trigger'),
+    )
+    steps = steps.map((step, index) =>
+      step.done ? step : walkings[index]!.next(answer(step.value)),
+    )
   }
   await gates.save(tx)
   const toLook = await batches.save(tx)
-  return { walks: steps.flatMap((step) => (step.done ? [step.value] : [])), toLook }
+  return { walks: steps.flatMap((step) => (step.done ? [step.value] : [])), toLook, nested }
 }

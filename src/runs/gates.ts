@@ -2,6 +2,7 @@ import type { Queryable, Transaction } from '../db/database.ts'
 import { sql } from '../db/sql.ts'
 import { assert } from '../errors.ts'
 import type { EnvironmentName, StepRef, WorkflowKey } from '../ids.ts'
+import type { NestedAnswer, NestedRequest } from './nested.ts'
 import type { BatchAnswer, BatchRequest } from './batches.ts'
 
 /** What is counted apart in an environment: the runs of one recipient at one step, with one key. */
@@ -33,8 +34,8 @@ export interface GateAnswer {
 }
 
 /** What a run asks that is not only about itself; the runs of a chunk are answered together. */
-export type Request = GateRequest | BatchRequest
-export type Answer = GateAnswer | BatchAnswer
+export type Request = GateRequest | BatchRequest | NestedRequest
+export type Answer = GateAnswer | BatchAnswer | NestedAnswer
 
 /** A window that is over by less is kept, since the clocks of two processes may differ. */
 const KEPT_MS = 5 * 60_000

@@ -57,10 +57,13 @@ export interface WorkflowRun {
   readonly actor: RecipientRef | null
   readonly tenant: string | null
   readonly settings: TriggerSettings
+  readonly cancellationKey: string | null
+  /** How many runs have started each other before this trigger; 0 of one that came from outside. */
+  readonly depth: number
 }
 
 /** What has triggered a workflow. */
-export type TriggerSource = 'api' | 'replay'
+export type TriggerSource = 'api' | 'replay' | 'workflow_step'
 
 export interface TriggerSettings {
   readonly sandbox_mode?: boolean

@@ -226,7 +226,8 @@ export async function loadWorkflowRuns(
   ids: Iterable<WorkflowRunId>,
 ): Promise<ReadonlyMap<WorkflowRunId, WorkflowRun>> {
   const rows = await tx.query<WorkflowRun>(sql`
-    select id, data, actor, tenant, settings from workflow_runs
+    select id, data, actor, tenant, settings, cancellation_key as "cancellationKey", depth
+    from workflow_runs
     where environment = ${environment} and id = any(${[...new Set(ids)]}::uuid[])
   `)
   return new Map(rows.map((row) => [row.id, row]))

@@ -15,6 +15,7 @@ import { ask, changeOf, takeAnswer, type FetchChange } from './fetched.ts'
 import type { Answer, Request } from './gates.ts'
 import { composeMessage } from './message.ts'
 import type { Position, Progress, QueuedRun, RunOutcome } from './run.ts'
+import { atTrigger } from './nested-step.ts'
 import { refsOf, scopeOf, type SecretPlaceholders } from './scope.ts'
 import type { RunResult } from './store.ts'
 import { TimelineWriter } from './timeline.ts'
@@ -144,6 +145,7 @@ function* resolve(
   if (outcome.kind === 'throttle') return yield* atGate(walker, step, outcome)
   if (outcome.kind === 'batch') return yield* atBatch(walker, step, outcome)
   if (outcome.kind === 'fetch') return ask(walker, step, outcome)
+  if (outcome.kind === 'trigger') return yield* atTrigger(walker, step, outcome)
   return outcome.kind === 'update' ? applyUpdate(walker, outcome) : outcome
 }
 

@@ -7,6 +7,7 @@ import { fetch } from './fetch.ts'
 import { inApp } from './in-app.ts'
 import type { StepBase, StepType } from './step.ts'
 import { throttle } from './throttle.ts'
+import { triggerWorkflow } from './trigger-workflow.ts'
 import { updateData, updateObject, updateRecipient, updateTenant } from './update.ts'
 import { webhook } from './webhook.ts'
 
@@ -20,6 +21,7 @@ export const stepTypes = {
   fetch,
   in_app: inApp,
   throttle,
+  trigger_workflow: triggerWorkflow,
   update_data: updateData,
   update_object: updateObject,
   update_recipient: updateRecipient,

@@ -125,6 +125,17 @@ export type Outcome =
       readonly pinned: boolean
       readonly events?: readonly StepEvent[]
     }
+  /** Start another workflow, then go on. What is undefined is as in the run. */
+  | {
+      readonly kind: 'trigger'
+      readonly workflow: string
+      /** As in the body of a trigger. */
+      readonly recipients: unknown
+      readonly actor: unknown
+      readonly tenant: unknown
+      readonly data: unknown
+      readonly cancellationKey: string | undefined
+    }
   /** Lay these properties over those of the target, then go on; null clears. */
   | {
       readonly kind: 'update'

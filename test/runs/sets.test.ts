@@ -1,6 +1,9 @@
 import { expect } from 'vitest'
 import { newId, type EnvironmentName, type ProcessId } from '../../src/ids.ts'
 import type { Database, Queryable, Transaction } from '../../src/db/database.ts'
+import { executeRuns } from '../../src/runs/execute.ts'
+import { expandWorkflowRun } from '../../src/runs/expand.ts'
+import { lockQueuedRuns } from '../../src/runs/store.ts'
 import { test } from '../support/database.ts'
 import { openEngine } from '../support/engine.ts'
 import { claimFetches, settleFetches } from '../../src/runs/fetch-store.ts'
@@ -143,4 +146,34 @@ steps:
   const standing = (await engine.runs()).map((run) => run.outcome ?? run.status)
   expect(standing.filter((one) => one === 'completed')).toHaveLength(202)
   expect(standing.filter((one) => one === 'paused')).toHaveLength(3)
+})
+
+test('nor does it for runs that start another workflow', async ({ database }) => {
+  const watched = counted(database)
+  await using engine = await openEngine(watched.database)
+  await engine.commit({
+    'workflows/hello/workflow.yaml': `name: W
+steps:
+  - { ref: start, type: trigger_workflow, workflow: other, recipients: [{ id: "{{recipient.id}}", n: 2 }], actor: "{{recipient.id}}" }
+  - { ref: feed, type: in_app, body: x }
+`,
+    'workflows/other/workflow.yaml': 'name: O\nsteps: [{ ref: rest, type: delay, for: 1h }]\n',
+  })
+  const execute = async (count: number) => {
+    const recipients = Array.from({ length: count }, (_, index) => ({ id: `${count}-${index}` }))
+    const id = await engine.trigger('hello', { recipients })
+    const before = watched.count()
+    const environment = 'production' as EnvironmentName
+    await watched.database.transaction(async (tx) => {
+      const ids = await expandWorkflowRun(tx, environment, id, engine.clock.now())
+      const runs = await lockQueuedRuns(tx, environment, ids?.ids ?? [])
+      await executeRuns(engine, tx, runs, engine.clock.now())
+    })
+    return watched.count() - before
+  }
+  await execute(2)
+  const few = await execute(3)
+  expect(await execute(200)).toBe(few)
+  await engine.drain()
+  expect((await engine.runs()).filter(({ workflow }) => workflow === 'other')).toHaveLength(205)
 })

@@ -138,6 +138,8 @@ class Simulation {
       actor: null,
       tenant: null,
       settings: { sandbox_mode: sandbox, skip_delay: chance(0.1) },
+      cancellationKey: null,
+      depth: 0,
     })
     const run: QueuedRun = {
       environment: 'production' as EnvironmentName,
