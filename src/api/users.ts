@@ -2,6 +2,7 @@ import { moveMessages } from '../messages/store.ts'
 import { USERS, checkRecipientId, invalid, userToWire } from '../recipients/recipient.ts'
 import { mergeUsers } from '../recipients/store.ts'
 import { moveLedger } from '../runs/frequency.ts'
+import { moveWaits } from '../runs/wait-store.ts'
 import { moveRuns } from '../runs/store.ts'
 import { pageQuery } from './page.ts'
 import { recipientPage, recipientRoutes } from './recipient-resource.ts'
@@ -47,6 +48,7 @@ const merge: MutationRoute = {
     // Runs first: one that is at work holds its lock until its messages are there to be moved, and until
     // what it changes of a user is stored.
     await moveRuns(tx, environment, move)
+    await moveWaits(tx, environment, move)
     await moveLedger(tx, environment, move)
     await moveMessages(tx, environment, move)
     const user = await mergeUsers(tx, environment, { from, into }, now)

@@ -27,6 +27,7 @@ import {
   type FetchContext,
 } from '../runs/fetch-call.ts'
 import { sweepThrottleWindows } from '../runs/gates.ts'
+import { sweepEvents, tellWaitingRuns } from '../runs/wait-store.ts'
 import { wakeDueRuns } from '../runs/wake.ts'
 import { registerRunWorkers } from '../runs/workers.ts'
 import type { Ground } from './ground.ts'
@@ -73,6 +74,8 @@ function startWorkLoops(ground: Ground, delivery: DeliveryContext, fetching: Fet
   }
   addLoop(ground, { name: 'beat', pollMs: BEAT_MS }, () => beat(database, process).then(() => 0))
   addLoop(ground, { name: 'wake-up' }, () => wakeDueRuns(runs, clock.now()))
+  addLoop(ground, { name: 'waiting runs' }, () => tellWaitingRuns(runs))
+  addLoop(ground, { name: 'events', pollMs: SWEEP_MS }, () => sweepEvents(database, clock.now()))
   addLoop(ground, { name: 'due messages' }, () => enqueueDueMessages(messages, clock.now()))
   addLoop(ground, { name: 'dead letters', pollMs: REDRIVE_MS }, () => queue.redrive())
   addLoop(ground, { name: 'statistics', pollMs: STATISTICS_MS }, async () => {

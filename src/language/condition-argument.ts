@@ -8,10 +8,11 @@ export const conditionPrefixes = [
   'workflow',
   'run',
   'refs',
+  'event',
 ] as const
 
 /** The prefixes that may stand alone, to ask whether there is one at all. */
-const standalone: ReadonlySet<string> = new Set(['actor', 'tenant'])
+const standalone: ReadonlySet<string> = new Set(['actor', 'tenant', 'event'])
 
 const PATH = new RegExp(`^(?:${conditionPrefixes.join('|')})(?:\\.[^.\\s"'\`()[\\]{},;]+)+$`)
 

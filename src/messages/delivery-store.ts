@@ -4,6 +4,7 @@ import { sql } from '../db/sql.ts'
 import { newRowId } from '../ids.ts'
 import type { ChannelKey, EnvironmentName, MessageId, ProcessId } from '../ids.ts'
 import type { ChannelType, MessageContent } from '../steps/step.ts'
+import { noteEvents } from './happenings.ts'
 import { LEASE_MS } from './leases.ts'
 import type { MessageHappening, Settlement } from './message.ts'
 
@@ -161,7 +162,7 @@ export interface SettledMessage extends Settlement {
   readonly id: MessageId
 }
 
-/** Writes the states of locked messages and gives them back. */
+/** Writes the states of locked messages and gives them back; what happened is kept for those that wait for it. */
 export async function saveSettlements(
   tx: Transaction,
   settled: readonly SettledMessage[],
@@ -188,6 +189,10 @@ export async function saveSettlements(
     )
     where m.environment = s.environment and m.id = s.id
   `)
+  const messages = settled.flatMap(({ environment, id: message, happenings }) =>
+    happenings.map((happening) => ({ environment, message, ...happening })),
+  )
+  await noteEvents(tx, { messages }, now)
 }
 
 /** What went over the wire in one attempt. */

@@ -3,6 +3,7 @@ import { sql } from '../db/sql.ts'
 import { isUuid } from '../ids.ts'
 import type { EnvironmentName, MessageId } from '../ids.ts'
 import { toEvents } from './delivery-store.ts'
+import { noteEvents, type MessageEvent } from './happenings.ts'
 import { applyMark, type Mark, type MarkOptions, type Stamps } from './engagement.ts'
 
 /** Of entries in a message's history; a message that is marked to and fro does not grow beyond it. */
@@ -22,10 +23,12 @@ export async function markMessages(
 ): Promise<readonly MessageId[]> {
   const rows = await lockMessages(tx, environment, ids.filter(isUuid))
   const { now } = options
+  const happened: MessageEvent[] = []
   const marked = rows.map((row) => {
     const { stamps, happenings } = applyMark(row, mark, options)
     const { seenAt, readAt, interactedAt, archivedAt } = stamps
     const events = row.events < EVENTS_MAX ? toEvents(happenings, now) : []
+    happened.push(...happenings.map((one) => ({ environment, message: row.id, ...one })))
     return { id: row.id, seenAt, readAt, interactedAt, archivedAt, events }
   })
   await tx.query(sql`
@@ -38,6 +41,7 @@ export async function markMessages(
     )
     where m.environment = ${environment} and m.id = s.id
   `)
+  await noteEvents(tx, { messages: happened }, now)
   return rows.map(({ id }) => id)
 }
 

@@ -12,6 +12,7 @@ import type {
 } from '../ids.ts'
 import type { ChannelType, MessageContent } from '../steps/step.ts'
 import { AMBIGUOUS, toEvents } from './delivery-store.ts'
+import { noteEvents } from './happenings.ts'
 import type { DeliverJob } from './deliver.ts'
 import { toDeliverJobs } from './due.ts'
 import {
@@ -143,7 +144,7 @@ export async function cancelMessages(
 ): Promise<number> {
   const plain = cancelledAs(false, now)
   const ambiguous = cancelledAs(true, now)
-  const matched = await tx.query(sql`
+  const matched = await tx.query<Ended>(sql`
     with open as (
       select id, events @> ${AMBIGUOUS}::jsonb as ambiguous
       from messages
@@ -168,9 +169,21 @@ export async function cancelMessages(
         updated_at = ${now}
     from open
     where m.environment = ${environment} and m.id = open.id
-    returning m.id
+    returning m.id as message, m.status, m.claimed_by is null as ended
   `)
+  const messages = matched.flatMap(({ message, status, ended }) =>
+    ended
+      ? [{ environment, message, type: `message.${status}`, data: { reason: 'cancelled' } }]
+      : [],
+  )
+  await noteEvents(tx, { messages }, now)
   return matched.length
+}
+
+interface Ended {
+  readonly message: MessageId
+  readonly status: MessageStatus
+  readonly ended: boolean
 }
 
 function cancelledAs(wasAmbiguous: boolean, now: Date) {

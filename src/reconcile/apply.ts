@@ -4,6 +4,7 @@ import type { Revision, WorkflowKey } from '../ids.ts'
 import type { EnvironmentSettings } from '../workflow/environment.ts'
 import { saveArchivedHistory, saveHistory } from './history-store.ts'
 import { assertLead } from './leader-store.ts'
+import { saveListeners } from './listener-store.ts'
 import { announce } from './outbox.ts'
 import type { Looking } from './settle.ts'
 import type { Snapshot } from './snapshot.ts'
@@ -114,6 +115,7 @@ async function write(tx: Transaction, at: AppliedAt, applicable: Applicable): Pr
     await saveVersions(tx, some, at.now)
     const rows = some.map((version) => rowOf(version, directories))
     await writeWorkflows(tx, at, rows)
+    await saveListeners(tx, at.environment, some)
   }
   await writeArchived(tx, at, plan.archived)
   const added = [...plan.added, ...plan.restored]

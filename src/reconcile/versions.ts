@@ -12,6 +12,7 @@ import type { Portions } from '../workflow/portions.ts'
 import { parseSharedParts } from '../workflow/shared.ts'
 import { parsePortions } from '../workflow/snapshot.ts'
 import type { Version } from '../workflow/workflow.ts'
+import { awaitedEvents } from './listener-store.ts'
 
 /** Directories whose files are in memory at once; each may have some megabytes. */
 const DIRECTORIES_AT_ONCE = 16
@@ -109,6 +110,8 @@ export async function readWorkflows(
 export interface PackedVersion {
   readonly id: VersionId
   readonly key: WorkflowKey
+  /** The events that its steps wait for. */
+  readonly awaited: readonly string[]
   readonly json: {
     readonly workflow: string
     readonly files: string
@@ -123,6 +126,7 @@ export function packVersion(version: Version): PackedVersion {
   return {
     id,
     key,
+    awaited: awaitedEvents(workflow.steps),
     json: {
       workflow: JSON.stringify(workflow),
       files: JSON.stringify(files),

@@ -80,6 +80,10 @@ export function advance(
       return settle(workflow, [...position, decision.child, 0])
     case 'wait':
       return { kind: 'paused', position, waitsFor: 'delay', wakesAt: decision.until, attempt: 0 }
+    case 'await':
+      return { kind: 'paused', position, waitsFor: 'event', wakesAt: decision.until, attempt: 0 }
+    case 'cancel':
+      return { kind: 'ended', outcome: 'cancelled', reason: decision.reason }
     case 'hold':
       return { kind: 'paused', position, waitsFor: 'batch', wakesAt: decision.until, attempt: 0 }
     case 'call':

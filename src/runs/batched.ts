@@ -6,6 +6,7 @@ import type { Answer, Request } from './gates.ts'
 import type { ClosedBatch } from './batches.ts'
 import type { Progress, WorkflowRun } from './run.ts'
 import { refsOf } from './scope.ts'
+import { pastWaits } from './waiting.ts'
 import type { Walker } from './walker.ts'
 
 /** Takes a run that has come to a batch step into the batch that is open, or into one of its own. */
@@ -104,7 +105,8 @@ export function goOn(walker: Walker, closed: ClosedBatch): Progress {
   })
   timeline.close(step)
   walker.version = version
-  walker.refs = refsOf(version.workflow, chunk.statuses.get(run.id) ?? [])
+  const { refs } = pastWaits(chunk, run)
+  walker.refs = { ...refsOf(version.workflow, chunk.statuses.get(run.id) ?? []), ...refs }
   walker.run = { ...run, versionId: version.id, position, data: closed.data, waitsFor: null }
   walker.batch = contents
   walker.shared = spokenFor(walker.shared, contents)

@@ -13,6 +13,7 @@ import {
 import { cancelMessages } from '../messages/store.ts'
 import { leaveBatches, type BatchMember } from './batch-leave.ts'
 import { deleteFetches } from './fetch-store.ts'
+import { endWaits } from './wait-store.ts'
 import { runJobs } from './jobs.ts'
 
 export interface CancelCall {
@@ -151,6 +152,7 @@ async function cancelLocked(
     environment,
     asking.map(({ id }) => id),
   )
+  await endWaits(tx, environment, open)
   const matched = new Set([...open, ...left])
   return { runs: matched.size, messages: await cancelMessages(tx, environment, ids, now) }
 }

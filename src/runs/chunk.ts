@@ -11,6 +11,8 @@ import { loadFetches } from './fetch-store.ts'
 import type { PendingFetch } from './fetched.ts'
 import type { QueuedRun, WorkflowRun } from './run.ts'
 import { loadArchived, loadWorkflowRuns } from './store.ts'
+import { loadWaits, type LoadedWait } from './wait-store.ts'
+import { hasWaits } from './waiting.ts'
 import { loadVersions, type LoadedVersion } from './versions.ts'
 
 /** All that a chunk of runs of one environment needs to go on, read in its transaction. */
@@ -31,6 +33,8 @@ export interface Chunk {
   readonly fetches: ReadonlyMap<RunId, PendingFetch>
   /** Whether all of this is undone: then nobody outside is asked. */
   readonly dryRun: boolean
+  /** Of the runs whose versions wait for events: their waits, oldest first. */
+  readonly waits: ReadonlyMap<RunId, readonly LoadedWait[]>
   readonly now: Date
 }
 
@@ -61,6 +65,12 @@ export async function loadChunk(
   const batches = await loadBatches(tx, environment, runs)
   const asking = runs.filter(({ waitsFor }) => waitsFor === 'fetch').map(({ id }) => id)
   const fetches = await loadFetches(tx, environment, asking)
+  const waiting = runs.filter((run) => run.steps > 0 && hasWaits(versions.get(run.versionId)!))
+  const waits = await loadWaits(
+    tx,
+    environment,
+    waiting.map(({ id }) => id),
+  )
   return {
     environment,
     live,
@@ -73,6 +83,7 @@ export async function loadChunk(
     batches,
     fetches,
     dryRun: false,
+    waits,
     now,
   }
 }

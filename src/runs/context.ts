@@ -34,6 +34,7 @@ export function stepContext(walker: Walker, scope: Scope, waited: boolean): Step
     timeZone,
     scope,
     waited,
+    matched: walker.matched,
     skipDelay: shared.settings.skip_delay === true,
     openingData: walker.batch?.openingData ?? scope.data,
     render,

@@ -13,6 +13,9 @@ import { fetchJobs, runJobs } from './jobs.ts'
 import type { QueuedRun } from './run.ts'
 import { secretPlaceholders } from './scope.ts'
 import { saveRuns } from './store.ts'
+import { saveWaits } from './wait-store.ts'
+import { eventsOf } from './waiting.ts'
+import { noteEvents } from '../messages/happenings.ts'
 import { walk, type Walk } from './walk.ts'
 
 /** So many requests of one chunk, and they are those of a large trigger. */
@@ -48,6 +51,13 @@ export async function executeRuns(
   await deps.queue.enqueue(tx, 'deliver', jobs)
   const queue = calling.length < FETCHES_BULK_MIN ? 'fetch' : 'fetch_bulk'
   await deps.queue.enqueue(tx, queue, fetchJobs(environment, calling))
+  await saveWaits(
+    tx,
+    environment,
+    walks.flatMap((each) => each.waits),
+  )
+  const results = walks.map(({ result }, index) => ({ before: runs[index]!, result }))
+  await noteEvents(tx, eventsOf(chunk, results, messages), now)
   const started = await nested.save(tx)
   await deps.queue.enqueue(tx, 'run', [...runJobs(environment, toLook), ...started.run])
   await deps.queue.enqueue(tx, 'run_bulk', started.run_bulk)

@@ -23,7 +23,7 @@ export type RunStatus = 'queued' | 'processing' | 'paused' | 'completed' | 'canc
 export type RunOutcome = 'completed' | 'batched' | 'throttled' | 'halted' | 'failed' | 'cancelled'
 
 /** What a paused run sleeps for. */
-export type WaitReason = 'delay' | 'batch' | 'retry' | 'fetch'
+export type WaitReason = 'delay' | 'batch' | 'event' | 'retry' | 'fetch'
 
 /** A run as the engine works on it: locked, queued, about to go on. */
 export interface QueuedRun {
@@ -38,6 +38,8 @@ export interface QueuedRun {
   readonly steps: number
   readonly attempt: number
   readonly waitsFor: WaitReason | null
+  /** It still sleeps, and is only asked to look whether what it waits for has come. */
+  readonly asleep: boolean
   readonly errorCount: number
   /** The batch that it waits for, or that it went on from. */
   readonly batchId: BatchId | null

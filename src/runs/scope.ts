@@ -87,6 +87,7 @@ export function scopeOf(walker: Walker): Scope {
     },
     run: { id: run.id, total_activities, total_actors },
     refs,
+    event: walker.event,
     activities: held.activities.map((one) => ({
       ...one.data,
       data: one.data,

@@ -168,13 +168,14 @@ interface QueuedRow {
   readonly steps: number
   readonly attempt: number
   readonly waits_for: QueuedRun['waitsFor']
+  readonly asleep: boolean
   readonly error_count: number
   readonly batch_id: BatchId | null
   readonly data: Readonly<Record<string, unknown>> | null
   readonly subscription: ReachedBy | null
 }
 
-/** Locks those of the named runs that are queued, or wait for a batch, in id order. The others have gone on without this job. */
+/** Locks those of the named runs that are queued, or wait for a batch or an event, in id order. The others have gone on without this job. */
 export async function lockQueuedRuns(
   tx: Transaction,
   environment: EnvironmentName,
@@ -182,16 +183,16 @@ export async function lockQueuedRuns(
 ): Promise<readonly QueuedRun[]> {
   const rows = await tx.query<QueuedRow>(sql`
     select r.id, r.workflow_run_id, r.workflow, r.version_id, r.collection, r.recipient, r.position,
-      r.steps, r.attempt, r.waits_for, r.error_count, r.batch_id, r.data, r.subscription
+      r.steps, r.attempt, r.waits_for, r.asleep, r.error_count, r.batch_id, r.data, r.subscription
     from unnest(${ids.toSorted()}::uuid[]) as i (id)
     -- Lateral and limited, so that each is looked up by its key whatever the statistics say.
     cross join lateral (
       select id, workflow_run_id, workflow, version_id, collection, recipient, position, steps,
-        attempt, waits_for, error_count, batch_id, data, subscription
+        attempt, waits_for, status = 'paused' as asleep, error_count, batch_id, data, subscription
       from runs
       where environment = ${environment} and id = i.id
-        -- A run that waits for its batch may be asked to look at it before its time.
-        and (status = 'queued' or (status = 'paused' and waits_for = 'batch'))
+        -- A run that waits for its batch or an event may be asked to look at it before its time.
+        and (status = 'queued' or (status = 'paused' and waits_for in ('batch', 'event')))
       limit 1
       for update
     ) r
@@ -212,6 +213,7 @@ function toQueuedRun(environment: EnvironmentName, row: QueuedRow): QueuedRun {
     steps: row.steps,
     attempt: row.attempt,
     waitsFor: row.waits_for,
+    asleep: row.asleep,
     errorCount: row.error_count,
     batchId: row.batch_id,
     data: row.data,

@@ -20,6 +20,8 @@ import { refsOf, scopeOf, type SecretPlaceholders } from './scope.ts'
 import type { RunResult } from './store.ts'
 import { TimelineWriter } from './timeline.ts'
 import { applyUpdate } from './update.ts'
+import type { Wait } from './wait-store.ts'
+import { lookAtEvents, openWait, pastWaits } from './waiting.ts'
 import type { Walker } from './walker.ts'
 
 /** What a run did until it paused or ended: its new standing, the messages it made, and what it changed of recipients. */
@@ -29,6 +31,7 @@ export interface Walk {
   readonly updates: readonly RecipientPatch[]
   /** What is to become of the request that it waits for; null where there is none. */
   readonly fetch: FetchChange | null
+  readonly waits: readonly Wait[]
 }
 
 /** What a step decides, before a gate is asked. */
@@ -46,7 +49,8 @@ export function* walk(chunk: Chunk, run: QueuedRun, secrets: SecretPlaceholders)
   const version = chunk.versions.get(run.versionId)
   assert(shared && version, `run ${run.id} has no trigger or no version`)
   const timeline = new TimelineWriter(run, chunk.now)
-  const refs = refsOf(version.workflow, chunk.statuses.get(run.id) ?? [])
+  const past = pastWaits(chunk, run)
+  const refs = { ...refsOf(version.workflow, chunk.statuses.get(run.id) ?? []), ...past.refs }
   const batch = chunk.batches.get(run.id) ?? null
   const walker: Walker = {
     chunk,
@@ -60,6 +64,9 @@ export function* walk(chunk: Chunk, run: QueuedRun, secrets: SecretPlaceholders)
     asked: null,
     refs,
     batch,
+    matched: false,
+    event: past.event,
+    waits: [],
   }
   const progress = yield* begin(walker)
   return {
@@ -73,11 +80,16 @@ export function* walk(chunk: Chunk, run: QueuedRun, secrets: SecretPlaceholders)
     messages: walker.messages,
     updates: walker.updates,
     fetch: changeOf(walker, run, progress),
+    waits: walker.waits,
   }
 }
 
 /** A run whose batch is still open sleeps on, whatever has become of its workflow meanwhile. */
 function* begin(walker: Walker): Generator<Request, Progress, Answer> {
+  if (walker.run.waitsFor === 'event') {
+    const sleeping = lookAtEvents(walker)
+    if (sleeping) return sleeping
+  }
   if (walker.run.waitsFor !== 'batch') return stopped(walker) ?? (yield* proceed(walker))
   const closed = yield* atClose(walker)
   if (closed.kind !== 'closed') return closed
@@ -114,7 +126,7 @@ function* proceed(
     if (!holds) return ended('halted', 'conditions_not_met')
   }
   let { attempt } = run
-  let waited = run.waitsFor === 'delay'
+  let waited = run.waitsFor === 'delay' || run.waitsFor === 'event'
   let pending = run.waitsFor === 'fetch' ? chunk.fetches.get(run.id) : undefined
   let progress: Progress = { kind: 'queued', position: from }
   while (progress.kind === 'queued') {
@@ -128,6 +140,7 @@ function* proceed(
       : yield* resolve(walker, step, decide(walker, step, scope, waited))
     if (walker.run !== known || walker.chunk.entities !== entities) scope = scopeOf(walker)
     progress = advance(version.workflow, { position, attempt }, decision, chunk.now)
+    if (decision.kind === 'await') openWait(walker, step, decision)
     record(walker, step, decision, progress)
     attempt = 0
     waited = false
@@ -266,8 +279,10 @@ function record(walker: Walker, step: Step, decision: Decision, progress: Progre
   if (decision.kind === 'skip') timeline.add('step_skipped', { reason: decision.reason })
   if (decision.kind === 'wait')
     timeline.add('waiting', { until: decision.until.toISOString(), reason: decision.reason })
-  if (decision.kind === 'hold')
-    timeline.add('waiting', { until: decision.until.toISOString(), reason: 'batch' })
+  if (decision.kind === 'hold' || decision.kind === 'await') {
+    const reason = decision.kind === 'hold' ? 'batch' : 'event'
+    timeline.add('waiting', { until: decision.until.toISOString(), reason })
+  }
   if (decision.kind === 'fail') {
     const retryAt = progress.kind === 'paused' ? progress.wakesAt.toISOString() : null
     timeline.fail('step_failed', { message: decision.message, retry_at: retryAt })

@@ -102,9 +102,11 @@ async function postpone(tx: Transaction, run: QueuedRun, error: unknown, now: Da
   const { workflow } = await loadVersion(tx, run.versionId)
   const message = messageOf(error)
   const failed = advance(workflow, run, { kind: 'fail', message, retryable: true }, now)
-  // What waits for its batch, or was answered, still has that to go on with.
+  // What waits for its batch or an event, or was answered, still has that to go on with.
   const { waitsFor } = run
-  const isHeld = (waitsFor === 'batch' || waitsFor === 'fetch') && failed.kind === 'paused'
+  const isHeld =
+    (waitsFor === 'batch' || waitsFor === 'event' || waitsFor === 'fetch') &&
+    failed.kind === 'paused'
   const progress = isHeld ? ({ ...failed, waitsFor } as const) : failed
   if (failed.kind === 'ended') await deleteFetches(tx, run.environment, [run.id])
   await saveRuns(

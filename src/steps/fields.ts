@@ -37,7 +37,7 @@ export const channelFieldSchemas = {
 
 /** What a path looks like, such as `data.at` or `recipient.zone`. */
 export const pathPattern =
-  '^(?:data|recipient|actor|tenant|vars|workflow|run|refs)(?:\\.[A-Za-z0-9_$-]+)+$'
+  '^(?:data|recipient|actor|tenant|vars|workflow|run|refs|event)(?:\\.[A-Za-z0-9_$-]+)+$'
 
 export function pathSchema(description: string): object {
   return { description, type: 'string', pattern: pathPattern }

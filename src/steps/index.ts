@@ -9,6 +9,7 @@ import type { StepBase, StepType } from './step.ts'
 import { throttle } from './throttle.ts'
 import { triggerWorkflow } from './trigger-workflow.ts'
 import { updateData, updateObject, updateRecipient, updateTenant } from './update.ts'
+import { waitForEvent } from './wait-for-event.ts'
 import { webhook } from './webhook.ts'
 
 /** Every type of step, by its name in a file. To add one: write its file, then name it here. */
@@ -26,6 +27,7 @@ export const stepTypes = {
   update_object: updateObject,
   update_recipient: updateRecipient,
   update_tenant: updateTenant,
+  wait_for_event: waitForEvent,
   webhook,
 } as const
 

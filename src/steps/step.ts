@@ -46,6 +46,8 @@ export interface StepContext {
   readonly scope: Scope
   /** When the step is reached again after its wait: the wait it asked for. */
   readonly waited: boolean
+  /** Of a step that waits for an event: whether it has come. */
+  readonly matched: boolean
   /** `skip_delay` of the trigger. */
   readonly skipDelay: boolean
   /** The data that attachments are taken from: of the trigger that opened the batch, else that of the scope. */
@@ -72,6 +74,8 @@ export interface Scope {
   readonly workflow: Readonly<Record<string, unknown>>
   readonly run: Readonly<Record<string, unknown>>
   readonly refs: Readonly<Record<string, Readonly<Record<string, unknown>>>>
+  /** What ended the latest wait for an event; null where none has, or none came. */
+  readonly event: Readonly<Record<string, unknown>> | null
   /** What a batch shows of what it collected, oldest first; of a run without a batch: its own trigger. */
   readonly activities: readonly Readonly<Record<string, unknown>>[]
   readonly actors: readonly Readonly<Record<string, unknown>>[]
@@ -150,6 +154,10 @@ export type Outcome =
       readonly child: number
       readonly events?: readonly StepEvent[]
     }
+  /** Wait until such a thing happens to the recipient. */
+  | { readonly kind: 'await'; readonly event: string; readonly until: Date }
+  /** The run ends as if somebody had cancelled it. */
+  | { readonly kind: 'cancel'; readonly reason: string }
   | { readonly kind: 'halt'; readonly reason: string; readonly events?: readonly StepEvent[] }
 
 /** What a step changes: the run's recipient, tenant or data, or somebody named. */
@@ -194,6 +202,10 @@ export interface StepType<Type extends string, Fields extends object> {
     readonly secrets?: boolean
   }[]
   children?(step: StepBase & Fields): readonly ChildSteps[]
+  /** Conditions beside the common ones, each with its place inside the step. */
+  conditions?(
+    step: StepBase & Fields,
+  ): readonly { readonly path: readonly string[]; readonly conditions: Conditions }[]
   /** Problems that a schema cannot say, each with the path inside the step. */
   check?(step: StepBase & Fields): readonly {
     readonly path: readonly (string | number)[]

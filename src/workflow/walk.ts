@@ -82,6 +82,9 @@ export function listConditions(
     ...place(workflow.conditions, ['conditions']),
     ...steps.flatMap(({ step, pointer }) => [
       ...place(step.conditions, [...pointer, 'conditions']),
+      ...(stepTypeOf(step).conditions?.(step) ?? []).flatMap(({ conditions, path }) =>
+        place(conditions, [...pointer, ...path]),
+      ),
       ...(stepTypeOf(step).children?.(step) ?? []).flatMap(({ conditions, path }) =>
         place(conditions, [...pointer, ...path.slice(0, -1), 'conditions']),
       ),

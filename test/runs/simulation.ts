@@ -153,6 +153,7 @@ class Simulation {
       steps: 0,
       attempt: 0,
       waitsFor: null,
+      asleep: false,
       errorCount: 0,
       batchId: null,
       data: null,
@@ -246,6 +247,7 @@ class Simulation {
         queued.flatMap(({ run, fetch }) => (fetch === null ? [] : [[run.id, fetch] as const])),
       ),
       dryRun: false,
+      waits: new Map(),
       now,
     }
   }

@@ -23,6 +23,7 @@ import { Reconciler } from '../../src/reconcile/reconciler.ts'
 import { openFetching, registerFetchWorkers } from '../../src/runs/fetch-call.ts'
 import { findRun, listRuns, loadTimeline, type RunRow } from '../../src/runs/read.ts'
 import { triggerWorkflow } from '../../src/runs/trigger.ts'
+import { tellWaitingRuns } from '../../src/runs/wait-store.ts'
 import { wakeDueRuns } from '../../src/runs/wake.ts'
 import { registerRunWorkers } from '../../src/runs/workers.ts'
 import { testClock, type TestClock } from './clock.ts'
@@ -189,7 +190,7 @@ export async function openEngine(
       await database.query(sql`truncate environments, reconcilers, versions, workflow_runs, runs, run_steps,
         messages, deliveries, recipients, subscriptions, cancellations, leases,
         idempotency_keys, run_actions, throttle_windows, frequency_ledger, batches,
-        batch_activities, fetches cascade`)
+        batch_activities, fetches, event_waits, recipient_events, event_listeners cascade`)
     },
   }
 }
@@ -206,10 +207,11 @@ async function drain(database: Database, queue: Queue, clock: TestClock): Promis
     queue.enqueue(tx, 'deliver', jobs)
   for (;;) {
     const woken = await wakeDueRuns({ database, queue }, clock.now())
+    const told = await tellWaitingRuns({ database, queue })
     const due = await enqueueDueMessages({ database, enqueue }, clock.now())
     const { handled, failures } = await queue.drain()
     if (failures.length > 0) throw new AggregateError(failures, 'jobs failed')
-    if (woken + due + handled === 0) return
+    if (woken + told + due + handled === 0) return
   }
 }
 
