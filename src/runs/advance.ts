@@ -79,13 +79,9 @@ export function advance(
     case 'enter':
       return settle(workflow, [...position, decision.child, 0])
     case 'wait':
-      return { kind: 'paused', position, waitsFor: 'delay', wakesAt: decision.until, attempt: 0 }
     case 'await':
-      return { kind: 'paused', position, waitsFor: 'event', wakesAt: decision.until, attempt: 0 }
-    case 'cancel':
-      return { kind: 'ended', outcome: 'cancelled', reason: decision.reason }
     case 'hold':
-      return { kind: 'paused', position, waitsFor: 'batch', wakesAt: decision.until, attempt: 0 }
+      return asleep(position, decision)
     case 'call':
       return calling(position, decision)
     case 'absorbed':
@@ -93,7 +89,8 @@ export function advance(
     case 'throttled':
       return { kind: 'ended', outcome: 'throttled', reason: 'throttle_limit' }
     case 'halt':
-      return { kind: 'ended', outcome: 'halted', reason: decision.reason }
+    case 'cancel':
+      return { kind: 'ended', outcome: ENDINGS[decision.kind], reason: decision.reason }
     case 'fail':
       return failed(run, decision, now)
     default:
@@ -107,6 +104,16 @@ function calling(
 ): Progress {
   if (wakesAt === null) return { kind: 'calling', position, attempt }
   return { kind: 'paused', position, waitsFor: 'fetch', wakesAt, attempt }
+}
+
+const ENDINGS = { halt: 'halted', cancel: 'cancelled' } as const
+const SLEEPS = { wait: 'delay', await: 'event', hold: 'batch' } as const
+
+function asleep(
+  position: Position,
+  { kind, until: wakesAt }: { readonly kind: keyof typeof SLEEPS; readonly until: Date },
+): Progress {
+  return { kind: 'paused', position, waitsFor: SLEEPS[kind], wakesAt, attempt: 0 }
 }
 
 /** Sleeps until the step is tried again, or ends the run. */

@@ -50,33 +50,47 @@ export function lookAtEvents(walker: Walker): Progress | undefined {
   const { seen, found } = firstMatch(walker, step, wait)
   // Somebody who wakes a run ends its wait, too; a run that is tried again after a failure sleeps on.
   const isDue = chunk.now >= wait.expiresAt || (!run.asleep && run.attempt === 0)
-  if (!found && !isDue) {
-    const fresh = wait.candidates.length >= CANDIDATES_MAX
-    if (seen.length > wait.seen.length) walker.waits.push({ ...plain(wait), seen, fresh })
-    timeline.close(step)
-    const { expiresAt: wakesAt } = wait
-    return { kind: 'paused', position: run.position, waitsFor: 'event', wakesAt, attempt: 0 }
-  }
-  const eventId = found?.id ?? null
-  const data = found?.data ?? null
-  const matched = found !== undefined
-  walker.waits.push({ ...plain(wait), matched, eventId, data, seen, fresh: false })
-  timeline.add(matched ? 'event_matched' : 'wait_expired', {
-    event: wait.event,
-    ...(matched && { event_id: eventId }),
-  })
+  const progress = found || isDue ? undefined : sleepOn(walker, wait, seen)
+  if (!progress) endWait(walker, wait, { seen, found })
   timeline.close(step)
+  return progress
+}
+
+function sleepOn(
+  { run, waits }: Walker,
+  { candidates, ...wait }: LoadedWait,
+  seen: readonly string[],
+): Progress {
+  // What one look could not take is for the next one.
+  const fresh = candidates.length >= CANDIDATES_MAX
+  if (seen.length > wait.seen.length) waits.push({ ...wait, seen, fresh })
+  const { expiresAt: wakesAt } = wait
+  return { kind: 'paused', position: run.position, waitsFor: 'event', wakesAt, attempt: 0 }
+}
+
+interface Look {
+  readonly seen: readonly string[]
+  readonly found: Candidate | undefined
+}
+
+function endWait(walker: Walker, loaded: LoadedWait, { seen, found }: Look): void {
+  const { candidates, ...wait } = loaded
+  assert(found === undefined || candidates.includes(found), 'a wait ends with what it looked at')
+  const matched = found !== undefined
+  const data = found?.data ?? null
+  walker.waits.push({ ...wait, matched, eventId: found?.id ?? null, data, seen, fresh: false })
+  if (found) walker.timeline.add('event_matched', { event: wait.event, event_id: found.id })
+  else walker.timeline.add('wait_expired', { event: wait.event })
   walker.matched = matched
   walker.event = data
-  walker.refs[step.ref] = waitRef({ matched, data })
-  return undefined
+  walker.refs[wait.stepRef] = waitRef({ matched, data })
 }
 
 function firstMatch(
   walker: Walker,
   step: Step & { readonly type: 'wait_for_event' },
   wait: LoadedWait,
-): { readonly seen: readonly string[]; readonly found: Candidate | undefined } {
+): Look {
   const { chunk, run, timeline } = walker
   const seen = [...wait.seen]
   if (wait.candidates.length === 0) return { seen, found: undefined }
@@ -99,10 +113,6 @@ function firstMatch(
     seen.push(candidate.id)
   }
   return { seen, found: undefined }
-}
-
-function plain({ candidates: _, ...wait }: LoadedWait): Wait {
-  return wait
 }
 
 /** What earlier waits of a run have left in its scope. */

@@ -23,7 +23,7 @@ export class WorkflowMaker {
     const leaf = depth >= DEPTH_MAX || chance(0.7)
     const type = pick(
       leaf
-        ? ['in_app', 'in_app', 'delay', 'throttle', 'update_data', 'fetch']
+        ? ['in_app', 'in_app', 'delay', 'throttle', 'update_data', 'fetch', 'wait_for_event']
         : ['branch', 'cohort'],
     )
     switch (type) {
@@ -33,6 +33,16 @@ export class WorkflowMaker {
       }
       case 'delay':
         return { ref, type, for: `${1 + below(90)}m` }
+      case 'wait_for_event':
+        return {
+          ref,
+          type,
+          event: 'message.read',
+          match: { all: [{ variable: 'event.n', operator: 'equal_to', argument: below(2) }] },
+          expires_after: `${1 + below(90)}m`,
+          ...(chance(0.2) && { on_match: 'halt' }),
+          ...(chance(0.7) && { on_timeout: 'continue' }),
+        }
       case 'throttle':
         return { ref, type, window: '1h', limit: 1 + below(3) }
       case 'fetch':

@@ -6,6 +6,7 @@ import type { PendingFetch } from '../../src/runs/fetched.ts'
 import type { QueuedRun, RunOutcome, RunStatus, WorkflowRun } from '../../src/runs/run.ts'
 import { secretPlaceholders } from '../../src/runs/scope.ts'
 import type { LoadedVersion } from '../../src/runs/versions.ts'
+import type { LoadedWait, Wait } from '../../src/runs/wait-store.ts'
 import { walk, type Walk } from '../../src/runs/walk.ts'
 import { bucketOf } from '../../src/steps/cohort.ts'
 import type { EnvironmentSettings } from '../../src/workflow/environment.ts'
@@ -39,6 +40,7 @@ interface Stored {
   /** What it has asked, and what became of that. */
   fetch: PendingFetch | null
   /** The steps that it came to, each once, and those that sent. */
+  readonly waits: Map<StepRef, Wait>
   readonly visited: StepRef[]
   readonly messages: StepRef[]
   endings: number
@@ -50,6 +52,12 @@ const STATUSES = {
   paused: 'paused',
   ended: 'completed',
 } as const
+interface Happened {
+  readonly id: string
+  readonly recipient: string
+  readonly at: number
+  readonly data: Readonly<Record<string, unknown>>
+}
 
 interface Window {
   closesAt: Date
@@ -74,6 +82,7 @@ class Simulation {
   readonly #runs = new Map<RunId, Stored>()
   readonly #shared = new Map<WorkflowRunId, WorkflowRun>()
   readonly #jobs: RunId[][] = []
+  readonly #happened: Happened[] = []
   readonly #windows = new Map<string, Window>()
   #now = Date.UTC(2027, 2, 1)
   #version: LoadedVersion
@@ -94,6 +103,7 @@ class Simulation {
       ...Array.from({ length: 3 }, () => () => this.#trigger()),
       ...Array.from({ length: 3 }, () => () => this.#wake()),
       ...Array.from({ length: 2 }, () => () => this.#answer()),
+      ...Array.from({ length: 2 }, () => () => this.#happen()),
       () => this.#cancel(),
       () => (this.#active = chance(0.7)),
       () => (this.#version = this.#makeVersion()),
@@ -167,6 +177,7 @@ class Simulation {
       reason: null,
       wakesAt: null,
       fetch: null,
+      waits: new Map(),
       visited: [],
       messages: [],
       endings: 0,
@@ -184,7 +195,10 @@ class Simulation {
     if (chance(0.3)) for (const id of this.#jobs[below(this.#jobs.length)] ?? []) ids.add(id)
     const queued = [...ids].flatMap((id) => {
       const stored = this.#runs.get(id)
-      return stored?.status === 'queued' ? [stored] : []
+      if (!stored) return []
+      const asleep = stored.status === 'paused' && stored.run.waitsFor === 'event'
+      stored.run = { ...stored.run, asleep }
+      return stored.status === 'queued' || asleep ? [stored] : []
     })
     const windows = structuredClone(this.#windows)
     const walks = this.#walkAll(queued)
@@ -247,14 +261,50 @@ class Simulation {
         queued.flatMap(({ run, fetch }) => (fetch === null ? [] : [[run.id, fetch] as const])),
       ),
       dryRun: false,
-      waits: new Map(),
+      waits: new Map(queued.map((stored) => [stored.run.id, this.#waitsOf(stored)])),
       now,
     }
   }
 
-  #commit(stored: Stored, { result, messages, fetch }: Walk): void {
+  /** What a run waits for, with all that has happened to its recipient since. */
+  #waitsOf({ run, waits }: Stored): readonly LoadedWait[] {
+    return [...waits.values()].map((wait) => ({
+      ...wait,
+      candidates: this.#happened.filter(
+        ({ id, recipient, at }) =>
+          wait.matched === null &&
+          recipient === run.recipient &&
+          at >= wait.openedAt.getTime() &&
+          at < wait.expiresAt.getTime() &&
+          !wait.seen.includes(id),
+      ),
+    }))
+  }
+
+  /** Something happens to a recipient, and those that wait are told, some of them twice. */
+  #happen(): void {
+    const { pick, below, chance } = this.#random
+    const recipient = pick(USERS)
+    const data = { n: below(2) }
+    this.#happened.push({ id: newId<RunId>(), recipient, at: this.#now, data })
+    const waiting = [...this.#runs.values()].filter(
+      ({ run, status }) =>
+        status === 'paused' && run.waitsFor === 'event' && run.recipient === recipient,
+    )
+    if (waiting.length === 0) return
+    const ids = waiting.map(({ run }) => run.id)
+    this.#jobs.push(ids, ...(chance(0.3) ? [ids] : []))
+  }
+
+  #commit(stored: Stored, { result, messages, fetch, waits }: Walk): void {
     const { run, progress, steps, errorCount } = result
-    if (stored.status !== 'queued') this.#fail(stored, 'went on although it was not queued')
+    if (stored.status !== 'queued' && !stored.run.asleep)
+      this.#fail(stored, 'went on although it was not queued')
+    for (const wait of waits) {
+      const before = stored.waits.get(wait.stepRef)
+      if (before && before.matched !== null) this.#fail(stored, `ended a wait twice`)
+      stored.waits.set(wait.stepRef, wait)
+    }
     for (const { ref } of steps) {
       if (ref !== null && stored.visited.at(-1) !== ref) stored.visited.push(ref)
     }
