@@ -1,4 +1,10 @@
+import type { StepRef, WorkflowKey } from '../../src/ids.ts'
+import type { QueuedRun } from '../../src/runs/run.ts'
+import { bucketOf } from '../../src/steps/cohort.ts'
 import type { Random } from '../support/random.ts'
+
+/** The key of every simulated workflow. */
+export const SIMULATED = 'simulated' as WorkflowKey
 
 const STEPS_MAX = 5
 const DEPTH_MAX = 2
@@ -74,4 +80,32 @@ export class WorkflowMaker {
     const steps = this.steps(depth + 1)
     return { name, steps, ...(this.#random.chance(0.2) && { terminates: true }) }
   }
+}
+
+export interface SimulatedChild {
+  readonly steps: readonly object[]
+  readonly terminates?: boolean
+  readonly percentage?: number
+  readonly conditions?: { readonly all: readonly { readonly argument: number }[] }
+}
+
+export interface SimulatedStep {
+  readonly ref: StepRef
+  readonly type: string
+  readonly branches?: readonly SimulatedChild[]
+  readonly cohorts?: readonly SimulatedChild[]
+}
+
+/** Which branch is taken by whoever has this `n`. */
+export function branchOf(branches: readonly SimulatedChild[], n: number): number {
+  return branches.findIndex(
+    ({ conditions }) => !conditions || conditions.all.every(({ argument }) => argument === n),
+  )
+}
+
+/** Which cohort the recipient of a run falls into. */
+export function cohortOf({ ref, cohorts = [] }: SimulatedStep, { recipient }: QueuedRun): number {
+  const bucket = bucketOf(SIMULATED, ref, recipient)
+  let sum = 0
+  return cohorts.findIndex(({ percentage = 0 }) => (sum += percentage * 10) > bucket)
 }

@@ -1,5 +1,5 @@
 import { newId, type EnvironmentName, type Revision, type RunId } from '../../src/ids.ts'
-import type { StepRef, VersionId, WorkflowKey, WorkflowRunId } from '../../src/ids.ts'
+import type { StepRef, VersionId, WorkflowRunId } from '../../src/ids.ts'
 import type { Chunk } from '../../src/runs/chunk.ts'
 import type { GateAnswer, Request } from '../../src/runs/gates.ts'
 import type { PendingFetch } from '../../src/runs/fetched.ts'
@@ -8,14 +8,19 @@ import { secretPlaceholders } from '../../src/runs/scope.ts'
 import type { LoadedVersion } from '../../src/runs/versions.ts'
 import type { LoadedWait, Wait } from '../../src/runs/wait-store.ts'
 import { walk, type Walk } from '../../src/runs/walk.ts'
-import { bucketOf } from '../../src/steps/cohort.ts'
 import type { EnvironmentSettings } from '../../src/workflow/environment.ts'
 import type { Workflow } from '../../src/workflow/workflow.ts'
 import { random, type Random } from '../support/random.ts'
 import { anyAnswer, asks, changed } from './simulated-fetch.ts'
-import { WorkflowMaker } from './simulated-workflow.ts'
+import {
+  branchOf,
+  cohortOf,
+  SIMULATED,
+  WorkflowMaker,
+  type SimulatedStep,
+} from './simulated-workflow.ts'
 
-const KEY = 'simulated' as WorkflowKey
+const KEY = SIMULATED
 const USERS = ['ada', 'bob', 'cyd', 'dan']
 const OPERATIONS = 120
 const MINUTE_MS = 60_000
@@ -420,30 +425,4 @@ class Simulation {
     const { workflow } = stored.version
     throw new Error(`seed ${this.#seed}: a run ${what}, of ${JSON.stringify(workflow.steps)}`)
   }
-}
-
-interface SimulatedChild {
-  readonly steps: readonly object[]
-  readonly terminates?: boolean
-  readonly percentage?: number
-  readonly conditions?: { readonly all: readonly { readonly argument: number }[] }
-}
-
-interface SimulatedStep {
-  readonly ref: StepRef
-  readonly type: string
-  readonly branches?: readonly SimulatedChild[]
-  readonly cohorts?: readonly SimulatedChild[]
-}
-
-function branchOf(branches: readonly SimulatedChild[], n: number): number {
-  return branches.findIndex(
-    ({ conditions }) => !conditions || conditions.all.every(({ argument }) => argument === n),
-  )
-}
-
-function cohortOf({ ref, cohorts = [] }: SimulatedStep, { recipient }: QueuedRun): number {
-  const bucket = bucketOf(KEY, ref, recipient)
-  let sum = 0
-  return cohorts.findIndex(({ percentage = 0 }) => (sum += percentage * 10) > bucket)
 }
