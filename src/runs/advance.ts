@@ -71,6 +71,8 @@ export function advance(
   now: Date,
 ): Progress {
   const { position } = run
+  if (decision.kind === 'call') return calling(position, decision)
+  if ('until' in decision) return asleep(position, decision)
   switch (decision.kind) {
     case 'next':
     case 'skip':
@@ -78,12 +80,6 @@ export function advance(
       return settle(workflow, following(position))
     case 'enter':
       return settle(workflow, [...position, decision.child, 0])
-    case 'wait':
-    case 'await':
-    case 'hold':
-      return asleep(position, decision)
-    case 'call':
-      return calling(position, decision)
     case 'absorbed':
       return { kind: 'ended', outcome: 'batched', reason: null }
     case 'throttled':

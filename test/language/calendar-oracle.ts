@@ -56,7 +56,7 @@ export function momentOf(wallMs: number, timeZone: string): number {
 
 export interface OracleRule {
   readonly frequency: 'hourly' | 'daily' | 'weekly' | 'monthly'
-  readonly days?: readonly string[]
+  readonly days?: readonly string[] | undefined
   readonly hours?: number
   readonly minutes?: number
   readonly day_of_month?: number

@@ -305,11 +305,7 @@ class Simulation {
     const { run, progress, steps, errorCount } = result
     if (stored.status !== 'queued' && !stored.run.asleep)
       this.#fail(stored, 'went on although it was not queued')
-    for (const wait of waits) {
-      const before = stored.waits.get(wait.stepRef)
-      if (before && before.matched !== null) this.#fail(stored, `ended a wait twice`)
-      stored.waits.set(wait.stepRef, wait)
-    }
+    this.#keepWaits(stored, waits)
     for (const { ref } of steps) {
       if (ref !== null && stored.visited.at(-1) !== ref) stored.visited.push(ref)
     }
@@ -343,6 +339,14 @@ class Simulation {
     stored.status = 'queued'
     this.#jobs.push([stored.run.id])
     return true
+  }
+
+  #keepWaits(stored: Stored, waits: readonly Wait[]): void {
+    for (const wait of waits) {
+      const before = stored.waits.get(wait.stepRef)
+      if (before && before.matched !== null) this.#fail(stored, 'ended a wait twice')
+      stored.waits.set(wait.stepRef, wait)
+    }
   }
 
   #keep(stored: Stored, messages: Walk['messages']): void {
