@@ -35,6 +35,8 @@ export interface Config {
   readonly pollSeconds: number | undefined
   readonly secrets: SecretSettings
   readonly logLevel: LogLevel
+  /** How many days runs that have ended are kept, and their messages. */
+  readonly retentionDays: number
   /** Path of a file of policies outside of the repository. */
   readonly policyFile: string | undefined
   /** Paths of the files that say who may sign commits. */
@@ -81,6 +83,8 @@ export function processEnv(): Env {
 const SECRET_PREFIX = 'BELFRY_SECRET_'
 const DEFAULT_PORT = 4747
 const KEY_LENGTH_MIN = 8
+const RETENTION_DAYS = 30
+const RETENTION_DAYS_MAX = 36_500
 /** Those of the command line and of tests, which are not settings of a server. */
 const OTHER_NAMES = new Set(['BELFRY_URL', 'BELFRY_API_KEY', 'BELFRY_TEST_DATABASE_URL'])
 
@@ -116,6 +120,9 @@ export function readConfig(env: Env, flags: ConfigFlags = {}): Config {
       shared: reader.secretNames('BELFRY_SHARED_SECRETS'),
     },
     logLevel: reader.oneOf('BELFRY_LOG_LEVEL', LOG_LEVELS) ?? 'info',
+    retentionDays:
+      reader.wholeNumber('BELFRY_RETENTION_DAYS', { min: 1, max: RETENTION_DAYS_MAX }) ??
+      RETENTION_DAYS,
     policyFile: flags.policyFile ?? policyFile,
     allowedSigners: reader.paths('BELFRY_ALLOWED_SIGNERS'),
     allowedTargets: reader.cidrs('BELFRY_ALLOWED_TARGETS'),

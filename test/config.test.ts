@@ -27,10 +27,16 @@ describe('readConfig', () => {
       host: '127.0.0.1',
       apiKeys: [],
       logLevel: 'info',
+      retentionDays: 30,
       roles: ['reconcile', 'work', 'api'],
       warnings: [],
     })
     expect(readConfig({}).dataDirectory).toBe(`${process.cwd()}/.belfry`)
+  })
+
+  test('takes for how many days runs are kept', () => {
+    const config = readConfig({ BELFRY_RETENTION_DAYS: '7' })
+    expect(config).toMatchObject({ retentionDays: 7, warnings: [] })
   })
 
   test('takes the command line before the environment', () => {
@@ -132,6 +138,7 @@ describe('readConfig', () => {
     ['BELFRY_DEV', 'yes', 'expected one of'],
     ['BELFRY_LOG_LEVEL', 'loud', 'debug, info, warn, error'],
     ['BELFRY_POLL_SECONDS', '1.5', 'whole number'],
+    ['BELFRY_RETENTION_DAYS', '0', 'from 1 to 36500'],
     ['BELFRY_ROLES', 'api,cook', '"cook" is not one of reconcile, work, api'],
     ['BELFRY_ALLOWED_TARGETS', '10.0.0.0/33', 'range of addresses'],
     ['BELFRY_ALLOWED_TARGETS', 'example.com', 'range of addresses'],

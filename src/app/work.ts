@@ -28,6 +28,7 @@ import {
 } from '../runs/fetch-call.ts'
 import { sweepThrottleWindows } from '../runs/gates.ts'
 import { sweepEvents, tellWaitingRuns } from '../runs/wait-store.ts'
+import { openRetention } from '../runs/retention.ts'
 import { wakeDueRuns } from '../runs/wake.ts'
 import { registerRunWorkers } from '../runs/workers.ts'
 import type { Ground } from './ground.ts'
@@ -35,6 +36,8 @@ import { addLoop } from './loop.ts'
 
 const SWEEP_MS = 60_000
 const REDRIVE_MS = 60_000
+/** Between two pages of what may have been kept for long enough; after the last one it rests by itself. */
+const RETENTION_MS = 500
 const STATISTICS_MS = 2_000
 /** A job of a process whose lease has run out is older: it was fetched before the beat that did not come. */
 const ABANDONED_MS = LEASE_MS - 2 * BEAT_MS
@@ -95,6 +98,10 @@ function startWorkLoops(ground: Ground, delivery: DeliveryContext, fetching: Fet
     sweepPlanRequests(database, clock.now()),
   )
   addLoop(ground, { name: 'batches', pollMs: SWEEP_MS }, () => sweepBatches(database, clock.now()))
+  const retention = openRetention(database, ground.config.retentionDays)
+  addLoop(ground, { name: 'retention', pollMs: RETENTION_MS }, () =>
+    retention.turn(clock.now()).then(() => 0),
+  )
   addLoop(ground, { name: 'dead processes' }, async () => {
     // A process that was cut off from Postgres for a while is not to take itself for dead.
     await beat(database, process)
