@@ -28,14 +28,23 @@ export async function cloneBlank(): Promise<TestDatabase> {
 
 /** Closes a database to everybody and cuts all its connections, or opens it again. */
 export async function setReachable(database: Database, isReachable: boolean): Promise<void> {
-  const name = /\/(belfry_test_[0-9a-f]+)/.exec(database.url)?.[1]
   await administer(inject('adminUrl'), async (admin) => {
-    await admin.query(`alter database ${name} allow_connections ${isReachable}`)
-    if (isReachable) return
+    await admin.query(`alter database ${nameOf(database)} allow_connections ${isReachable}`)
+  })
+  if (!isReachable) await cutConnections(database)
+}
+
+/** Ends every connection to a database, whoever has it. */
+export async function cutConnections(database: Database): Promise<void> {
+  await administer(inject('adminUrl'), async (admin) => {
     await admin.query(
-      `select pg_terminate_backend(pid) from pg_stat_activity where datname = '${name}'`,
+      `select pg_terminate_backend(pid) from pg_stat_activity where datname = '${nameOf(database)}'`,
     )
   })
+}
+
+function nameOf(database: Database): string {
+  return /\/(belfry_test_[0-9a-f]+)/.exec(database.url)?.[1] ?? ''
 }
 
 /** vitest's `test` with `database`: a clone of the blank database that the tests of one file share. */
