@@ -33,6 +33,7 @@ export interface FaultPlan {
 const PROCESSES = 3
 /** Every so manieth recipient gets a mail as well. */
 const MAILED = 40
+const BETWEEN_TRIGGERS_MS = 500
 
 /** A workflow with all that waits, counts and sends. */
 function files(hookUrl: string, smtpPort: number): Files {
@@ -165,12 +166,10 @@ function hangingNowAndThen({ next }: Random): Responder {
   }
 }
 
-/** Takes a mail, and now and then says so late or fails to say so; once for a mail. */
+/** Takes a mail, and now and then says so late or asks for it again. */
 function startHangingSmtp({ next }: Random): Promise<SmtpFake> {
-  const seen = new Set<number>()
   return startSmtp({
-    async answer(index) {
-      seen.add(index)
+    async answer() {
       const fate = next()
       if (fate < 0.05) await pause(3_000)
       return fate > 0.95 ? smtpAnswer(451, 'try again') : undefined
@@ -183,9 +182,13 @@ async function waitUntilReady({ url }: Served): Promise<void> {
   await expect.poll(isLive, { timeout: 30_000 }).toBe(true)
 }
 
-/** Who is triggered for: `r0`, `r1` and so on; some of them have an address. */
+/**
+ * Who is triggered for: `r0`, `r1` and so on; some of them have an address. First each group twice on end, so that
+ * they meet in a batch, and then again and again.
+ */
 function recipientsOf({ recipients, group }: FaultPlan, index: number): readonly object[] {
-  const first = (index * group) % recipients
+  const groups = recipients / group
+  const first = (index < 2 * groups ? Math.floor(index / 2) : index % groups) * group
   return Array.from({ length: group }, (_, place) => {
     const number = first + place
     const id = `r${number}`
@@ -215,7 +218,7 @@ async function triggerEveryone(url: () => string, plan: FaultPlan): Promise<read
         throw new Error(`${reply.status} ${JSON.stringify(reply.body)}`)
       await pause(100)
     }
-    await pause(500)
+    await pause(BETWEEN_TRIGGERS_MS)
   }
   return answered
 }
