@@ -1,179 +1,292 @@
-import { expect } from 'vitest'
-import { newId, type EnvironmentName, type ProcessId } from '../../src/ids.ts'
-import type { Database, Queryable, Transaction } from '../../src/db/database.ts'
-import { executeRuns } from '../../src/runs/execute.ts'
-import { expandWorkflowRun } from '../../src/runs/expand.ts'
-import { lockQueuedRuns } from '../../src/runs/store.ts'
-import { test } from '../support/database.ts'
-import { openEngine } from '../support/engine.ts'
-import { claimFetches, settleFetches } from '../../src/runs/fetch-store.ts'
-import { queued, work } from './fetch-scene.ts'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { Database } from '../../src/db/database.ts'
+import { sql } from '../../src/db/sql.ts'
+import type { EnvironmentName, WorkflowKey } from '../../src/ids.ts'
+import { cancelByKey } from '../../src/runs/cancel.ts'
+import { openRetention } from '../../src/runs/retention.ts'
+import { listStepTypes } from '../../src/steps/index.ts'
+import { counted } from '../support/counted.ts'
+import { cloneBlank } from '../support/database.ts'
+import { openEngine, plainEnvironment, type Engine } from '../support/engine.ts'
 
-/** The same database, and how many statements were sent to it. */
-function counted(database: Database): { database: Database; count: () => number } {
-  let count = 0
-  const counting = <Target extends Queryable>(target: Target): Target => ({
-    ...target,
-    query: (statement) => {
-      count += 1
-      return target.query(statement)
-    },
-    execute: (text, values) => {
-      count += 1
-      return target.execute(text, values)
-    },
-  })
-  const transaction: Database['transaction'] = (run) =>
-    database.transaction((tx: Transaction) => run(counting(tx)))
-  return { database: { ...counting(database), transaction }, count: () => count }
+const HOUR_MS = 3_600_000
+const DAY_MS = 24 * HOUR_MS
+const environment = 'production' as EnvironmentName
+
+/** A workflow for as many recipients as the test says, on its way. */
+interface Scene {
+  /** Triggers for all of them, and works until nothing is due. */
+  readonly send: (cancellationKey?: string) => Promise<void>
+  readonly trigger: (cancellationKey?: string) => Promise<void>
+  readonly cancel: (cancellationKey: string) => Promise<void>
+  readonly switchTo: (active: boolean) => Promise<void>
+  /** Lets an hour pass, and works until nothing is due. */
+  readonly later: () => Promise<void>
 }
 
-const steps = `name: W
-conditions: { all: [{ variable: recipient.n, operator: exists }] }
-steps:
-  - { ref: calm, type: throttle, window: 1h, limit: 2 }
-  - { ref: feed, type: in_app, body: "Hello {{recipient.n}}" }
-  - { ref: mail, type: email, subject: s, markdown: "Hello {{actor.id}}" }
-  - { ref: trial, type: cohort, cohorts: [{ name: a, percentage: 50, steps: [] }, { name: b, percentage: 50, steps: [] }] }
-  - { ref: key, type: throttle, window: 1h, key: recipient.id }
-  - { ref: note, type: update_recipient, properties: { count: "{{recipient.n}}" } }
-  - { ref: page, type: update_object, collection: pages, id: "{{recipient.id}}", properties: { n: 1 } }
-  - { ref: data, type: update_data, properties: { n: "{{recipient.n}}" } }
-  - { ref: pause, type: delay, for: 1h }
-  - { ref: again, type: in_app, body: x, conditions: { all: [{ variable: refs.feed.delivery_status, operator: equal_to, argument: $message.delivered }] } }
-`
+interface Case {
+  readonly steps: string
+  /** More of the workflow. */
+  readonly more?: string
+  /** What is done with it; where nothing is said, one trigger, and an hour later. */
+  readonly play?: (scene: Scene) => Promise<void>
+}
 
-test('no statement count grows with the number of recipients', async ({ database }) => {
-  const watched = counted(database)
-  await using engine = await openEngine(watched.database)
-  await engine.commit({ 'workflows/hello/workflow.yaml': steps })
-  const statements = async (count: number) => {
-    const recipients = Array.from({ length: count }, (_, index) => ({
-      id: `${count}-${index}`,
-      n: 1,
-    }))
-    const before = watched.count()
-    await engine.trigger('hello', { recipients, actor: recipients[0] })
-    await engine.drain()
-    engine.clock.advance(3_600_000)
-    await engine.drain()
-    return watched.count() - before
-  }
-  // The first one fills the caches of the process.
-  await statements(2)
-  const few = await statements(3)
-  expect(await statements(200)).toBe(few)
-  const runs = await engine.runs()
-  expect(runs.every((run) => run.outcome === 'completed')).toBe(true)
+const feed = '  - { ref: feed, type: in_app, body: "{{recipient.n}} {{total_activities}}" }'
+const asleep = `  - { ref: rest, type: delay, for: 1h }\n${feed}`
+const batch = (fields: string) => `  - { ref: digest, type: batch, ${fields} }\n${feed}`
+const child = (ref: string) => `steps: [{ ref: ${ref}, type: in_app, body: x }]`
+
+const twice = async ({ send, later }: Scene) => {
+  await send()
+  await send()
+  await later()
+}
+const thrice = async (scene: Scene) => {
+  await scene.send()
+  await twice(scene)
+}
+
+/** Each type of step, and each way that a run can take through it. Every type has to be among them. */
+const CASES: Readonly<Record<string, Case>> = {
+  'feed items': { steps: feed },
+  mails: {
+    steps:
+      '  - { ref: mail, type: email, to: a@example.com, subject: s, markdown: "{{actor.id}}" }',
+  },
+  webhooks: {
+    steps: '  - { ref: call, type: webhook, url: "https://example.com/{{recipient.id}}" }',
+  },
+  'what waits and is woken': { steps: asleep },
+  'skipped steps': {
+    more: 'conditions: { all: [{ variable: recipient.n, operator: exists }] }\n',
+    steps:
+      '  - { ref: feed, type: in_app, body: x, conditions: { all: [{ variable: recipient.no, operator: exists }] } }',
+  },
+  'statuses of earlier messages': {
+    steps: `  - { ref: first, type: in_app, body: x }
+  - { ref: rest, type: delay, for: 1h }
+  - { ref: again, type: in_app, body: x, conditions: { all: [{ variable: refs.first.delivery_status, operator: equal_to, argument: $message.delivered }] } }`,
+  },
+  branches: {
+    steps: `  - ref: fork
+    type: branch
+    branches:
+      - { name: odd, conditions: { all: [{ variable: recipient.n, operator: equal_to, argument: 1 }] }, ${child('odd')} }
+      - { name: default, ${child('even')} }`,
+  },
+  cohorts: {
+    steps: `  - { ref: trial, type: cohort, cohorts: [{ name: a, percentage: 50, ${child('one')} }, { name: b, percentage: 50, ${child('two')} }] }`,
+  },
+  'throttles, open and closed': {
+    steps: `  - { ref: calm, type: throttle, window: 2h, limit: 1 }\n${feed}`,
+    play: twice,
+  },
+  'throttles, one behind another': {
+    steps: `  - { ref: calm, type: throttle, window: 2h }
+  - { ref: calmer, type: throttle, window: 3h, key: recipient.id }\n${feed}`,
+    play: twice,
+  },
+  'updates of recipients': {
+    steps:
+      '  - { ref: note, type: update_recipient, properties: { count: "{{recipient.n}}" } }\n' +
+      feed,
+  },
+  'updates of objects': {
+    steps:
+      '  - { ref: page, type: update_object, collection: pages, id: "{{recipient.id}}", properties: { n: 1 } }',
+  },
+  'updates of the tenant': {
+    steps: '  - { ref: firm, type: update_tenant, properties: { last: "{{recipient.id}}" } }',
+  },
+  'updates of data': {
+    steps: '  - { ref: data, type: update_data, properties: { n: "{{recipient.n}}" } }\n' + feed,
+  },
+  'batches that are opened, joined and closed': { steps: batch('window: 1h'), play: thrice },
+  'batches with a key and a window that slides': {
+    steps: batch('window: 30m, key: recipient.id, window_type: sliding, extension_limit: 1h'),
+    play: thrice,
+  },
+  'batches that let the first one through': {
+    steps: batch('window: 1h, mode: flush_leading'),
+    play: thrice,
+  },
+  'batches that are full': { steps: batch('window: 2h, max_items: 2'), play: twice },
+  'batches that stay with their version': {
+    steps: batch('window: 1h, version: pinned'),
+    play: twice,
+  },
+  'batches, one behind another, that are shown later': {
+    steps: `  - { ref: first, type: batch, window: 10m, key: data.n }
+  - { ref: second, type: batch, window: 1h }
+${asleep}`,
+    play: async ({ send, later }) => {
+      await send()
+      await send()
+      for (let hour = 0; hour < 3; hour += 1) await later()
+    },
+  },
+  'recipients who have had it': {
+    more: 'trigger: { frequency: once_per_recipient }\n',
+    steps: feed,
+    play: twice,
+  },
+  'runs that are cancelled in their sleep': {
+    steps: asleep,
+    play: async ({ send, cancel, later }) => {
+      await send('k')
+      await cancel('k')
+      await later()
+    },
+  },
+  'runs that are cancelled before they begin': {
+    steps: feed,
+    play: async ({ trigger, cancel, later }) => {
+      await trigger('k')
+      await cancel('k')
+      await later()
+    },
+  },
+  'activities that are cancelled, the last one too': {
+    steps: batch('window: 1h'),
+    play: async ({ send, cancel, later }) => {
+      await send('first')
+      await send('second')
+      await cancel('first')
+      await cancel('second')
+      await later()
+    },
+  },
+  'runs that wake when their workflow is switched off': {
+    steps: asleep,
+    play: async ({ send, switchTo, later }) => {
+      await send()
+      await switchTo(false)
+      await later()
+      await switchTo(true)
+    },
+  },
+}
+
+const names = Object.keys(CASES)
+const keyOf = (name: string) => `w${names.indexOf(name)}`
+
+let stack: AsyncDisposableStack
+let engine: Engine
+let count: () => number
+
+beforeAll(async () => {
+  await using opening = new AsyncDisposableStack()
+  const clone = await cloneBlank()
+  opening.defer(() => clone.drop())
+  const watched: { database: Database; count: () => number } = counted(clone.database)
+  count = watched.count
+  const hook = '  hook: { type: webhook, provider: webhook, sandbox: true }\n'
+  engine = opening.use(
+    await openEngine(watched.database, {
+      environments: { production: `ref: main\n${plainEnvironment}${hook}` },
+    }),
+  )
+  const files = Object.entries(CASES).map(([name, { steps, more = '' }]) => [
+    `workflows/${keyOf(name)}/workflow.yaml`,
+    `name: W\n${more}steps:\n${steps}\n`,
+  ])
+  await engine.commit(Object.fromEntries(files) as Record<string, string>)
+  stack = opening.move()
 })
+afterAll(() => stack.disposeAsync())
 
-test('nor does it for runs that open a batch, join it and go on from it', async ({ database }) => {
-  const watched = counted(database)
-  await using engine = await openEngine(watched.database)
-  await engine.commit({
-    'workflows/hello/workflow.yaml': `name: W
-steps:
-  - { ref: first, type: batch, window: 1h, mode: flush_leading }
-  - { ref: digest, type: batch, window: 1h, key: recipient.id, window_type: sliding, extension_limit: 1d }
-  - { ref: pause, type: delay, for: 1h }
-  - { ref: feed, type: in_app, body: "{{total_activities}} {{#each actors}}{{id}}{{/each}}" }
-`,
-  })
-  const statements = async (count: number) => {
-    const recipients = Array.from({ length: count }, (_, index) => ({ id: `${count}-${index}` }))
-    const before = watched.count()
-    for (let time = 0; time < 3; time++) {
-      await engine.trigger('hello', { recipients, actor: recipients[0], cancellation_key: 'k' })
-      await engine.drain()
-    }
-    for (let hour = 0; hour < 4; hour++) {
-      engine.clock.advance(3_600_000)
-      await engine.drain()
-    }
-    return watched.count() - before
-  }
-  await statements(2)
-  const few = await statements(3)
-  expect(await statements(200)).toBe(few)
-  const runs = await engine.runs()
-  expect(new Set(runs.map(({ outcome }) => outcome))).toEqual(new Set(['completed', 'batched']))
-})
+/** How many statements it takes to do this. */
+async function statements(work: () => Promise<void>): Promise<number> {
+  const before = count()
+  await work()
+  return count() - before
+}
 
-test('nor does it for runs that ask and are answered', async ({ database }) => {
-  const watched = counted(database)
-  await using engine = await openEngine(watched.database)
-  await engine.commit({
-    'workflows/hello/workflow.yaml': `name: W
-steps:
-  - { ref: one, type: fetch, url: "https://crm.example.com/{{recipient.id}}" }
-  - { ref: two, type: fetch, url: "https://crm.example.com/{{data.m}}", into: two }
-  - { ref: feed, type: in_app, body: "{{data.two.m}}" }
-`,
-  })
-  const environment = 'production' as EnvironmentName
-  const now = engine.clock.now()
-  const exchange = {
-    request: { method: 'GET', host: '', path: '', headers: {}, body: null },
-    response: null,
-  }
-  const statements = async (count: number) => {
-    const recipients = Array.from({ length: count }, (_, index) => ({ id: `${count}-${index}` }))
-    const ids = await queued(engine, recipients)
-    const by = { process: newId<ProcessId>(), now }
-    const before = watched.count()
-    await work(engine, ids)
-    // One is put off, so that all that may become of a request is among them.
-    for (const kind of ['throttled', 'fetched', 'fetched'] as const) {
-      await watched.database.transaction(async (tx) => {
-        const claimed = await claimFetches(tx, environment, ids, by)
-        const ended = claimed.map((one, index) => ({
-          ...one,
-          answer:
-            index === 0 && kind === 'throttled'
-              ? ({ kind, details: 'later', exchange } as const)
-              : ({ kind: 'fetched', value: { m: index }, exchange } as const),
-          late: null,
-        }))
-        expect(await settleFetches(tx, ended, now)).toHaveLength(claimed.length)
+describe('the number of statements is the same for one run, for 20 and for 200:', () => {
+  test.for(names)('%s', async (name) => {
+    const { play } = CASES[name]!
+    const played = (recipients: number) =>
+      statements(async () => {
+        const scene = aScene(name, recipients)
+        if (play) return await play(scene)
+        await scene.send()
+        await scene.later()
       })
-      await work(engine, ids)
+    // The first one fills the caches of the process.
+    await played(2)
+    const one = await played(1)
+    expect({ one, twenty: await played(20) }).toEqual({ one, twenty: one })
+    expect({ one, many: await played(200) }).toEqual({ one, many: one })
+    const ways = await engine.database.query<{ outcome: string | null }>(sql`
+      select outcome from runs where environment = ${environment} and workflow = ${keyOf(name)}`)
+    expect(ways.length).toBeGreaterThanOrEqual(223)
+    expect(ways.filter(({ outcome }) => outcome === null || outcome === 'failed')).toEqual([])
+  })
+
+  test('what ended long ago and is deleted', async () => {
+    const retention = openRetention(engine.database, 30)
+    const emptied = async () => {
+      engine.clock.advance(31 * DAY_MS)
+      for (let turn = 0; turn < 200; turn += 1) await retention.turn(engine.clock.now())
     }
-    return watched.count() - before
-  }
-  await statements(2)
-  const few = await statements(3)
-  expect(await statements(200)).toBe(few)
-  const standing = (await engine.runs()).map((run) => run.outcome ?? run.status)
-  expect(standing.filter((one) => one === 'completed')).toHaveLength(202)
-  expect(standing.filter((one) => one === 'paused')).toHaveLength(3)
+    await emptied()
+    expect(await engine.runs()).toEqual([])
+    const deleted = async (recipients: number) => {
+      await thrice(aScene('batches that are opened, joined and closed', recipients))
+      return await statements(emptied)
+    }
+    const one = await deleted(1)
+    expect({ one, twenty: await deleted(20) }).toEqual({ one, twenty: one })
+    // As many as one page holds.
+    expect({ one, many: await deleted(160) }).toEqual({ one, many: one })
+    expect(await engine.runs()).toEqual([])
+  })
 })
 
-test('nor does it for runs that start another workflow', async ({ database }) => {
-  const watched = counted(database)
-  await using engine = await openEngine(watched.database)
-  await engine.commit({
-    'workflows/hello/workflow.yaml': `name: W
-steps:
-  - { ref: start, type: trigger_workflow, workflow: other, recipients: [{ id: "{{recipient.id}}", n: 2 }], actor: "{{recipient.id}}" }
-  - { ref: feed, type: in_app, body: x }
-`,
-    'workflows/other/workflow.yaml': 'name: O\nsteps: [{ ref: rest, type: delay, for: 1h }]\n',
-  })
-  const execute = async (count: number) => {
-    const recipients = Array.from({ length: count }, (_, index) => ({ id: `${count}-${index}` }))
-    const id = await engine.trigger('hello', { recipients })
-    const before = watched.count()
-    const environment = 'production' as EnvironmentName
-    await watched.database.transaction(async (tx) => {
-      const ids = await expandWorkflowRun(tx, environment, id, engine.clock.now())
-      const runs = await lockQueuedRuns(tx, environment, ids?.ids ?? [])
-      await executeRuns(engine, tx, runs, engine.clock.now())
-    })
-    return watched.count() - before
-  }
-  await execute(2)
-  const few = await execute(3)
-  expect(await execute(200)).toBe(few)
-  await engine.drain()
-  expect((await engine.runs()).filter(({ workflow }) => workflow === 'other')).toHaveLength(205)
+test('every type of step is among them', () => {
+  const steps = Object.values(CASES).map((one) => one.steps)
+  const missing = listStepTypes()
+    .map(({ type }) => type)
+    .filter((type) => !steps.some((text) => new RegExp(`type: ${type}\\b`).test(text)))
+  expect(missing).toEqual([])
 })
+
+function aScene(name: string, size: number): Scene {
+  const workflow = keyOf(name) as WorkflowKey
+  const recipients = Array.from({ length: size }, (_, index) => ({
+    id: `${workflow}-${size}-${index}`,
+    n: index % 2,
+  }))
+  const trigger: Scene['trigger'] = async (key) =>
+    void (await engine.trigger(workflow, {
+      recipients,
+      actor: recipients[0],
+      tenant: { id: 'acme' },
+      data: { n: 1 },
+      ...(key !== undefined && { cancellation_key: `${workflow}-${size}-${key}` }),
+    }))
+  return {
+    trigger,
+    async send(key) {
+      await trigger(key)
+      await engine.drain()
+    },
+    cancel: async (key) =>
+      void (await engine.database.transaction((tx) =>
+        cancelByKey(tx, engine.queue, {
+          environment,
+          workflow,
+          cancellationKey: `${workflow}-${size}-${key}`,
+          recipients: null,
+          requestedBy: 'test',
+          now: engine.clock.now(),
+        }),
+      )),
+    switchTo: (active) => engine.switchTo(active, workflow),
+    async later() {
+      engine.clock.advance(HOUR_MS)
+      await engine.drain()
+    },
+  }
+}
