@@ -79,7 +79,9 @@ function startWorkLoops(ground: Ground, delivery: DeliveryContext, fetching: Fet
   addLoop(ground, { name: 'wake-up' }, () => wakeDueRuns(runs, clock.now()))
   addLoop(ground, { name: 'waiting runs' }, () => tellWaitingRuns(runs))
   addLoop(ground, { name: 'events', pollMs: SWEEP_MS }, () => sweepEvents(database, clock.now()))
-  addLoop(ground, { name: 'due messages' }, () => enqueueDueMessages(messages, clock.now()))
+  const due = addLoop(ground, { name: 'due messages' }, () =>
+    enqueueDueMessages(messages, clock.now()),
+  )
   addLoop(ground, { name: 'dead letters', pollMs: REDRIVE_MS }, () => queue.redrive())
   addLoop(ground, { name: 'statistics', pollMs: STATISTICS_MS }, async () => {
     await analyzeChanged(database)
@@ -107,8 +109,10 @@ function startWorkLoops(ground: Ground, delivery: DeliveryContext, fetching: Fet
     await beat(database, process)
     const dead = await listDeadProcesses(database)
     const now = clock.now()
-    const freed =
-      (await releaseDeadClaims(delivery, now)) + (await releaseDeadFetches(fetching, now))
+    const messagesFreed = await releaseDeadClaims(delivery, now)
+    // They have waited for as long as it takes to miss a process.
+    if (messagesFreed > 0) due.wake()
+    const freed = messagesFreed + (await releaseDeadFetches(fetching, now))
     if (dead.length === 0) return freed
     // Their jobs would come back after a minute; nobody shall wait that long.
     await queue.retryAbandoned(ABANDONED_MS)
