@@ -77,6 +77,23 @@ describe('a cohort', () => {
     )
   })
 
+  test('stays the same for a person, whatever else there is and whenever it is asked', () => {
+    const step = { ref, cohorts: parts(12.5, 37.5, 50) }
+    const others = fc.record({
+      data: fc.dictionary(fc.string(), fc.jsonValue()),
+      actor: fc.option(fc.record({ id: fc.string() })),
+      total_activities: fc.nat(),
+    })
+    fc.assert(
+      fc.property(fc.string(), others, fc.date({ noInvalidDate: true }), (id, more, now) => {
+        const context = aContext()
+        const scope = { ...context.scope, ...more, workflow: { key: 'welcome' }, recipient: { id } }
+        const outcome = cohort.execute(step, { ...context, scope, now })
+        expect(outcome).toMatchObject({ kind: 'enter', child: chosen(step, id).child })
+      }),
+    )
+  })
+
   test('keeps its people where another cohort is divided further', () => {
     for (let index = 0; index < 500; index++) {
       const { child } = chosen({ cohorts: parts(30, 70) }, index)
