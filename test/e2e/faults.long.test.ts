@@ -18,8 +18,8 @@ test(`ten thousand recipients of three workers that die, lose Postgres and are k
     cuts: 3,
     lockMs: 10_000,
     pauseMsMax: 3_000,
-    recoveryMsMax: 90_000,
+    recoveryMsMax: 240_000,
   })
   expect(report.calls).toBe(10_000)
   expect(report.mails).toBe(250)
-}, 300_000)
+}, 600_000)

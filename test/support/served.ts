@@ -6,7 +6,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { startEmbedded } from '../../src/db/embedded.ts'
 
 const ROOT = path.resolve(import.meta.dirname, '../..')
-const START_MS_MAX = 15_000
+const START_MS_MAX = 30_000
 
 /** The key of `production` and the operator's, of each server that is started here. */
 export const KEY = 'sk_production_for_tests'
