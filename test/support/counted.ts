@@ -19,6 +19,7 @@ export function counted(database: Database): { database: Database; count: () => 
   })
   const transaction: Database['transaction'] = (work) =>
     database.transaction((tx: Transaction) => work(counting(tx)))
-  const { query } = counting(database)
-  return { database: { ...database, query, transaction }, count: () => count }
+  const outside = { ...counting(database), transaction }
+  outside.execute = (text, values) => database.execute(text, values)
+  return { database: outside, count: () => count }
 }
