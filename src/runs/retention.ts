@@ -182,6 +182,10 @@ async function deleteRuns(
       delete from run_steps s
       using gone
       where s.environment = ${environment} and s.run_id = gone.id
+    ), waits as (
+      delete from event_waits w
+      using gone
+      where w.environment = ${environment} and w.run_id = gone.id
     )
     delete from runs r
     using gone

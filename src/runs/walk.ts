@@ -117,14 +117,9 @@ function* proceed(
   walker: Walker,
   from: Position = walker.run.position,
 ): Generator<Request, Progress, Answer> {
-  const { chunk, run, version, timeline } = walker
+  const { chunk, run, version } = walker
   let scope = scopeOf(walker)
-  const { conditions } = version.workflow
-  if (run.steps === 0 && run.attempt === 0 && conditions) {
-    const holds = judge(walker, scope, 'trigger_conditions_evaluated', conditions)
-    timeline.close(null)
-    if (!holds) return ended('halted', 'conditions_not_met')
-  }
+  if (!mayBegin(walker, scope)) return ended('halted', 'conditions_not_met')
   let { attempt } = run
   let waited = run.waitsFor === 'delay' || run.waitsFor === 'event'
   let pending = run.waitsFor === 'fetch' ? chunk.fetches.get(run.id) : undefined
@@ -147,6 +142,16 @@ function* proceed(
     pending = undefined
   }
   return progress
+}
+
+/** Whether the conditions of the workflow hold, of a run that has not begun. */
+function mayBegin(walker: Walker, scope: Scope): boolean {
+  const { run, version, timeline } = walker
+  const { conditions } = version.workflow
+  if (run.steps > 0 || run.attempt > 0 || !conditions) return true
+  const holds = judge(walker, scope, 'trigger_conditions_evaluated', conditions)
+  timeline.close(null)
+  return holds
 }
 
 /** What a step's decision comes to where it asks for something that is not only about its run. */

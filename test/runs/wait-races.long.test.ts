@@ -88,7 +88,7 @@ describe('hundreds of times', () => {
       const fannedOut = await engine.database.transaction((tx) =>
         expandWorkflowRun(tx, environment, trigger, now),
       )
-      const [id] = fannedOut?.ids as [RunId]
+      const [id] = (fannedOut?.ids ?? []) as [RunId]
       let isOpen = false
       await Promise.all([
         work(engine, id, now).then(() => (isOpen = true)),
