@@ -1,5 +1,5 @@
-import { checkFields } from '../recipients/fields.ts'
-import { propertiesOf, type Recipient, type RecipientRef } from '../recipients/recipient.ts'
+import { readBodyFields } from '../recipients/fields.ts'
+import type { Recipient, RecipientRef } from '../recipients/recipient.ts'
 import { listRecipients, type RecipientFilter } from '../recipients/list-store.ts'
 import { deleteRecipient, findRecipient, upsertRecipients } from '../recipients/store.ts'
 import { cutPage, namedCursors, readPage } from './page.ts'
@@ -53,9 +53,7 @@ export function recipientRoutes(
     body: { type: 'object', properties: fields },
     async handle({ tx, environment, params, body, now }) {
       const ref = refOf(params)
-      const given = body as Readonly<Record<string, unknown>>
-      checkFields(ref.collection, given)
-      const patch = { ...ref, properties: propertiesOf(given) }
+      const patch = readBodyFields(ref, body as Readonly<Record<string, unknown>>)
       const [written] = await upsertRecipients(tx, environment, [patch], now)
       if (!written) throw resourceMissing(what, ref.id)
       return ok(toWire(written))

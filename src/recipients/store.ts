@@ -5,6 +5,12 @@ import { RequestError } from '../errors.ts'
 import type { EnvironmentName } from '../ids.ts'
 import { mergeProperties } from './merge.ts'
 import type { Properties } from './merge.ts'
+import {
+  deletePreferences,
+  mergePreferences,
+  savePreferences,
+  type PreferenceWrite,
+} from './preference-store.ts'
 import { invalid, recipientKey, USERS } from './recipient.ts'
 import type { Recipient, RecipientRef } from './recipient.ts'
 import { forgetSubscriber, moveSubscriptions } from './subscription-store.ts'
@@ -12,6 +18,10 @@ import { forgetSubscriber, moveSubscriptions } from './subscription-store.ts'
 /** What a request says about a recipient; laid over what is known. */
 export interface RecipientPatch extends RecipientRef {
   readonly properties: Properties
+  /** Whether what was known of a tenant's preferences is dropped first. */
+  readonly replacesPreferences?: boolean
+  /** Sets of its own, written with it. */
+  readonly preferences?: readonly PreferenceWrite[]
 }
 
 /** What is known about one recipient, as JSON. */
@@ -44,7 +54,8 @@ export async function loadRecipients(
 
 /**
  * Creates or changes recipients: each patch is merged into what is known, under a lock, so that
- * writers at the same time lose nothing. A recipient named twice gets both patches, in their order.
+ * writers at the same time lose nothing. A recipient named twice gets both patches, in their order. Sets of
+ * preferences are written with them.
  * Returns them as they are now. Throws a 422 `RequestError` where one grows beyond 256 kB.
  */
 export async function upsertRecipients(
@@ -61,7 +72,7 @@ export async function upsertRecipients(
   const merged = known.map((recipient) => {
     const group = groups.get(recipientKey(recipient)) ?? []
     const properties = group.reduce(
-      (all, patch) => mergeProperties(all, patch.properties),
+      (all, patch) => mergeProperties(baseOf(all, patch), patch.properties),
       recipient.properties,
     )
     return { recipient, properties }
@@ -80,12 +91,23 @@ export async function upsertRecipients(
     })),
     now,
   )
+  const preferences = [...groups.values()]
+    .flat()
+    .flatMap(({ collection, id, preferences: sets }) =>
+      (sets ?? []).map((set) => ({ ...set, collection, id })),
+    )
+  await savePreferences(tx, environment, preferences, now)
   const isChanged = new Set(changed.map(({ recipient }) => recipient))
   return merged.map(({ recipient, properties }) => ({
     ...recipient,
     properties,
     updatedAt: isChanged.has(recipient) ? now : recipient.updatedAt,
   }))
+}
+
+function baseOf(known: Properties, { replacesPreferences }: RecipientPatch): Properties {
+  if (replacesPreferences !== true) return known
+  return mergeProperties(known, { settings: { preference_set: null } })
 }
 
 function checkSize({ collection, id }: RecipientRef, properties: Properties): void {
@@ -159,8 +181,8 @@ export async function findRecipient(
 }
 
 /**
- * Deletes a recipient for good, with its subscriptions; false where there was none. Its messages stay, its runs end
- * as they wake.
+ * Deletes a recipient for good, with its preferences and subscriptions; false where there was none. Its messages
+ * stay, its runs end as they wake.
  */
 export async function deleteRecipient(
   tx: Queryable,
@@ -168,12 +190,14 @@ export async function deleteRecipient(
   ref: RecipientRef,
 ): Promise<boolean> {
   const { collection, id } = ref
-  await forgetSubscriber(tx, environment, ref)
   const deleted = await tx.query(sql`
     delete from recipients
     where environment = ${environment} and collection = ${collection} and id = ${id}
     returning id
   `)
+  // Afterwards, so that what a writer stored who held the recipient's lock is seen.
+  await deletePreferences(tx, environment, ref, null)
+  await forgetSubscriber(tx, environment, ref)
   return deleted.length > 0
 }
 
@@ -198,6 +222,7 @@ export async function mergeUsers(
   checkSize(target!, properties)
   await saveProperties(tx, environment, [{ collection: USERS, id: into, properties }], now)
   await moveSubscriptions(tx, environment, { collection: USERS, from, into })
+  await mergePreferences(tx, environment, { from, into }, now)
   await deleteRecipient(tx, environment, { collection: USERS, id: from })
   return { ...target!, properties, updatedAt: now }
 }

@@ -1,14 +1,14 @@
 import { RequestError, type Violation } from '../errors.ts'
-import { fieldProblems } from '../recipients/fields.ts'
+import { readFields } from '../recipients/fields.ts'
 import {
   checkCollection,
   checkRecipientId,
-  propertiesOf,
   TENANTS,
   USERS,
   recipientKey,
   type RecipientRef,
 } from '../recipients/recipient.ts'
+import type { RecipientPatch } from '../recipients/store.ts'
 import type { TriggerSettings } from './run.ts'
 
 /** Named in one direct trigger; more are reached through an object (design section 10). */
@@ -16,9 +16,7 @@ export const RECIPIENTS_MAX = 1_000
 const CANCELLATION_KEY_LENGTH_MAX = 255
 
 /** An entity to create or update before the runs start. */
-export interface InlineEntity extends RecipientRef {
-  readonly properties: Readonly<Record<string, unknown>>
-}
+export type InlineEntity = RecipientPatch
 
 export interface NamedRecipient extends RecipientRef {
   /** `$trigger_data`: laid over the trigger's data for this recipient only. */
@@ -84,7 +82,15 @@ export class BodyReader {
     const key = recipientKey(entity)
     const earlier = this.#entities.get(key)
     const properties = { ...earlier?.properties, ...entity.properties }
-    this.#entities.set(key, { ...entity, properties })
+    const preferences = [...(earlier?.preferences ?? []), ...(entity.preferences ?? [])]
+    const replaces = earlier?.replacesPreferences ?? entity.replacesPreferences
+    this.#entities.set(key, {
+      collection: entity.collection,
+      id: entity.id,
+      properties,
+      ...(preferences.length > 0 && { preferences }),
+      ...(replaces && { replacesPreferences: true }),
+    })
   }
 
   /** An id, or an object with one; with a collection, and properties to store first. */
@@ -102,12 +108,11 @@ export class BodyReader {
       return undefined
     }
     if (!ref || place === undefined) return undefined
-    this.violations.push(...fieldProblems(place, fields, field))
     const named = { ...ref, collection: place }
-    const properties = propertiesOf(fields)
+    const { patch, problems } = readFields(named, fields, field)
+    this.violations.push(...problems)
     // An object with an id alone is a user to be created; one with a collection alone is a reference.
-    const isInline = collection === undefined || Object.keys(properties).length > 0
-    if (isInline) this.keep({ ...named, properties })
+    if (collection === undefined || saysSomething(patch)) this.keep(patch)
     return data ? { ...named, data } : named
   }
 
@@ -129,6 +134,10 @@ export class BodyReader {
       return undefined
     }
   }
+}
+
+function saysSomething({ properties, preferences }: RecipientPatch): boolean {
+  return Object.keys(properties).length > 0 || preferences !== undefined
 }
 
 function readRecipients(reader: BodyReader, value: unknown): readonly NamedRecipient[] {

@@ -1,4 +1,5 @@
 import { RequestError, unreachable } from '../errors.ts'
+import { readTenantChange } from '../recipients/fields.ts'
 import { mergeProperties, type Properties } from '../recipients/merge.ts'
 import {
   checkCollection,
@@ -52,10 +53,11 @@ function updateData(walker: Walker, properties: Properties): Decision {
 function updateEntity(
   walker: Walker,
   target: Exclude<UpdateTarget, { kind: 'data' }>,
-  properties: Properties,
+  given: Properties,
 ): Decision {
   const ref = refOf(walker, target)
   if (ref === undefined) return { kind: 'skip', reason: 'target_missing' }
+  const properties = ref.collection === TENANTS ? readTenantChange(given) : given
   // What sends nothing shall leave no other traces in the world either.
   if (walker.shared.settings.sandbox_mode === true) return { kind: 'skip', reason: 'sandbox' }
   const { chunk } = walker

@@ -2,6 +2,8 @@ import { isSecretReference } from '../channels/secret.ts'
 import { isKey, type ChannelKey, type EnvironmentName } from '../ids.ts'
 import { checkConditions, conditionVariables } from '../language/conditions.ts'
 import { isTimeZone } from '../language/durations.ts'
+import { withChannelIds } from '../language/preference-schema.ts'
+import type { PreferenceSet } from '../language/preferences.ts'
 import { didYouMean } from '../language/text.ts'
 import {
   errorAt,
@@ -12,6 +14,7 @@ import {
 } from './diagnostic.ts'
 import { DEFAULT_POLICY } from './environment.ts'
 import type { Channel, Declaration, EnvironmentSettings, Policy, Variable } from './environment.ts'
+import { checkDefaultPreferences } from './environment-preferences.ts'
 import { explainViolations } from './explain.ts'
 import { parseYaml, type ParsedFile, type Pointer } from './parse.ts'
 import { soundEnvironment } from './salvage.ts'
@@ -52,6 +55,7 @@ interface EnvironmentFile {
     >
   >
   readonly channels?: Readonly<Record<ChannelKey, ChannelEntry>>
+  readonly preferences?: PreferenceSet
 }
 
 type ChannelEntry = Pick<Channel, 'type' | 'provider' | 'name' | 'conditions'> &
@@ -158,7 +162,15 @@ export function parseEnvironment(
   const parsed = readFile(name, path, { bytes, providers: context.providers })
   if (parsed.kind === 'invalid') return parsed
   const { file, value, problems } = parsed
-  const diagnostics = [...problems, ...checkPlace(file, value), ...checkChannels(file, value)]
+  const diagnostics = [
+    ...problems,
+    ...checkPlace(file, value),
+    ...checkChannels(file, value),
+    ...checkDefaultPreferences(file, value.preferences, {
+      channels: Object.keys(value.channels ?? {}),
+      isSecret: (variable) => value.variables?.[variable]?.secret !== undefined,
+    }),
+  ]
   for (const { secret, pointer } of secretsOf(value)) {
     if (context.hasSecret(secret)) continue
     const hint = `Set ${variableName(name, secret)}, or the file ${name}/${secret} in BELFRY_SECRETS_DIR.`
@@ -316,6 +328,7 @@ function settingsOf({
   locale,
   variables,
   channels,
+  preferences,
 }: EnvironmentFile): EnvironmentSettings {
   return {
     timezone: timezone ?? 'UTC',
@@ -329,6 +342,7 @@ function settingsOf({
         channelOf(key as ChannelKey, entry),
       ]),
     ),
+    ...(preferences !== undefined && { preferences: withChannelIds(preferences) }),
   }
 }
 

@@ -1,5 +1,6 @@
 import type { ChannelKey, EnvironmentName } from '../ids.ts'
 import type { Conditions } from '../language/conditions.ts'
+import type { PreferenceSet } from '../language/preferences.ts'
 import type { ChannelType } from '../steps/step.ts'
 
 /** Characters of a branch's name; Git keeps it as the name of a file, to which it adds `.lock`. */
@@ -45,6 +46,8 @@ export interface EnvironmentSettings {
   readonly locale: string
   readonly variables: Readonly<Record<string, Variable>>
   readonly channels: Readonly<Record<ChannelKey, Channel>>
+  /** What holds for all who say nothing else; channels by their ids. Absent where the file has none. */
+  readonly preferences?: PreferenceSet
 }
 
 export type Variable =

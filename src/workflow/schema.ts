@@ -1,6 +1,7 @@
 import { Ajv2020, type ErrorObject } from 'ajv/dist/2020.js'
 import type { ChannelType, StepType } from '../steps/step.ts'
 import { conditionsSchema } from '../language/conditions.ts'
+import { preferenceSchemas } from '../language/preference-schema.ts'
 import { listStepTypes } from '../steps/index.ts'
 import { BRANCH_LENGTH_MAX } from './environment.ts'
 import { TRIGGER_FREQUENCIES } from './workflow.ts'
@@ -52,6 +53,15 @@ export const workflowFields = {
     type: 'array',
     maxItems: 50,
     items: { type: 'string', minLength: 1, maxLength: 255 },
+  },
+  commercial: {
+    description:
+      'Whether `commercial_subscribed` of preferences is asked for; `false` unless told.',
+    type: 'boolean',
+  },
+  override_preferences: {
+    description: 'Whether it is sent whatever preferences say, such as a password reset.',
+    type: 'boolean',
   },
   tags: {
     description: 'For the order of your house; without effect.',
@@ -164,6 +174,8 @@ const promotesFromField = {
   pattern: keyPattern,
 } as const
 
+const preferences = preferenceSchemas({ inGit: true })
+
 /** The fields of `environments/<name>.yaml`. */
 export const environmentFields = {
   ref: {
@@ -210,6 +222,12 @@ export const environmentFields = {
     },
     additionalProperties: { $ref: '#/$defs/channel' },
   },
+  preferences: {
+    description: 'What holds for all who say nothing else in their preferences.',
+    type: 'object',
+    properties: preferences.fields,
+    additionalProperties: false,
+  },
 } as const
 
 /** The fields of a variable: a value that may be seen, or the name of a secret. */
@@ -247,6 +265,7 @@ export function environmentSchema(providers: readonly ProviderShape[]): object {
     additionalProperties: false,
     $defs: {
       conditions: conditionsSchema,
+      ...preferences.$defs,
       variable: {
         description: 'either "value" or "secret"',
         type: 'object',

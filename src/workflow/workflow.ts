@@ -9,6 +9,10 @@ export interface Workflow {
   readonly description?: string
   readonly categories?: readonly string[]
   readonly tags?: readonly string[]
+  /** True: not sent to those who do not want commercial messages. */
+  readonly commercial?: boolean
+  /** True: sent whatever the preferences say. */
+  readonly override_preferences?: boolean
   readonly trigger?: Trigger
   /** False: the run halts before its first step. */
   readonly conditions?: Conditions
