@@ -9,6 +9,7 @@ import { loadRecipients } from '../recipients/store.ts'
 import { loadContents, type BatchContents } from './batch-contents.ts'
 import { loadFetches } from './fetch-store.ts'
 import type { PendingFetch } from './fetched.ts'
+import { loadPreferenceSets, type PreferenceAsker, type PreferenceSets } from './preferences.ts'
 import type { QueuedRun, WorkflowRun } from './run.ts'
 import { loadArchived, loadWorkflowRuns } from './store.ts'
 import { loadWaits, type LoadedWait } from './wait-store.ts'
@@ -25,6 +26,8 @@ export interface Chunk {
   readonly switches: SwitchLookup
   /** By `collection/id`: recipients, actors, tenants, and the objects by which recipients were reached. */
   readonly entities: ReadonlyMap<string, Recipient>
+  /** The sets of the recipients that may count. */
+  readonly preferences: PreferenceSets
   /** Of the messages that these runs made before, by run. */
   readonly statuses: ReadonlyMap<RunId, readonly RefStatus[]>
   /** What the batches held that these runs went on from before, by run. */
@@ -61,6 +64,7 @@ export async function loadChunk(
   const switches = await loadSwitches(tx, environment, workflows, now)
   const known = await loadRecipients(tx, environment, named(runs, workflowRuns))
   const entities = new Map(known.map((entity) => [recipientKey(entity), entity]))
+  const preferences = await loadPreferenceSets(tx, environment, askers(runs, workflowRuns))
   const statuses = await loadStatuses(tx, environment, runs, versions)
   const batches = await loadBatches(tx, environment, runs)
   const asking = runs.filter(({ waitsFor }) => waitsFor === 'fetch').map(({ id }) => id)
@@ -79,6 +83,7 @@ export async function loadChunk(
     archived,
     switches,
     entities,
+    preferences,
     statuses,
     batches,
     fetches,
@@ -136,6 +141,18 @@ function named(
     if (tenant !== null) refs.push({ collection: '$tenants', id: tenant })
   }
   return refs
+}
+
+/** Whose preferences count for these runs. */
+function askers(
+  runs: readonly QueuedRun[],
+  workflowRuns: ReadonlyMap<WorkflowRunId, WorkflowRun>,
+): readonly PreferenceAsker[] {
+  return runs.map(({ collection, recipient, workflowRunId }) => ({
+    collection,
+    id: recipient,
+    tenant: workflowRuns.get(workflowRunId)?.tenant ?? null,
+  }))
 }
 
 const askingVersions = new WeakMap<LoadedVersion, boolean>()

@@ -2,6 +2,7 @@ import { assert, messageOf, TerminalFailure } from '../errors.ts'
 import { evaluate, type Conditions } from '../language/conditions.ts'
 import { lookupIn } from '../language/paths.ts'
 import type { NewMessage } from '../messages/store.ts'
+import { recipientKey, TENANTS } from '../recipients/recipient.ts'
 import type { RecipientPatch } from '../recipients/store.ts'
 import { stepTypeOf, type Step } from '../steps/index.ts'
 import type { Outcome, Scope } from '../steps/step.ts'
@@ -14,6 +15,7 @@ import { atBatch, atClose, goOn, spokenFor } from './batched.ts'
 import { ask, changeOf, takeAnswer, type FetchChange } from './fetched.ts'
 import type { Answer, Request } from './gates.ts'
 import { composeMessage } from './message.ts'
+import { askPreferences, preferenceLayers, toDecision } from './preferences.ts'
 import type { Position, Progress, QueuedRun, RunOutcome } from './run.ts'
 import { atTrigger } from './nested-step.ts'
 import { refsOf, scopeOf, type SecretPlaceholders } from './scope.ts'
@@ -207,9 +209,33 @@ function decide(walker: Walker, step: Step, scope: Scope, waited: boolean): Deci
     if (!judge(walker, scope, 'channel_conditions_evaluated', channel.conditions))
       return { kind: 'skip', reason: 'channel_conditions_not_met' }
   }
+  if (!wanted(walker, scope, channel)) return { kind: 'skip', reason: 'preferences' }
   const decision = tryStep(walker, step, scope, waited)
   if (decision.kind === 'message') send(walker, step, channel, decision)
   return decision
+}
+
+/** Whether the recipient wants what this workflow sends through a channel; each decision is written down. */
+function wanted(walker: Walker, scope: Scope, channel: Channel): boolean {
+  const { chunk, run, shared, version } = walker
+  const asker = { collection: run.collection, id: run.recipient, tenant: shared.tenant }
+  const tenant = shared.tenant === null ? undefined : chunk.entities.get(tenantKey(shared.tenant))
+  const environment = chunk.live.settings.preferences
+  const layers = preferenceLayers(chunk.preferences, asker, { tenant, environment })
+  const intent = { key: run.workflow, workflow: version.workflow, channel }
+  const decision = askPreferences(layers, intent, { scope, now: chunk.now })
+  const shown = toDecision(decision, layers)
+  if (shown)
+    walker.timeline.add('preferences_evaluated', {
+      ...shown,
+      channel: channel.key,
+      environment_revision: chunk.live.revision,
+    })
+  return decision.allowed
+}
+
+function tenantKey(id: string): string {
+  return recipientKey({ collection: TENANTS, id })
 }
 
 /**

@@ -260,6 +260,7 @@ class Simulation {
           { collection: '$users', id, properties: { n: index }, createdAt: now, updatedAt: now },
         ]),
       ),
+      preferences: new Map(),
       statuses: new Map(),
       batches: new Map(),
       fetches: new Map(
