@@ -10,6 +10,7 @@ import { messages } from './messages.ts'
 import { metrics } from './metrics.ts'
 import { objects } from './objects.ts'
 import { recipientRuns } from './recipient-runs.ts'
+import { preferences } from './preferences.ts'
 import { plan } from './plan.ts'
 import type { Route } from './route.ts'
 import { revisions } from './revisions.ts'
@@ -27,6 +28,7 @@ export const routes: readonly Route[] = [
   ...feeds,
   ...recipientRuns,
   ...workflowRuns,
+  ...preferences,
   ...users,
   ...objects,
   ...subscriptions,

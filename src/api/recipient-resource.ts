@@ -1,3 +1,5 @@
+import type { Queryable } from '../db/database.ts'
+import type { EnvironmentName } from '../ids.ts'
 import { readBodyFields } from '../recipients/fields.ts'
 import type { Recipient, RecipientRef } from '../recipients/recipient.ts'
 import { listRecipients, type RecipientFilter } from '../recipients/list-store.ts'
@@ -24,24 +26,41 @@ export interface RecipientResource {
   /** Whom a path names; throws a 422 `RequestError` for what cannot be a name. */
   readonly refOf: (params: Readonly<Record<string, string>>) => RecipientRef
   readonly toWire: (recipient: Recipient) => object
+  /** What one call shows of one of them, where that depends on the call. */
+  readonly show?: Show
+  /** JSON Schemas of the query that `show` reads. */
+  readonly query?: Readonly<Record<string, object>>
 }
+
+/** What a call about one recipient shows of it. */
+export type Show = (
+  recipient: Recipient,
+  call: {
+    readonly database: Queryable
+    readonly environment: EnvironmentName
+    readonly query: Readonly<Record<string, unknown>>
+  },
+) => Promise<object>
 
 /** The calls that show, write and delete one of them. */
 export function recipientRoutes(
   resource: RecipientResource,
 ): readonly [ReadRoute, MutationRoute, MutationRoute] {
   const { what, path, fields = {}, refOf, toWire } = resource
+  const show: Show = resource.show ?? (async (recipient) => toWire(recipient))
+  const query = { type: 'object', properties: resource.query ?? {} }
   const find: ReadRoute = {
     kind: 'read',
     method: 'GET',
     path,
     scope: 'read',
     environment: 'key',
-    async handle({ database, environment, params }) {
+    query,
+    async handle({ database, environment, params, query: asked }) {
       const ref = refOf(params)
       const known = await findRecipient(database, environment, ref)
       if (!known) throw resourceMissing(what, ref.id)
-      return ok(toWire(known))
+      return ok(await show(known, { database, environment, query: asked }))
     },
   }
   const put: MutationRoute = {
@@ -50,13 +69,14 @@ export function recipientRoutes(
     path,
     scope: 'write',
     environment: 'key',
+    query,
     body: { type: 'object', properties: fields },
-    async handle({ tx, environment, params, body, now }) {
+    async handle({ tx, environment, params, query: asked, body, now }) {
       const ref = refOf(params)
       const patch = readBodyFields(ref, body as Readonly<Record<string, unknown>>)
       const [written] = await upsertRecipients(tx, environment, [patch], now)
       if (!written) throw resourceMissing(what, ref.id)
-      return ok(toWire(written))
+      return ok(await show(written, { database: tx, environment, query: asked }))
     },
   }
   const remove: MutationRoute = {

@@ -1,4 +1,8 @@
+import { effectivePreferences, layersOf } from '../language/preferences.ts'
+import { loadEnvironment } from '../messages/environments.ts'
+import type { Properties } from '../recipients/merge.ts'
 import { checkRecipientId, TENANTS, tenantToWire } from '../recipients/recipient.ts'
+import { tenantPreferences } from '../runs/preferences.ts'
 import { pageQuery } from './page.ts'
 import { recipientPage, recipientRoutes } from './recipient-resource.ts'
 import type { ReadRoute } from './route.ts'
@@ -52,6 +56,23 @@ const one = recipientRoutes({
   },
   refOf: ({ id }) => ({ collection: TENANTS, id: checkRecipientId(id, 'path') }),
   toWire: tenantToWire,
+  query: { resolve_full_preference_settings: { type: 'boolean' } },
+  show: async (tenant, { database, environment, query }) => {
+    if (query['resolve_full_preference_settings'] !== true) return tenantToWire(tenant)
+    const live = await loadEnvironment(database, environment)
+    const { settings } = effectivePreferences(
+      layersOf({
+        tenant: tenant.id,
+        own: undefined,
+        ownForTenant: undefined,
+        tenantDefault: tenantPreferences(tenant) ?? {},
+        environment: live?.settings.preferences,
+      }),
+    )
+    const given = tenant.properties['settings'] as Properties | undefined
+    const resolved = { ...given, preference_set: settings }
+    return tenantToWire({ ...tenant, properties: { ...tenant.properties, settings: resolved } })
+  },
 })
 
 export const tenants = [list, ...one] as const

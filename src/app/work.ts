@@ -29,6 +29,7 @@ import {
 import { sweepThrottleWindows } from '../runs/gates.ts'
 import { sweepEvents, tellWaitingRuns } from '../runs/wait-store.ts'
 import { openRetention } from '../runs/retention.ts'
+import { recheckPreferences } from '../runs/recheck.ts'
 import { wakeDueRuns } from '../runs/wake.ts'
 import { registerRunWorkers } from '../runs/workers.ts'
 import type { Ground } from './ground.ts'
@@ -53,8 +54,9 @@ export async function startWork(ground: Ground): Promise<void> {
   stack.defer(() => door.close())
   const { signal } = ground.handOvers
   const secret = (environment: string, name: string) => secrets.find(environment, name)
-  const delivery = openDelivery({ database, clock, process, door, signal, secret, log, metrics })
-  const fetching = openFetching({ database, queue, clock, process, door, signal, secret, log })
+  const context = { database, clock, process, door, signal, secret, log }
+  const delivery = openDelivery({ ...context, recheck: recheckPreferences, metrics })
+  const fetching = openFetching({ ...context, queue })
   startWorkLoops(ground, delivery, fetching)
   queue.work<DeliverJob>('deliver', {
     concurrency: DELIVERIES_MAX,

@@ -31,11 +31,28 @@ export interface DeliveryOptions {
   /** The value of a secret of an environment; undefined where there is none. */
   readonly secret: (environment: EnvironmentName, name: string) => string | undefined
   readonly log: Warnings
+  /** Asked about messages that were held for over a minute; all may go when left out. */
+  readonly recheck?: Recheck
   /** Where hand-overs are measured; nowhere when left out. */
   readonly metrics?: Metrics
   /** From 0 to 1. */
   readonly random?: () => number
 }
+
+/**
+ * Says which of these messages must not be handed over although they were made to be, since their recipients do
+ * not want them any more, with what their events say of it.
+ */
+export type Recheck = (
+  tx: Transaction,
+  held: {
+    readonly environment: EnvironmentName
+    readonly ids: readonly MessageId[]
+    readonly now: Date
+  },
+) => Promise<Refused>
+
+type Refused = ReadonlyMap<MessageId, Readonly<Record<string, unknown>>>
 
 export interface DeliveryContext extends Required<DeliveryOptions> {
   readonly lanes: Lanes
@@ -57,6 +74,8 @@ const HANDOVERS_PER_CHANNEL_MAX = 10
 const HANDOVER_MS_MAX = 30_000
 /** What a provider may take to notice that its time is over. */
 const GRACE_MS = 1_000
+/** What waits longer before its hand-over is asked about again. */
+const HELD_MS = 60_000
 /** The age of the facts up to which they are believed: together with one query well below a second. */
 const FACTS_MS_MAX = 300
 
@@ -66,6 +85,7 @@ export function openDelivery(options: DeliveryOptions): DeliveryContext {
     ...options,
     random: options.random ?? Math.random,
     metrics: options.metrics ?? noMetrics,
+    recheck: options.recheck ?? (async () => new Map()),
     lanes: new Lanes({ total: HANDOVERS_MAX, perLane: HANDOVERS_PER_CHANNEL_MAX }),
     settler: new Settler(options),
     jobs: new Set(),
@@ -129,11 +149,19 @@ async function claim(
   const due = await lockDueMessages(tx, environment, messageIds, now)
   if (due.length === 0) return undefined
   const applied = await loadEnvironment(tx, environment)
-  const judged = due.map((message) => ({
+  const facts = due.map((message) => ({
     message,
     reason: judge(message) ?? judgeChannel(message, applied?.settings),
   }))
-  const unsent = judged.flatMap(({ message, reason }) =>
+  const held = facts.filter(({ message, reason }) => reason === undefined && isHeld(message, now))
+  const ids = held.map(({ message }) => message.id)
+  const refused: Refused =
+    ids.length === 0 ? new Map() : await ctx.recheck(tx, { environment, ids, now })
+  const judged = facts.map(({ message, reason }) => {
+    const details = refused.get(message.id)
+    return { message, reason: details ? ('preferences' as const) : reason, details }
+  })
+  const unsent = judged.flatMap(({ message, reason, details }) =>
     // Judged before it is claimed, so there is no attempt to give back.
     reason === undefined
       ? []
@@ -141,15 +169,15 @@ async function claim(
           {
             environment,
             id: message.id,
-            ...settleUnsent(claimedAs(message, 'retry'), reason),
+            ...settleUnsent(claimedAs(message, 'retry'), reason, details),
           },
         ],
   )
   const messages = judged.flatMap(({ message, reason }) => (reason === undefined ? [message] : []))
   if (unsent.length > 0) await saveSettlements(tx, unsent, now)
   if (messages.length === 0 || !applied) return undefined
-  const ids = messages.map(({ id }) => id)
-  await claimMessages(tx, environment, ids, { process: ctx.process, now })
+  const claimed = messages.map(({ id }) => id)
+  await claimMessages(tx, environment, claimed, { process: ctx.process, now })
   return {
     environment,
     settings: applied.settings,
@@ -158,6 +186,10 @@ async function claim(
     facts: new Map(messages.map((message) => [message.id, message])),
     reading: undefined,
   }
+}
+
+function isHeld({ insertedAt }: DueMessage, now: Date): boolean {
+  return now.getTime() - insertedAt.getTime() > HELD_MS
 }
 
 /** Why a message must not be handed over now, as far as its facts say. */

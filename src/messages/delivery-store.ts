@@ -17,6 +17,7 @@ export interface DueMessage extends Facts {
   readonly channel: ChannelKey
   readonly channelType: ChannelType
   readonly content: MessageContent
+  readonly insertedAt: Date
   readonly plannedAt: Date
   /** Whether the outcome of an earlier attempt is unknown. */
   readonly ambiguous: boolean
@@ -47,6 +48,7 @@ export async function lockDueMessages(
     select m.id, m.attempt, m.status, m.reason, m.workflow, m.channel,
            m.channel_type as "channelType", m.content,
            m.events @> ${AMBIGUOUS}::jsonb as ambiguous,
+           m.inserted_at as "insertedAt",
            coalesce(m.scheduled_at, m.inserted_at) as "plannedAt",
            m.cancelled_at is not null as cancelled,
            m.expires_at is not null and m.expires_at <= ${now} as expired,

@@ -22,6 +22,7 @@ export type MessageReason =
   | 'sandbox'
   | 'channel_missing'
   | 'recipient_deleted'
+  | 'preferences'
   | 'throttled'
   | 'delivery_failed'
   | 'attempts_exhausted'
@@ -117,9 +118,13 @@ export function settleLost(message: Claimed, options: SettleOptions): Settlement
   return settled.dueAt === null ? settled : { ...settled, dueAt: options.now }
 }
 
-/** The state of a claimed message that is not handed over after all. The attempt is not used up. */
-export function settleUnsent(message: Claimed, reason: MessageReason): Settlement {
-  return { ...stop(message, reason, {}), attempt: message.attempt - 1 }
+/** The state of a claimed message that is not handed over after all; `details` go into its event. The attempt is not used up. */
+export function settleUnsent(
+  message: Claimed,
+  reason: MessageReason,
+  details: Readonly<Record<string, unknown>> = {},
+): Settlement {
+  return { ...stop(message, reason, details), attempt: message.attempt - 1 }
 }
 
 /** What a message becomes that is not tried again for a cause of ours, and what its event says. */

@@ -142,7 +142,7 @@ async function checkCount(
         select from preference_sets
         where environment = ${environment} and collection = n.collection and recipient = n.id
         limit ${PREFERENCE_SETS_MAX + 1}
-      ) some
+      ) counted
     ) c
     where c.sets > ${PREFERENCE_SETS_MAX}
     limit 1

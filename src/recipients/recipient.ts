@@ -1,4 +1,5 @@
 import { RequestError } from '../errors.ts'
+import { DEFAULT_SET } from '../language/preferences.ts'
 import type { Properties } from './merge.ts'
 import { checkText } from './text.ts'
 
@@ -18,7 +19,7 @@ export function recipientKey({ collection, id }: RecipientRef): string {
 }
 
 /** Whether it is an object, which others may be subscribed to. */
-export function isObject({ collection }: RecipientRef): boolean {
+export function isObjectRef({ collection }: RecipientRef): boolean {
   return !collection.startsWith('$')
 }
 
@@ -99,8 +100,25 @@ export function objectToWire(object: Recipient): object {
 }
 
 /** A tenant in the contract's shape. */
-export function tenantToWire(tenant: Recipient): object {
-  return { name: null, settings: null, ...tenant.properties, __typename: 'Tenant', id: tenant.id }
+export function tenantToWire({ id, properties }: Recipient): object {
+  const { settings = null } = properties
+  return {
+    name: null,
+    ...properties,
+    settings: isObject(settings) ? withSetId(settings) : settings,
+    __typename: 'Tenant',
+    id,
+  }
+}
+
+/** A set has an id wherever it is shown. */
+function withSetId(settings: Properties): Properties {
+  const { preference_set: set } = settings
+  return isObject(set) ? { ...settings, preference_set: { id: DEFAULT_SET, ...set } } : settings
+}
+
+function isObject(value: unknown): value is Properties {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /** A recipient or an actor in the contract's shape of its kind. */

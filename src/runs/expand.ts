@@ -1,6 +1,6 @@
 import type { Transaction } from '../db/database.ts'
 import type { EnvironmentName, RunId, WorkflowRunId } from '../ids.ts'
-import { isObject, recipientKey } from '../recipients/recipient.ts'
+import { isObjectRef, recipientKey } from '../recipients/recipient.ts'
 import { loadRecipients } from '../recipients/store.ts'
 import { FIRST_SUBSCRIBERS, readSubscribers, type Reached } from '../recipients/subscribers.ts'
 import { findServed, type Admission } from './frequency.ts'
@@ -40,7 +40,7 @@ export async function expandWorkflowRun(
   if (!run) return undefined
   const trigger = { environment, id, run }
   const named = run.cursor ? NOBODY_NAMED : await expandNamed(tx, trigger, now)
-  const objects = run.recipients.filter(isObject)
+  const objects = run.recipients.filter(isObjectRef)
   const limit = FAN_OUT_RUNS_MAX - named.count
   const start = run.cursor ?? (objects.length > 0 ? FIRST_SUBSCRIBERS : null)
   if (!start || limit <= 0) {

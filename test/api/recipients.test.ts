@@ -171,16 +171,18 @@ test('a tenant is merged deeply, shown and deleted', async ({ api }) => {
   expect(await api.get(path)).toMatchObject({ status: 404 })
 })
 
-test('preferences and channel data are refused, as nothing keeps them', async ({ api }) => {
+test('preferences that are none, and channel data, which nothing keeps, are refused', async ({
+  api,
+}) => {
   for (const path of ['users/ann', 'objects/projects/p1', 'tenants/acme']) {
-    const given = { name: 'A', preferences: {}, channel_data: { push: { tokens: ['t'] } } }
+    const given = { name: 'A', preferences: [], channel_data: { push: { tokens: ['t'] } } }
     const reply = await api.put(`/v1/${path}`, given)
     expect({ path, ...reply }).toMatchObject({
       path,
       status: 422,
       body: {
         code: 'invalid_params',
-        errors: [{ field: '/preferences' }, { field: '/channel_data' }],
+        errors: [{ field: '/channel_data' }, { field: '/preferences' }],
       },
     })
     expect(await api.get(`/v1/${path}`)).toMatchObject({ status: 404 })
@@ -188,7 +190,7 @@ test('preferences and channel data are refused, as nothing keeps them', async ({
 })
 
 test('all that is wrong with a user is said at once', async ({ api }) => {
-  const bad = { email: 7, created_at: 'x', preferences: {}, channel_data: {} }
+  const bad = { email: 7, created_at: 'x', preferences: 1, channel_data: {} }
   const refused = await api.put('/v1/users/ann', bad)
   const { errors } = refused.body as { errors: readonly { field: string }[] }
   expect(errors.map(({ field }) => field).toSorted()).toEqual([

@@ -269,6 +269,7 @@ function aScene(name: string, size: number): Scene {
   const recipients = Array.from({ length: size }, (_, index) => ({
     id: `${workflow}-${size}-${index}`,
     n: index % 2,
+    preferences: { default: { channel_types: { email: true } } },
   }))
   const trigger: Scene['trigger'] = async (key) =>
     void (await engine.trigger(workflow, {

@@ -93,9 +93,11 @@ describe('the body of a trigger', () => {
       '/actor/created_at',
     ],
     [
-      'preferences, which are not kept',
-      { recipients: [{ id: 'core', collection: 'teams', preferences: {} }] },
-      '/recipients/0/preferences',
+      'preferences that are none',
+      {
+        recipients: [{ id: 'core', collection: 'teams', preferences: { default: { sms: true } } }],
+      },
+      '/recipients/0/preferences/default/sms',
     ],
     [
       'channel data, which is not kept',

@@ -22,6 +22,7 @@ import { listEnvironments } from '../../src/reconcile/read.ts'
 import { Reconciler } from '../../src/reconcile/reconciler.ts'
 import { openFetching, registerFetchWorkers } from '../../src/runs/fetch-call.ts'
 import { findRun, listRuns, loadTimeline, type RunRow } from '../../src/runs/read.ts'
+import { recheckPreferences } from '../../src/runs/recheck.ts'
 import { triggerWorkflow } from '../../src/runs/trigger.ts'
 import { tellWaitingRuns } from '../../src/runs/wait-store.ts'
 import { wakeDueRuns } from '../../src/runs/wake.ts'
@@ -98,6 +99,7 @@ export async function openEngine(
     door,
     signal: stopping.signal,
     secret: findSecret,
+    recheck: recheckPreferences,
     log: silentLog,
   })
   const secret = findSecret
@@ -190,7 +192,8 @@ export async function openEngine(
       await database.query(sql`truncate environments, reconcilers, versions, workflow_runs, runs, run_steps,
         messages, deliveries, recipients, subscriptions, cancellations, leases,
         idempotency_keys, run_actions, throttle_windows, frequency_ledger, batches,
-        batch_activities, fetches, event_waits, recipient_events, event_listeners cascade`)
+        batch_activities, fetches, event_waits, recipient_events, event_listeners,
+        preference_sets cascade`)
     },
   }
 }
