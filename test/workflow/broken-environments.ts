@@ -59,6 +59,42 @@ export const brokenEnvironments: readonly BrokenFiles[] = [
     'variables:\n  a: {secret: TOKEN, public: true}\n',
     '2:6 invalid_value',
   ),
+  environment(
+    'a preference that is none',
+    'preferences: {categories: {news: 5}}\n',
+    '1:34 wrong_type',
+  ),
+  environment('an unknown kind of preference', 'preferences: {mail: false}\n', '1:15 unknown_key'),
+  environment(
+    'an unknown type of channel in preferences',
+    'preferences: {channel_types: {mail: false}}\n',
+    '1:31 unknown_key',
+  ),
+  environment(
+    'preferences that replace, as only those of a tenant do',
+    'preferences: {channel_types: {__strategy__: replace}}\n',
+    '1:31 unknown_key',
+  ),
+  environment(
+    'preferences for a channel that the environment does not have',
+    `${feed('    provider: in_app\n')}preferences: {workflows: {a: {channels: {fed: false}}}}\n`,
+    '5:47 unknown_channel',
+  ),
+  environment(
+    'a condition of preferences on the steps of a workflow',
+    'preferences: {commercial_subscribed: {conditions: [{variable: refs.a.b, operator: exists}]}}\n',
+    '1:63 invalid_path',
+  ),
+  environment(
+    'a condition of preferences that starts nowhere',
+    'preferences: {channel_types: {email: {conditions: [{variable: user.a, operator: exists}]}}}\n',
+    '1:63 unknown_prefix',
+  ),
+  environment(
+    'a secret in a condition of preferences',
+    'variables: {t: {secret: TOKEN}}\npreferences: {channel_types: {email: {conditions: [{variable: vars.t, operator: exists}]}}}\n',
+    '2:63 secret_in_template',
+  ),
   {
     name: 'an environment twice',
     files: { [ENVIRONMENT]: 'locale: en\n', 'environments/production.json': '{}' },

@@ -42,6 +42,8 @@ const others = new Set([
   'total_activities',
   'once_per_recipient',
   'first_sight',
+  'commercial_subscribed',
+  'in_app_feed',
   'idle_in_transaction_session_timeout',
   ...Object.keys(METRICS),
 ])

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { isBranchName } from '../../src/git/refs.ts'
-import type { EnvironmentName } from '../../src/ids.ts'
+import { channelId, type ChannelKey, type EnvironmentName } from '../../src/ids.ts'
 import { checkAgainstEnvironment } from '../../src/workflow/check.ts'
 import { parseDeclaration, parseEnvironment } from '../../src/workflow/environment-file.ts'
 import type { EnvironmentSettings } from '../../src/workflow/environment.ts'
@@ -38,6 +38,25 @@ describe('an environment', () => {
         on_ambiguous: 'retry',
         settings: {},
       },
+    })
+  })
+
+  test('has preferences, whose channels are known by their ids', () => {
+    const text = `channels: {feed: {type: in_app, provider: in_app}}
+preferences:
+  categories: {news: {channels: {feed: false}}}
+  channel_types: {email: {conditions: [{variable: recipient.plan, operator: exists}]}}
+  channels: {${channelId('feed' as ChannelKey).toUpperCase()}: true}
+  commercial_subscribed: false
+`
+    const feed = channelId('feed' as ChannelKey)
+    expect(settingsOf(text).preferences).toEqual({
+      categories: { news: { channels: { [feed]: false } } },
+      channel_types: {
+        email: { conditions: [{ variable: 'recipient.plan', operator: 'exists' }] },
+      },
+      channels: { [feed]: true },
+      commercial_subscribed: false,
     })
   })
 

@@ -20,8 +20,17 @@ channels:
       password: {secret: PASSWORD}
   hook: {type: webhook, provider: webhook, settings: {signing_secret: {secret: SIGNING}}}
   feed: {type: in_app, provider: in_app}
+preferences:
+  workflows: {fixture: {conditions: [{variable: data.a, operator: exists}]}}
+  categories: {fixture: {channel_types: {email: false}, channels: {feed: true}}}
+  channel_types: {sms: false}
+  channels: {email: {conditions: [{variable: recipient.a, operator: exists}]}}
+  commercial_subscribed: true
 `,
   'workflows/fixture/workflow.yaml': `name: Fixture
+categories: [fixture]
+commercial: true
+override_preferences: false
 trigger:
   data_schema: {type: object, properties: {a: {type: number}}}
 conditions: {any: [{variable: data.a, operator: exists}]}
