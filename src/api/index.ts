@@ -1,4 +1,5 @@
 import { brakes } from './brakes.ts'
+import { bulk } from './bulk.ts'
 import { drift } from './drift.ts'
 import { engagement } from './engagement.ts'
 import { environments } from './environments.ts'
@@ -29,6 +30,7 @@ export const routes: readonly Route[] = [
   ...recipientRuns,
   ...workflowRuns,
   ...preferences,
+  ...bulk,
   ...users,
   ...objects,
   ...subscriptions,

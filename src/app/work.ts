@@ -18,6 +18,7 @@ import {
   LEASE_MS,
   listDeadProcesses,
 } from '../messages/leases.ts'
+import { sweepBulks } from '../recipients/bulk-store.ts'
 import { sweepPlanRequests } from '../reconcile/promotion-store.ts'
 import { sweepBatches } from '../runs/batch-store.ts'
 import {
@@ -100,6 +101,9 @@ function startWorkLoops(ground: Ground, delivery: DeliveryContext, fetching: Fet
   )
   addLoop(ground, { name: 'plan requests', pollMs: SWEEP_MS }, () =>
     sweepPlanRequests(database, clock.now()),
+  )
+  addLoop(ground, { name: 'bulk operations', pollMs: SWEEP_MS }, () =>
+    sweepBulks(database, clock.now()),
   )
   addLoop(ground, { name: 'batches', pollMs: SWEEP_MS }, () => sweepBatches(database, clock.now()))
   const retention = openRetention(database, ground.config.retentionDays)

@@ -71,6 +71,20 @@ test('the SDK identifies with preferences, sets, reads, lists and unsets them', 
   ).rejects.toBeInstanceOf(Knock.UnprocessableEntityError)
 })
 
+test('the SDK sets preferences of many users', async ({ knock }) => {
+  const done = await knock.users.bulk.setPreferences({
+    user_ids: ['u1', 'u2'],
+    preferences: { channel_types: { push: false } },
+  })
+  expect(await knock.bulkOperations.get(done.id)).toMatchObject({
+    status: 'completed',
+    success_count: 2,
+  })
+  expect(await knock.users.getPreferences('u2', 'default')).toMatchObject({
+    channel_types: { push: false },
+  })
+})
+
 test('the SDK does the same for objects', async ({ knock }) => {
   await knock.objects.setPreferences('projects', 'p1', 'default', { workflows: { comment: false } })
   expect(await knock.objects.getPreferences('projects', 'p1', 'default')).toMatchObject({

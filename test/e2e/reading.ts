@@ -29,12 +29,16 @@ export async function readApi(
     (await app.call<{ items: { id: string; workflow_run_id: string }[] }>('GET', path)).body.items
   const runs = await items('/v1/workflow_recipient_runs')
   const messages = await items('/v1/messages')
+  const done = await app.call<{ id: string }>('POST', '/v1/users/bulk/preferences', {
+    body: { user_ids: ['ada'], preferences: { categories: { news: true } } },
+  })
   const values: Readonly<Record<string, readonly string[]>> = {
     messages: messages.map(({ id }) => id),
     workflow_recipient_runs: runs.map(({ id }) => id),
     workflow_runs: runs.map((run) => run.workflow_run_id),
     objects: ['teams/core'],
     tenants: ['acme'],
+    bulk_operations: [done.body.id],
     ...named,
   }
   expect(messages.length).toBeGreaterThan(8)
