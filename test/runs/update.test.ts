@@ -1,5 +1,5 @@
 import { describe, expect } from 'vitest'
-import type { EnvironmentName } from '../../src/ids.ts'
+import { channelId, type ChannelKey, type EnvironmentName } from '../../src/ids.ts'
 import { findRecipient } from '../../src/recipients/store.ts'
 import { test as base } from '../support/database.ts'
 import { openEngine, type Engine } from '../support/engine.ts'
@@ -49,6 +49,31 @@ describe('a step that updates', () => {
     })
     const [run] = await engine.runs()
     expect(await engine.timeline(run!.id)).toContain('note properties_updated')
+  })
+
+  test('the preferences of a tenant decides what its later steps send', async ({ engine }) => {
+    await commit(
+      engine,
+      `  - ref: own
+    type: update_tenant
+    properties: { settings: { preference_set: { channels: { feed: false }, categories: "{{data.all}}" } } }
+  - { ref: feed, type: in_app, body: x }
+`,
+    )
+    const trigger = { recipients: [ada], tenant: 'acme' }
+    const timeline = async (data: object) => {
+      const id = await engine.trigger('hello', { ...trigger, data })
+      await engine.drain()
+      return await engine.timeline((await engine.runs(id))[0]!.id)
+    }
+    expect(await timeline({ all: {} })).toContain('feed step_skipped:preferences')
+    expect(await stored(engine, '$tenants', 'acme')).toEqual({
+      settings: {
+        preference_set: { channels: { [channelId('feed' as ChannelKey)]: false }, categories: {} },
+      },
+    })
+    // What is no preference set is not stored.
+    expect(await timeline({ all: 'news' })).toContain('own step_failed')
   })
 
   test('tenants and objects makes those that are not there', async ({ engine }) => {
