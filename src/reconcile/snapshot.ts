@@ -7,12 +7,13 @@ import type { Diagnostic } from '../workflow/diagnostic.ts'
 import type { EnvironmentSettings } from '../workflow/environment.ts'
 import { checkAgainstEnvironment } from '../workflow/check.ts'
 import { checkCount, checkEntry } from '../workflow/entry.ts'
+import { checkPreferenceUses, type PreferenceUse } from '../workflow/environment-preferences.ts'
 import { parseEnvironment } from '../workflow/environment-file.ts'
 import type { ProviderShape } from '../workflow/schema.ts'
 import { checkStrays, findEnvironmentFile } from './declarations.ts'
 import { isWorkflowDirectory, planChanges, planParts } from './plan.ts'
 import type { Parts, Plan } from './plan.ts'
-import { listKnownWorkflows, listUsersOfParts, listUses } from './store.ts'
+import { listCategories, listKnownWorkflows, listUsersOfParts, listUses } from './store.ts'
 import type { KnownEnvironment } from './store.ts'
 import { eachVersion, listShared, packVersion } from './versions.ts'
 import type { PackedVersion, VersionsContext } from './versions.ts'
@@ -72,6 +73,7 @@ export async function readSnapshot(
     ...settings.diagnostics,
     ...read.diagnostics,
     ...(await checkOthers(settings, { context, plan, versions: read.versions })),
+    ...(await checkNamed(settings, { context, plan, versions: read.versions })),
     ...keptWarnings(known, { plan, touched, settings }),
   ]
   const sorted = [
@@ -85,6 +87,8 @@ export async function readSnapshot(
 interface SettingsRead {
   readonly value: EnvironmentSettings | null
   readonly isNew: boolean
+  /** What the preferences of new settings name. */
+  readonly uses?: readonly PreferenceUse[]
   readonly entries: readonly Entry[]
   readonly diagnostics: readonly Diagnostic[]
 }
@@ -102,12 +106,18 @@ async function readSettings(tree: RevisionTree, context: SnapshotContext): Promi
   if (
     known.settings !== null &&
     known.parts[path] === blob &&
+    // A workflow that was missed may be there now.
+    !known.diagnostics.some(({ code }) => isMissed(code)) &&
     hasSecrets(context, known.settings)
   ) {
     return { value: known.settings, isNew: false, entries: [file.entry], diagnostics: [] }
   }
   const bytes = (await tree.read([blob])).get(blob) ?? new Uint8Array()
   return { ...parseSettings(context, path, bytes), entries: [file.entry] }
+}
+
+function isMissed(code: string): boolean {
+  return code === 'unknown_workflow' || code === 'unknown_category'
 }
 
 /** Where one is missing, the file is read again, for the place where it is named. */
@@ -129,7 +139,13 @@ function parseSettings(
   const context = { providers, hasSecret: (name: string) => hasSecret(known.name, name) }
   const parsed = parseEnvironment(known.name, path, { bytes, context })
   return parsed.kind === 'settings'
-    ? { value: parsed.settings, isNew: true, entries: [], diagnostics: [] }
+    ? {
+        value: parsed.settings,
+        isNew: true,
+        uses: parsed.uses,
+        entries: [],
+        diagnostics: [],
+      }
     : { value: null, isNew: true, entries: [], diagnostics: parsed.diagnostics }
 }
 
@@ -209,6 +225,17 @@ async function checkOthers(
   return stored
     .filter(({ key }) => same.has(key) && !read.has(key))
     .flatMap((uses) => checkAgainstEnvironment(uses, value))
+}
+
+/** Checks that what the settings name for preferences is there, in what was read or in what stays. */
+async function checkNamed(
+  { value, uses: named = [] }: SettingsRead,
+  { context, plan, versions }: Checked,
+): Promise<readonly Diagnostic[]> {
+  if (value === null || named.length === 0) return []
+  const same = new Set(plan.same)
+  const stored = await listCategories(context.database, context.known.name)
+  return checkPreferenceUses(named, [...versions, ...stored.filter(({ key }) => same.has(key))])
 }
 
 /** Warnings about what was not looked at again still hold. */

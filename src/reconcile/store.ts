@@ -218,6 +218,18 @@ export async function listUses(
     where w.environment = ${environment} and w.archived_at is null`)
 }
 
+/** The categories of all live workflows. */
+export async function listCategories(
+  database: Queryable,
+  environment: EnvironmentName,
+): Promise<{ readonly key: WorkflowKey; readonly categories: readonly string[] }[]> {
+  return database.query(sql`
+    select w.key, coalesce(v.workflow -> 'categories', '[]') as categories
+    from workflows w
+    join versions v on v.id = w.version_id
+    where w.environment = ${environment} and w.archived_at is null`)
+}
+
 /** Adds versions that are new; one with the same content is the same version. */
 export async function saveVersions(
   tx: Transaction,

@@ -110,6 +110,7 @@ export async function readWorkflows(
 export interface PackedVersion {
   readonly id: VersionId
   readonly key: WorkflowKey
+  readonly categories: readonly string[]
   /** The events that its steps wait for. */
   readonly awaited: readonly string[]
   readonly json: {
@@ -126,6 +127,7 @@ export function packVersion(version: Version): PackedVersion {
   return {
     id,
     key,
+    categories: workflow.categories ?? [],
     awaited: awaitedEvents(workflow.steps),
     json: {
       workflow: JSON.stringify(workflow),

@@ -14,7 +14,11 @@ import {
 } from './diagnostic.ts'
 import { DEFAULT_POLICY } from './environment.ts'
 import type { Channel, Declaration, EnvironmentSettings, Policy, Variable } from './environment.ts'
-import { checkDefaultPreferences } from './environment-preferences.ts'
+import {
+  checkDefaultPreferences,
+  listPreferenceUses,
+  type PreferenceUse,
+} from './environment-preferences.ts'
 import { explainViolations } from './explain.ts'
 import { parseYaml, type ParsedFile, type Pointer } from './parse.ts'
 import { soundEnvironment } from './salvage.ts'
@@ -24,7 +28,12 @@ import { validateEnvironment, validatePolicies, type ProviderShape } from './sch
 export const ENVIRONMENTS = 'environments'
 
 export type EnvironmentResult =
-  | { readonly kind: 'settings'; readonly settings: EnvironmentSettings }
+  | {
+      readonly kind: 'settings'
+      readonly settings: EnvironmentSettings
+      /** What its preferences name. */
+      readonly uses: readonly PreferenceUse[]
+    }
   | { readonly kind: 'invalid'; readonly diagnostics: readonly Diagnostic[] }
 
 export type DeclarationResult =
@@ -178,7 +187,8 @@ export function parseEnvironment(
     diagnostics.push(errorAt(path, file.locate(pointer), { code: 'missing_secret', message, hint }))
   }
   if (diagnostics.length > 0) return { kind: 'invalid', diagnostics: sortDiagnostics(diagnostics) }
-  return { kind: 'settings', settings: settingsOf(value) }
+  const uses = listPreferenceUses(file, value.preferences)
+  return { kind: 'settings', settings: settingsOf(value), uses }
 }
 
 /**

@@ -12,6 +12,7 @@ import {
   type EnvironmentContext,
   type Promotion,
 } from './environment-file.ts'
+import { checkPreferenceUses } from './environment-preferences.ts'
 import type { EnvironmentSettings } from './environment.ts'
 import { linkVersion } from './link.ts'
 import type { ProviderShape } from './schema.ts'
@@ -57,6 +58,7 @@ export function validateFiles(
   const tree = sortFiles(files)
   const shared = parseSharedParts(tree.shared)
   const uses: EnvironmentUses[] = []
+  const workflows: { key: string; categories: readonly string[] }[] = []
   const found: Diagnostic[] = [
     ...checkCount(tree.workflows.size),
     ...tree.diagnostics,
@@ -66,6 +68,8 @@ export function validateFiles(
     const linked = linkVersion(parseWorkflowDirectory(key, entries), shared)
     found.push(...linked.diagnostics)
     uses.push(linked.kind === 'version' ? linked.version : linked.uses)
+    if (linked.kind === 'version')
+      workflows.push({ key, categories: linked.version.workflow.categories ?? [] })
   }
   const places = [...tree.environments].map(([name, { path }]) => ({ name, path }))
   found.push(...checkNames(places).map(({ diagnostic }) => diagnostic))
@@ -74,7 +78,12 @@ export function validateFiles(
   for (const [name, { path, file }] of tree.environments) {
     const parsed = parseEnvironment(name as EnvironmentName, path, { bytes: file.bytes, context })
     if (parsed.kind === 'invalid') found.push(...parsed.diagnostics)
-    else found.push(...checkAll(uses, name, parsed.settings))
+    else {
+      found.push(...checkAll(uses, name, parsed.settings))
+      // Of a workflow that is broken nobody knows its categories.
+      if (workflows.length === tree.workflows.size)
+        found.push(...checkPreferenceUses(parsed.uses, workflows))
+    }
     const declared = parseDeclaration(name, path, { bytes: file.bytes, providers })
     if (declared.kind === 'invalid') continue
     const from = declared.declaration.policy.promotes_from

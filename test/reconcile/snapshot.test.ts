@@ -205,3 +205,29 @@ test('more workflows than an environment may have are refused, whole and unread'
   expect(await live(database, 'production')).toEqual(good)
   expect(source.blobs.slice(reads)).toEqual([])
 })
+
+test('preferences for a category that no workflow has are a warning, until one has it', async ({
+  database,
+}) => {
+  await using made = await testRepository()
+  await made.commit({
+    'environments/production.yaml': 'ref: main\npreferences: { categories: { news: false } }\n',
+    'workflows/a1/workflow.yaml': workflow('One'),
+    'workflows/b1/workflow.yaml': workflow('Two'),
+  })
+  const { reconciler } = await scene(database, made.path)
+  await reconciler.pass()
+  const codes = async () => {
+    const { state, diagnostics } = await environment(database, 'production')
+    return [state, ...diagnostics.map(({ code }) => code)].filter((code) =>
+      /ready|unknown/.test(code),
+    )
+  }
+  expect(await codes()).toEqual(['ready', 'unknown_category'])
+  await made.commit({ 'README.md': 'x' })
+  await reconciler.pass()
+  expect(await codes()).toEqual(['ready', 'unknown_category'])
+  await made.commit({ 'workflows/b1/workflow.yaml': `categories: [news]\n${workflow('Two')}` })
+  await reconciler.pass()
+  expect(await codes()).toEqual(['ready'])
+})

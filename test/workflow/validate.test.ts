@@ -240,3 +240,22 @@ channels:
     ])
   })
 })
+
+function withPreferences(preferences: string): Readonly<Record<string, string>> {
+  return {
+    'workflows/welcome/workflow.yaml': `categories: [news]\n${inApp('Hello')}`,
+    'environments/production.yaml': `channels: {feed: {type: in_app, provider: in_app}}\npreferences: ${preferences}\n`,
+  }
+}
+
+test('warns of preferences for what no workflow is or has', () => {
+  const found = (environment: string) =>
+    validateFiles(entriesOf(withPreferences(environment)), options).diagnostics.map(
+      ({ line, column, code, severity, hint }) => `${line}:${column} ${code} ${severity} ${hint}`,
+    )
+  expect(found('{workflows: {welcome: false}, categories: {news: false}}')).toEqual([])
+  expect(found('{workflows: {welcom: false}, categories: {News: false}}')).toEqual([
+    '2:35 unknown_workflow warning did you mean "welcome"?',
+    '2:62 unknown_category warning did you mean "news"?',
+  ])
+})
