@@ -241,6 +241,14 @@ channels:
   })
 })
 
+/** The diagnostics of files whose environment has these preferences. */
+function found(preferences: string): readonly string[] {
+  const files = entriesOf(withPreferences(preferences))
+  return validateFiles(files, options).diagnostics.map(
+    ({ line, column, code, severity, hint }) => `${line}:${column} ${code} ${severity} ${hint}`,
+  )
+}
+
 function withPreferences(preferences: string): Readonly<Record<string, string>> {
   return {
     'workflows/welcome/workflow.yaml': `categories: [news]\n${inApp('Hello')}`,
@@ -249,10 +257,6 @@ function withPreferences(preferences: string): Readonly<Record<string, string>> 
 }
 
 test('warns of preferences for what no workflow is or has', () => {
-  const found = (environment: string) =>
-    validateFiles(entriesOf(withPreferences(environment)), options).diagnostics.map(
-      ({ line, column, code, severity, hint }) => `${line}:${column} ${code} ${severity} ${hint}`,
-    )
   expect(found('{workflows: {welcome: false}, categories: {news: false}}')).toEqual([])
   expect(found('{workflows: {welcom: false}, categories: {News: false}}')).toEqual([
     '2:35 unknown_workflow warning did you mean "welcome"?',
