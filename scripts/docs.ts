@@ -13,7 +13,9 @@ import {
 } from '../src/workflow/schema.ts'
 
 /** The pages that hold tables made from the code. */
-const PAGES = ['workflow', 'environment', 'templates'].map((name) => `docs/spec/${name}.md`)
+const PAGES = ['workflow', 'environment', 'templates', 'providers'].map(
+  (name) => `docs/spec/${name}.md`,
+)
 
 /** One table: what fields there are, which of them are needed, and what each looks like. */
 interface Fields {
@@ -48,6 +50,25 @@ const tables: Readonly<Record<string, Fields>> = {
   ),
 }
 
+/** What each service says about itself, one row for each provider. */
+function services(): string {
+  const head = [
+    'provider',
+    'sends',
+    'permanent answers',
+    'repeated without doubling by',
+    'reports back by',
+  ]
+  const rows = Object.values(providers).map(({ name, type, service }) => [
+    `\`${name}\``,
+    type,
+    service.permanent.join(', '),
+    service.idempotency ?? 'nothing: at least once',
+    service.reports ?? 'nothing',
+  ])
+  return [row(head), row(head.map(() => '---')), ...rows.map(row)].join('\n')
+}
+
 /** Every file that is made from the code, by path, as it should be. */
 export function generatedFiles(): Readonly<Record<string, string>> {
   const pages = PAGES.map((path) => [path, withTables(readFileSync(path, 'utf8'))])
@@ -58,6 +79,7 @@ export function generatedFiles(): Readonly<Record<string, string>> {
 function withTables(page: string): string {
   const mark = /(<!-- fields: ([a-z_ ]+) -->\n)[\s\S]*?(<!-- end -->)/g
   return page.replace(mark, (_, start: string, name: string, end: string) => {
+    if (name === 'services') return `${start}\n${services()}\n\n${end}`
     const fields = tables[name]
     if (fields === undefined) throw new Error(`no fields are known as "${name}"`)
     return `${start}\n${table(fields)}\n\n${end}`

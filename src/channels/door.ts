@@ -8,7 +8,7 @@ import type { Lookup, ResolvedAddress, TargetPolicy } from './target.ts'
 export interface RequestOptions {
   readonly method: string
   readonly headers: Readonly<Record<string, string>>
-  readonly body?: string
+  readonly body?: string | Uint8Array
   readonly signal?: AbortSignal
   /** From the look-up to the last byte of the answer; 15 s unless told. */
   readonly totalMs?: number
@@ -164,7 +164,7 @@ function exchange(url: URL, options: RequestOptions, attempt: Attempt): Promise<
     readBody(response, options.bytesMax ?? BODY_BYTES_MAX).then(resolve, reject)
   })
   // As bytes: a text would be written together with the headers, and in its encoding.
-  request.end(options.body === undefined ? undefined : Buffer.from(options.body))
+  request.end(options.body === undefined ? undefined : Buffer.from(options.body as string))
   return promise
 }
 

@@ -1,9 +1,23 @@
 import { inApp } from './in-app.ts'
+import { mailgun } from './mailgun.ts'
+import { postmark } from './postmark.ts'
+import { resend } from './resend.ts'
+import { sendgrid } from './sendgrid.ts'
+import { ses } from './ses.ts'
 import { smtp } from './smtp.ts'
 import { webhook } from './webhook.ts'
 
 /** Every provider. To add one: write its file, then name it here. */
-export const providers = { in_app: inApp, smtp, webhook } as const
+export const providers = {
+  in_app: inApp,
+  mailgun,
+  postmark,
+  resend,
+  sendgrid,
+  ses,
+  smtp,
+  webhook,
+} as const
 
 export type ProviderName = keyof typeof providers
 

@@ -40,15 +40,34 @@ export function messageIdOf(message: Pick<HandOver, 'id' | 'environment'>): stri
   return `<${message.id}@belfry.${message.environment}>`
 }
 
+/** What a mail consists of, checked: whoever writes it out, this is safe to write. */
+export interface MailParts {
+  readonly sender: Mailbox
+  readonly replyTo: Mailbox | null
+  /** Each one address, its domain in ASCII. */
+  readonly to: string
+  readonly cc: readonly string[]
+  readonly bcc: readonly string[]
+  /** One line. */
+  readonly subject: string
+  readonly messageId: string
+  readonly content: EmailContent
+}
+
+/** The setting with the sender of a mail channel. */
+export const senderSchema = {
+  description:
+    'The sender where a step names none: `hello@example.com` or `Example <hello@example.com>`.',
+  type: 'string',
+  maxLength: 500,
+  pattern: '^([^\\r\\n<>]*<[^\\s<>,@]+@[^\\s<>,@]+>|[^\\s<>,@]+@[^\\s<>,@]+)$',
+} as const
+
 /**
- * Writes the mail. Every address is checked here, before the mail library sees it, so that user
+ * Checks every address, header and attachment, before a library or a service sees it, so that user
  * data can neither add nor move a recipient; what cannot be sent safely is refused.
  */
-export async function composeMail(
-  message: HandOver<EmailContent>,
-  from: string,
-  now: Date,
-): Promise<Mail | Refusal> {
+export function checkMail(message: HandOver<EmailContent>, from: string): MailParts | Refusal {
   const { content } = message
   const sender = parseMailbox(from)
   const replyTo = content.reply_to === null ? null : parseMailbox(content.reply_to)
@@ -60,12 +79,32 @@ export async function composeMail(
     checkAddresses(addresses) ?? checkHeaders(content.headers) ?? checkAttachments(content)
   if (problem) return problem
   const messageId = messageIdOf(message)
-  const subject = line(content.subject)
+  return {
+    sender: readable(sender),
+    replyTo: replyTo && readable(replyTo),
+    to: ascii(content.to),
+    cc: content.cc.map(ascii),
+    bcc: content.bcc.map(ascii),
+    subject: line(content.subject),
+    messageId,
+    content,
+  }
+}
+
+/** Writes the mail as MIME, if `checkMail` lets it pass. */
+export async function composeMail(
+  message: HandOver<EmailContent>,
+  from: string,
+  now: Date,
+): Promise<Mail | Refusal> {
+  const parts = checkMail(message, from)
+  if ('reason' in parts) return parts
+  const { sender, replyTo, to, cc, bcc, subject, messageId, content } = parts
   const raw = await new MailComposer({
-    from: readable(sender),
+    from: sender,
     to: { name: '', address: content.to },
     cc: content.cc.map((address) => ({ name: '', address })),
-    ...(replyTo && { replyTo: readable(replyTo) }),
+    ...(replyTo && { replyTo }),
     ...(isPlain(subject) && { subject }),
     messageId,
     date: now,
@@ -85,12 +124,18 @@ export async function composeMail(
     .build()
   return {
     from: ascii(sender.address),
-    to: ascii(content.to),
-    recipients: [...new Set(addresses.map(ascii))],
+    to,
+    recipients: [...new Set([to, ...cc, ...bcc])],
     messageId,
     headers: { from, to: content.to, subject, 'message-id': messageId, ...content.headers },
     raw,
   }
+}
+
+/** A mailbox as services take it in one text: `"Ann" <ann@example.com>`, or the bare address. */
+export function mailboxText({ name, address }: Mailbox): string {
+  if (name === '') return ascii(address)
+  return `"${name.replaceAll(/["\\]/g, '\\$&')}" <${ascii(address)}>`
 }
 
 function checkAddresses(addresses: readonly string[]): Refusal | undefined {

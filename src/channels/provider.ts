@@ -72,6 +72,18 @@ export interface Exchange {
   } | null
 }
 
+/** What a service says about itself; the docs show it. */
+export interface ServiceFacts {
+  /** Requests in a second that an account may make; null where the service does not say, or each account has its own. */
+  readonly perSecond: number | null
+  /** Answers behind which no attempt follows, as the service names them. */
+  readonly permanent: readonly string[]
+  /** What makes a repeated hand-over one message; null where nothing does. */
+  readonly idempotency: string | null
+  /** How the service tells what became of a message, and how that is signed; null where it does not. */
+  readonly reports: string | null
+}
+
 /** A service that takes messages of one kind. */
 export interface Provider<
   Name extends string,
@@ -91,5 +103,6 @@ export interface Provider<
   readonly delivery: 'stored' | 'handed_over'
   /** The server that each hand-over connects to; absent where a message names it, or there is none. */
   target?(settings: Settings): { readonly host: string; readonly port: number }
+  readonly service: ServiceFacts
   send(message: HandOver<Content>, context: SendContext<Settings>): Promise<Answer>
 }

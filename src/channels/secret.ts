@@ -5,9 +5,11 @@ export interface SecretReference {
 
 /** The schema of a setting that holds either what `schema` says, or `{ secret: NAME }`. */
 export function secretOr(schema: object): object {
+  const { description, ...value } = schema as { readonly description?: string }
   return {
+    ...(description !== undefined && { description }),
     anyOf: [
-      schema,
+      value,
       {
         type: 'object',
         additionalProperties: false,

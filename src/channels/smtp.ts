@@ -1,6 +1,6 @@
 import type { EmailContent } from '../steps/step.ts'
 import { parseMailbox } from './address.ts'
-import { composeMail } from './mail.ts'
+import { composeMail, senderSchema } from './mail.ts'
 import type { Mail } from './mail.ts'
 import { secretOr } from './secret.ts'
 import type { Answer, Exchange, Provider } from './provider.ts'
@@ -39,16 +39,36 @@ export const smtp: Provider<'smtp', EmailContent, SmtpSettings> = {
   schema: {
     required: ['host', 'from'],
     properties: {
-      host: secretOr({ type: 'string', minLength: 1, maxLength: 253 }),
-      port: { type: 'integer', minimum: 1, maximum: 65_535 },
-      tls: { enum: ['auto', 'implicit', 'starttls', 'none'] },
-      username: secretOr({ type: 'string', minLength: 1, maxLength: 500 }),
-      password: secretOr({ type: 'string', minLength: 1, maxLength: 2_000 }),
-      from: {
+      host: secretOr({
+        description: 'The mail server.',
         type: 'string',
-        maxLength: 500,
-        pattern: '^([^\\r\\n<>]*<[^\\s<>,@]+@[^\\s<>,@]+>|[^\\s<>,@]+@[^\\s<>,@]+)$',
+        minLength: 1,
+        maxLength: 253,
+      }),
+      port: {
+        description: '587 where it is not said.',
+        type: 'integer',
+        minimum: 1,
+        maximum: 65_535,
       },
+      tls: {
+        description:
+          '`auto`: from the start on port 465, else STARTTLS required, except towards the machine itself.',
+        enum: ['auto', 'implicit', 'starttls', 'none'],
+      },
+      username: secretOr({
+        description: 'The name to log in with.',
+        type: 'string',
+        minLength: 1,
+        maxLength: 500,
+      }),
+      password: secretOr({
+        description: 'Its password.',
+        type: 'string',
+        minLength: 1,
+        maxLength: 2_000,
+      }),
+      from: senderSchema,
     },
   },
   example: {
@@ -61,6 +81,12 @@ export const smtp: Provider<'smtp', EmailContent, SmtpSettings> = {
   },
   delivery: 'handed_over',
   target: ({ host, port = PORT }) => ({ host, port }),
+  service: {
+    perSecond: null,
+    permanent: ['5xx to sender, recipient or data'],
+    idempotency: 'the same Message-ID, by which mailboxes can tell',
+    reports: null,
+  },
 
   async send(message, { settings, signal, now, door }) {
     if (parseMailbox(settings.from) === undefined) {

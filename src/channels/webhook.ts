@@ -23,10 +23,23 @@ export const webhook: Provider<'webhook', WebhookContent, WebhookSettings> = {
   summary: 'An HTTP request with an idempotency key and Standard Webhooks headers.',
   schema: {
     required: [],
-    properties: { signing_secret: secretOr({ type: 'string', minLength: 8, maxLength: 500 }) },
+    properties: {
+      signing_secret: secretOr({
+        description: 'Signs each request as Standard Webhooks says: `whsec_…` or any text.',
+        type: 'string',
+        minLength: 8,
+        maxLength: 500,
+      }),
+    },
   },
   example: { signing_secret: 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw' },
   delivery: 'handed_over',
+  service: {
+    perSecond: null,
+    permanent: [...PERMANENT].map(String),
+    idempotency: 'the headers Idempotency-Key and webhook-id',
+    reports: null,
+  },
 
   async send(message, context) {
     const { signing_secret: signingSecret } = context.settings

@@ -1,0 +1,112 @@
+import type { EmailContent } from '../steps/step.ts'
+import { accepted, callApi, channelFailure, detailsOf, endpointSchema } from './api.ts'
+import { endpointUrl, pick } from './api.ts'
+import type { ApiReply, Verdict } from './api.ts'
+import { sendMail } from './mail-send.ts'
+import { mailboxText, senderSchema } from './mail.ts'
+import type { MailParts } from './mail.ts'
+import type { Provider } from './provider.ts'
+import { secretOr } from './secret.ts'
+
+export interface MailgunSettings {
+  readonly api_key: string
+  /** The sending domain. */
+  readonly domain: string
+  readonly from: string
+  readonly endpoint?: string
+}
+
+/** Mail through Mailgun. */
+export const mailgun: Provider<'mailgun', EmailContent, MailgunSettings> = {
+  name: 'mailgun',
+  type: 'email',
+  summary: 'Mail through Mailgun.',
+  schema: {
+    required: ['api_key', 'domain', 'from'],
+    properties: {
+      api_key: secretOr({
+        description: 'A sending key.',
+        type: 'string',
+        minLength: 8,
+        maxLength: 500,
+      }),
+      domain: {
+        description: 'The sending domain.',
+        type: 'string',
+        pattern: '^[A-Za-z0-9.-]{1,253}$',
+      },
+      from: senderSchema,
+      endpoint: endpointSchema,
+    },
+  },
+  example: {
+    api_key: 'a sending key, or { secret: NAME }',
+    domain: 'mg.example.com',
+    from: 'Example <hello@example.com>',
+    endpoint: 'https://api.eu.mailgun.net',
+  },
+  delivery: 'handed_over',
+  service: {
+    perSecond: null,
+    permanent: ['400'],
+    idempotency: null,
+    reports: 'a webhook, its body signed by HMAC-SHA256',
+  },
+
+  send: (message, context) =>
+    sendMail(message, context, async (parts) => {
+      const { api_key: key, domain } = context.settings
+      const fields = [...fieldsOf(parts), ['v:belfry_message_id', message.id] as const]
+      const form = new Response(formOf(fields, parts))
+      return await callApi(
+        {
+          url: endpointUrl(context.settings, 'https://api.mailgun.net', `/v3/${domain}/messages`),
+          headers: {
+            authorization: `Basic ${Buffer.from(`api:${key}`).toString('base64')}`,
+            'content-type': form.headers.get('content-type') ?? '',
+          },
+          body: await form.bytes(),
+          shown: Object.fromEntries(fields),
+        },
+        context,
+        judge,
+      )
+    }),
+}
+
+function fieldsOf(parts: MailParts): readonly (readonly [name: string, value: string])[] {
+  const { sender, replyTo, to, cc, bcc, subject, messageId, content } = parts
+  return [
+    ['from', mailboxText(sender)],
+    ['to', to],
+    ...cc.map((address) => ['cc', address] as const),
+    ...bcc.map((address) => ['bcc', address] as const),
+    ['subject', subject],
+    ['text', content.text],
+    ...(content.html === '' ? [] : [['html', content.html] as const]),
+    ...(replyTo ? [['h:Reply-To', mailboxText(replyTo)] as const] : []),
+    ['h:Message-Id', messageId],
+    ...Object.entries(content.headers).map(([name, value]) => [`h:${name}`, value] as const),
+  ]
+}
+
+/** As a form with files; the names of inline images are their ids, by which the HTML names them. */
+function formOf(
+  fields: readonly (readonly [name: string, value: string])[],
+  { content }: MailParts,
+): FormData {
+  const form = new FormData()
+  for (const [name, value] of fields) form.append(name, value.toWellFormed())
+  for (const one of content.attachments) {
+    const file = new Blob([Buffer.from(one.content, 'base64')], { type: one.content_type })
+    const inline = one.content_id !== undefined
+    form.append(inline ? 'inline' : 'attachment', file, one.content_id ?? one.name)
+  }
+  return form
+}
+
+function judge(reply: ApiReply): Verdict | undefined {
+  if (reply.status === 200) return accepted(pick(reply.body, 'id'))
+  // The domain is not known to this account, or not in this region.
+  return reply.status === 404 ? channelFailure(detailsOf(reply)) : undefined
+}

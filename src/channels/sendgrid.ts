@@ -1,0 +1,107 @@
+import type { EmailContent } from '../steps/step.ts'
+import { accepted, callApi, endpointSchema, endpointUrl } from './api.ts'
+import { sendMail } from './mail-send.ts'
+import { senderSchema } from './mail.ts'
+import type { MailParts } from './mail.ts'
+import type { Mailbox } from './address.ts'
+import type { Provider } from './provider.ts'
+import { secretOr } from './secret.ts'
+
+export interface SendgridSettings {
+  readonly api_key: string
+  readonly from: string
+  readonly endpoint?: string
+}
+
+/** Mail through SendGrid. */
+export const sendgrid: Provider<'sendgrid', EmailContent, SendgridSettings> = {
+  name: 'sendgrid',
+  type: 'email',
+  summary: 'Mail through SendGrid.',
+  schema: {
+    required: ['api_key', 'from'],
+    properties: {
+      api_key: secretOr({
+        description: 'An API key that may send mail.',
+        type: 'string',
+        minLength: 8,
+        maxLength: 500,
+      }),
+      from: senderSchema,
+      endpoint: endpointSchema,
+    },
+  },
+  example: {
+    api_key: 'SG.123456789, or { secret: NAME }',
+    from: 'Example <hello@example.com>',
+    endpoint: 'https://api.eu.sendgrid.com',
+  },
+  delivery: 'handed_over',
+  service: {
+    perSecond: 600,
+    permanent: ['400', '413'],
+    idempotency: null,
+    reports: 'a webhook with lists of events, signed by ECDSA (P-256, SHA-256)',
+  },
+
+  send: (message, context) =>
+    sendMail(message, context, (parts) => {
+      const body = { ...bodyOf(parts), custom_args: { belfry_message_id: message.id } }
+      const attachments = parts.content.attachments.map((one) => ({
+        filename: one.name,
+        content: one.content,
+        type: one.content_type,
+        disposition: one.disposition ?? 'attachment',
+        ...(one.content_id !== undefined && { content_id: one.content_id }),
+      }))
+      return callApi(
+        {
+          url: endpointUrl(context.settings, 'https://api.sendgrid.com', '/v3/mail/send'),
+          headers: {
+            authorization: `Bearer ${context.settings.api_key}`,
+            'content-type': 'application/json',
+          },
+          body: JSON.stringify({ ...body, ...(attachments.length > 0 && { attachments }) }),
+          shown: body,
+        },
+        context,
+        ({ status, headers }) => (status === 202 ? accepted(headers['x-message-id']) : undefined),
+      )
+    }),
+}
+
+function bodyOf({ sender, replyTo, to, cc, bcc, subject, messageId, content }: MailParts) {
+  // The service refuses an address that stands twice among the recipients of one mail.
+  const seen = new Set([to])
+  const others = (addresses: readonly string[]) =>
+    addresses.flatMap((email) => {
+      if (seen.has(email)) return []
+      seen.add(email)
+      return [{ email }]
+    })
+  const copies = others(cc)
+  const blind = others(bcc)
+  return {
+    personalizations: [
+      {
+        to: [{ email: to }],
+        ...(copies.length > 0 && { cc: copies }),
+        ...(blind.length > 0 && { bcc: blind }),
+      },
+    ],
+    from: mailbox(sender),
+    ...(replyTo && { reply_to: mailbox(replyTo) }),
+    // It refuses a mail without a subject or a body.
+    subject: subject === '' ? ' ' : subject,
+    content: [
+      // In this order, or it refuses the mail.
+      { type: 'text/plain', value: content.text === '' ? ' ' : content.text },
+      ...(content.html === '' ? [] : [{ type: 'text/html', value: content.html }]),
+    ],
+    headers: { ...content.headers, 'Message-ID': messageId },
+  }
+}
+
+function mailbox({ name, address }: Mailbox) {
+  return name === '' ? { email: address } : { email: address, name }
+}

@@ -1,0 +1,113 @@
+import type { EmailContent } from '../steps/step.ts'
+import { parseMailbox } from './address.ts'
+import { accepted, callApi, channelFailure, detailsOf, endpointSchema } from './api.ts'
+import { endpointUrl, pick, refused, rejected } from './api.ts'
+import type { ApiReply, Verdict } from './api.ts'
+import { awsErrorOf, awsSchema } from './aws.ts'
+import { composeMail, mailboxText, senderSchema } from './mail.ts'
+import type { Mailbox } from './address.ts'
+import type { Provider } from './provider.ts'
+import { signAws } from './sigv4.ts'
+import type { AwsCredentials } from './sigv4.ts'
+
+export interface SesSettings extends AwsCredentials {
+  readonly configuration_set?: string
+  readonly from: string
+  readonly endpoint?: string
+}
+
+const PATH = '/v2/email/outbound-emails'
+const THROTTLES = new Set(['ThrottlingException', 'LimitExceededException'])
+const CHANNEL_ERRORS = new Set([
+  'AccountSuspendedException',
+  'SendingPausedException',
+  'MailFromDomainNotVerifiedException',
+  'ConfigurationSetDoesNotExist',
+  'NotFoundException',
+])
+
+/** Mail through Amazon SES, written here as MIME. */
+export const ses: Provider<'ses', EmailContent, SesSettings> = {
+  name: 'ses',
+  type: 'email',
+  summary: 'Mail through Amazon SES.',
+  schema: {
+    required: ['region', 'access_key_id', 'secret_access_key', 'from'],
+    properties: {
+      ...awsSchema,
+      configuration_set: {
+        description: 'The configuration set, which says where events go.',
+        type: 'string',
+        pattern: '^[A-Za-z0-9_-]{1,64}$',
+      },
+      from: senderSchema,
+      endpoint: endpointSchema,
+    },
+  },
+  example: {
+    region: 'eu-central-1',
+    access_key_id: 'an access key, or { secret: NAME }',
+    secret_access_key: 'its secret, or { secret: NAME }',
+    session_token: 'of temporary credentials, or { secret: NAME }',
+    configuration_set: 'transactional',
+    from: 'Example <hello@example.com>',
+    endpoint: 'https://email.eu-central-1.amazonaws.com',
+  },
+  delivery: 'handed_over',
+  service: {
+    perSecond: null,
+    permanent: ['MessageRejected', 'BadRequestException', '413'],
+    idempotency: null,
+    reports: 'SNS, its messages signed by RSA',
+  },
+
+  async send(message, context) {
+    const { settings, now } = context
+    if (parseMailbox(settings.from) === undefined) {
+      return { kind: 'failed', details: "the channel's from is not one mailbox", exchange: null }
+    }
+    const from = message.content.from ?? settings.from
+    const mail = await composeMail(message, from, now)
+    if ('reason' in mail) return refused(mail.reason, mail.details)
+    const url = endpointUrl(settings, `https://email.${settings.region}.amazonaws.com`, PATH)
+    const envelope = {
+      FromEmailAddress: mailboxText(parseMailbox(from) as Mailbox),
+      // The blind copies too: the MIME does not name them.
+      Destination: { ToAddresses: mail.recipients },
+      ...(settings.configuration_set !== undefined && {
+        ConfigurationSetName: settings.configuration_set,
+      }),
+      EmailTags: [{ Name: 'belfry_message_id', Value: message.id }],
+    }
+    const body = JSON.stringify({
+      ...envelope,
+      Content: { Raw: { Data: mail.raw.toString('base64') } },
+    })
+    const headers = { 'content-type': 'application/json' }
+    const request = { method: 'POST', url, headers, body, service: 'ses' } as const
+    const { html, text, subject } = message.content
+    return await callApi(
+      {
+        url,
+        headers: signAws(request, settings, now),
+        body,
+        shown: { ...envelope, subject, html, text },
+      },
+      context,
+      judge,
+    )
+  },
+}
+
+function judge(reply: ApiReply): Verdict | undefined {
+  if (reply.status === 200) return accepted(pick(reply.body, 'MessageId'))
+  const error = awsErrorOf(reply)
+  const details = detailsOf(reply)
+  // A rate comes with 429 or with 400; only the second has to be told from a bad request.
+  if (reply.status === 400 && error !== undefined && THROTTLES.has(error)) {
+    return { kind: 'throttled', details }
+  }
+  if (error !== undefined && CHANNEL_ERRORS.has(error)) return channelFailure(details)
+  if (error === 'MessageRejected') return rejected(details)
+  return undefined
+}

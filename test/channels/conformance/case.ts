@@ -1,0 +1,84 @@
+import type { Answer, Provider, SendContext } from '../../../src/channels/provider.ts'
+import type { Door } from '../../../src/channels/door.ts'
+import type { EnvironmentName, MessageId } from '../../../src/ids.ts'
+import type { MessageContent } from '../../../src/steps/step.ts'
+import type { HttpFake, Responder, TakenRequest } from '../../support/http.ts'
+
+/** What a fake of the service answers with. */
+export interface FakeAnswer {
+  readonly status: number
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: unknown
+}
+
+/** One provider, as the conformance suite needs to know it. */
+export interface Case<Content extends MessageContent = MessageContent, Settings = object> {
+  readonly provider: Provider<string, Content, Settings & object>
+  readonly content: (url: string) => Content
+  readonly settings: (url: string) => Settings
+  /** Texts that must not stand in any log. */
+  readonly secrets: readonly string[]
+  /** What the request looks like; its body as it is compared with. */
+  readonly request: object
+  readonly body?: (request: TakenRequest) => unknown
+  readonly accepted: FakeAnswer
+  readonly reference: string | null
+  /** By the words of the provider's own declaration. */
+  readonly permanent: Readonly<Record<string, FakeAnswer>>
+  /** Refused credentials; none where the service cannot say so. */
+  readonly channel?: FakeAnswer
+  /** Its own ways to ask for a later time, beside 429 and 503. */
+  readonly throttled?: readonly FakeAnswer[]
+  /** Ways to say that the address is no more. */
+  readonly bounced?: readonly FakeAnswer[]
+  /** What a repeated request shares with the first; undefined where the service offers nothing. */
+  readonly key?: (request: TakenRequest) => unknown
+  /** The fake, where it is not a plain HTTP server. */
+  readonly start?: (respond: Responder) => Promise<HttpFake>
+  /** Answers requests that come before the message, such as for a token. */
+  readonly before?: (request: TakenRequest) => FakeAnswer | undefined
+  /** The status of an accepted message; `sent` unless told. */
+  readonly status?: 'sent' | 'delivered'
+}
+
+export const now = new Date('2030-01-02T03:04:05Z')
+export const id = '0190a0b0-0000-7000-8000-000000000001' as MessageId
+
+/** Hands the message of `one` over to what listens at `url`. */
+export async function handOver(
+  one: Case,
+  url: string,
+  { door, signal = AbortSignal.timeout(5_000) }: { door: Door; signal?: AbortSignal },
+): Promise<Answer> {
+  const context: SendContext<object> = {
+    settings: one.settings(url),
+    signal,
+    now,
+    door,
+    secret: () => '',
+  }
+  const message = {
+    id,
+    environment: 'production' as EnvironmentName,
+    attempt: 1,
+    content: one.content(url),
+  }
+  return await one.provider.send(message, context)
+}
+
+/** A case of its own types, as the suite takes all of them. */
+export function aCase<Content extends MessageContent, Settings extends object>(
+  one: Case<Content, Settings>,
+): Case {
+  return one
+}
+
+/** The body of a request, read as JSON. */
+export function jsonBody({ body }: TakenRequest): unknown {
+  return JSON.parse(body)
+}
+
+/** The body of a request, read as a form. */
+export function formBody({ body }: TakenRequest): unknown {
+  return Object.fromEntries(new URLSearchParams(body))
+}

@@ -1,0 +1,252 @@
+import { mailgun } from '../../../src/channels/mailgun.ts'
+import { postmark } from '../../../src/channels/postmark.ts'
+import { resend } from '../../../src/channels/resend.ts'
+import { sendgrid } from '../../../src/channels/sendgrid.ts'
+import { ses } from '../../../src/channels/ses.ts'
+import type { EmailContent } from '../../../src/steps/step.ts'
+import { aCase, id, jsonBody, type Case } from './case.ts'
+
+const content: EmailContent = {
+  type: 'email',
+  to: 'ann@example.com',
+  from: null,
+  reply_to: 'Lee, A <lee@example.com>',
+  cc: ['cy@example.com'],
+  bcc: ['bo@bücher.example'],
+  subject: 'Hello\r\nBcc: eve@example.org',
+  html: '<p>Hello</p>',
+  text: 'Hello',
+  headers: { 'List-Unsubscribe': '<https://example.com/u>' },
+  attachments: [{ name: 'a.csv', content_type: 'text/csv', content: 'YSxi' }],
+}
+const from = 'Example, Inc <hello@example.com>'
+const subject = 'Hello Bcc: eve@example.org'
+const messageId = `<${id}@belfry.production>`
+
+/** The services that take mail over HTTP. */
+export const mailCases: readonly Case[] = [
+  aCase({
+    provider: resend,
+    content: () => content,
+    settings: (endpoint) => ({ api_key: 're_verysecret', from, endpoint }),
+    secrets: ['re_verysecret'],
+    request: {
+      method: 'POST',
+      path: '/emails',
+      headers: { authorization: 'Bearer re_verysecret', 'idempotency-key': id },
+      body: {
+        from: '"Example, Inc" <hello@example.com>',
+        to: ['ann@example.com'],
+        cc: ['cy@example.com'],
+        bcc: ['bo@xn--bcher-kva.example'],
+        reply_to: ['"Lee, A" <lee@example.com>'],
+        subject,
+        html: '<p>Hello</p>',
+        text: 'Hello',
+        headers: { 'List-Unsubscribe': '<https://example.com/u>', 'Message-ID': messageId },
+        attachments: [{ filename: 'a.csv', content: 'YSxi', content_type: 'text/csv' }],
+      },
+    },
+    body: jsonBody,
+    accepted: { status: 200, body: { id: 're-1' } },
+    reference: 're-1',
+    permanent: {
+      '400': { status: 400, body: { name: 'validation_error' } },
+      '409 invalid_idempotent_request': {
+        status: 409,
+        body: { name: 'invalid_idempotent_request' },
+      },
+      '422': { status: 422, body: { name: 'invalid_parameter' } },
+    },
+    channel: { status: 401, body: { name: 'missing_api_key' } },
+    key: ({ headers }) => headers['idempotency-key'],
+  }),
+  aCase({
+    provider: postmark,
+    content: () => content,
+    settings: (endpoint) => ({
+      server_token: 'pm-verysecret',
+      message_stream: 'outbound',
+      from,
+      endpoint,
+    }),
+    secrets: ['pm-verysecret'],
+    request: {
+      method: 'POST',
+      path: '/email',
+      headers: { 'x-postmark-server-token': 'pm-verysecret' },
+      body: {
+        From: '"Example, Inc" <hello@example.com>',
+        To: 'ann@example.com',
+        Cc: 'cy@example.com',
+        Bcc: 'bo@xn--bcher-kva.example',
+        ReplyTo: '"Lee, A" <lee@example.com>',
+        Subject: subject,
+        HtmlBody: '<p>Hello</p>',
+        TextBody: 'Hello',
+        MessageStream: 'outbound',
+        Headers: [
+          { Name: 'List-Unsubscribe', Value: '<https://example.com/u>' },
+          { Name: 'Message-ID', Value: messageId },
+          { Name: 'X-PM-KeepID', Value: 'true' },
+        ],
+        Attachments: [{ Name: 'a.csv', Content: 'YSxi', ContentType: 'text/csv' }],
+      },
+    },
+    body: jsonBody,
+    accepted: { status: 200, body: { ErrorCode: 0, MessageID: 'pm-1' } },
+    reference: 'pm-1',
+    permanent: {
+      '422 code 300 (invalid)': { status: 422, body: { ErrorCode: 300, Message: 'Invalid' } },
+      '422 code 406 (inactive recipient)': { status: 422, body: { ErrorCode: 406 } },
+      '413': { status: 413, body: {} },
+    },
+    channel: { status: 401, body: { ErrorCode: 10 } },
+  }),
+  aCase({
+    provider: sendgrid,
+    content: () => content,
+    settings: (endpoint) => ({ api_key: 'SG.verysecret', from, endpoint }),
+    secrets: ['SG.verysecret'],
+    request: {
+      method: 'POST',
+      path: '/v3/mail/send',
+      headers: { authorization: 'Bearer SG.verysecret' },
+      body: {
+        personalizations: [
+          {
+            to: [{ email: 'ann@example.com' }],
+            cc: [{ email: 'cy@example.com' }],
+            bcc: [{ email: 'bo@xn--bcher-kva.example' }],
+          },
+        ],
+        from: { email: 'hello@example.com', name: 'Example, Inc' },
+        reply_to: { email: 'lee@example.com', name: 'Lee, A' },
+        subject,
+        content: [
+          { type: 'text/plain', value: 'Hello' },
+          { type: 'text/html', value: '<p>Hello</p>' },
+        ],
+        headers: { 'List-Unsubscribe': '<https://example.com/u>', 'Message-ID': messageId },
+        custom_args: { belfry_message_id: id },
+        attachments: [
+          { filename: 'a.csv', content: 'YSxi', type: 'text/csv', disposition: 'attachment' },
+        ],
+      },
+    },
+    body: jsonBody,
+    accepted: { status: 202, headers: { 'x-message-id': 'sg-1' } },
+    reference: 'sg-1',
+    permanent: {
+      '400': { status: 400, body: { errors: [{ message: 'Bad Request' }] } },
+      '413': { status: 413, body: { errors: [] } },
+    },
+    channel: { status: 403, body: { errors: [{ message: 'access forbidden' }] } },
+  }),
+  aCase({
+    provider: mailgun,
+    content: () => content,
+    settings: (endpoint) => ({
+      api_key: 'mg-verysecret',
+      domain: 'mg.example.com',
+      from,
+      endpoint,
+    }),
+    secrets: ['mg-verysecret', Buffer.from('api:mg-verysecret').toString('base64')],
+    request: {
+      method: 'POST',
+      path: '/v3/mg.example.com/messages',
+      headers: {
+        authorization: `Basic ${Buffer.from('api:mg-verysecret').toString('base64')}`,
+      },
+      body: [
+        'from="Example, Inc" <hello@example.com>',
+        'to=ann@example.com',
+        'cc=cy@example.com',
+        'bcc=bo@xn--bcher-kva.example',
+        `subject=${subject}`,
+        'text=Hello',
+        'html=<p>Hello</p>',
+        'h:Reply-To="Lee, A" <lee@example.com>',
+        `h:Message-Id=${messageId}`,
+        'h:List-Unsubscribe=<https://example.com/u>',
+        `v:belfry_message_id=${id}`,
+        'attachment=a.csv:a,b',
+      ],
+    },
+    body: ({ headers, body }) => parts(headers['content-type'] ?? '', body),
+    accepted: { status: 200, body: { id: '<mg-1>', message: 'Queued. Thank you.' } },
+    reference: '<mg-1>',
+    permanent: { '400': { status: 400, body: { message: "'to' parameter is not valid" } } },
+    channel: { status: 404, body: { message: 'Domain not found' } },
+  }),
+  aCase({
+    provider: ses,
+    content: () => content,
+    settings: (endpoint) => ({
+      region: 'eu-central-1',
+      access_key_id: 'AKIDEXAMPLE',
+      secret_access_key: 'aws-verysecret',
+      session_token: 'session-verysecret',
+      configuration_set: 'transactional',
+      from,
+      endpoint,
+    }),
+    secrets: ['AKIDEXAMPLE', 'aws-verysecret', 'session-verysecret'],
+    request: {
+      method: 'POST',
+      path: '/v2/email/outbound-emails',
+      headers: {
+        'x-amz-date': '20300102T030405Z',
+        'x-amz-security-token': 'session-verysecret',
+      },
+      body: {
+        FromEmailAddress: '"Example, Inc" <hello@example.com>',
+        Destination: {
+          ToAddresses: ['ann@example.com', 'cy@example.com', 'bo@xn--bcher-kva.example'],
+        },
+        ConfigurationSetName: 'transactional',
+        EmailTags: [{ Name: 'belfry_message_id', Value: id }],
+      },
+    },
+    body: jsonBody,
+    accepted: { status: 200, body: { MessageId: 'ses-1' } },
+    reference: 'ses-1',
+    permanent: {
+      MessageRejected: {
+        status: 400,
+        headers: { 'x-amzn-errortype': 'MessageRejected' },
+        body: { message: 'Email address is not verified' },
+      },
+      BadRequestException: {
+        status: 400,
+        headers: { 'x-amzn-errortype': 'BadRequestException:http://internal' },
+        body: {},
+      },
+      '413': { status: 413, body: {} },
+    },
+    channel: {
+      status: 400,
+      headers: { 'x-amzn-errortype': 'AccountSuspendedException' },
+      body: {},
+    },
+    throttled: [
+      { status: 400, headers: { 'x-amzn-errortype': 'ThrottlingException' }, body: {} },
+      { status: 400, headers: { 'x-amzn-errortype': 'LimitExceededException' }, body: {} },
+    ],
+  }),
+]
+
+/** The parts of a form with files, each on a line. */
+function parts(type: string, body: string): readonly string[] {
+  const boundary = /boundary=(.+)$/.exec(type)?.[1] ?? ''
+  return body
+    .split(`--${boundary}`)
+    .slice(1, -1)
+    .map((part) => {
+      const [head = '', ...rest] = part.slice(2, -2).split('\r\n\r\n')
+      const { name, file } =
+        /name="(?<name>[^"]*)"(?:; filename="(?<file>[^"]*)")?/.exec(head)?.groups ?? {}
+      return `${name}=${file === undefined ? '' : `${file}:`}${rest.join('\r\n\r\n')}`
+    })
+}
