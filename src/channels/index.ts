@@ -5,6 +5,9 @@ import { resend } from './resend.ts'
 import { sendgrid } from './sendgrid.ts'
 import { ses } from './ses.ts'
 import { smtp } from './smtp.ts'
+import { sns } from './sns.ts'
+import { twilio } from './twilio.ts'
+import { vonage } from './vonage.ts'
 import { webhook } from './webhook.ts'
 
 /** Every provider. To add one: write its file, then name it here. */
@@ -16,6 +19,9 @@ export const providers = {
   sendgrid,
   ses,
   smtp,
+  sns,
+  twilio,
+  vonage,
   webhook,
 } as const
 

@@ -98,6 +98,8 @@ function contentDataToWire(content: MessageContent, channelFrom: string | null):
       return emailToWire(content, channelFrom)
     case 'in_app':
       return { __typename: 'MessageInAppFeedContent', blocks: blocksToWire(content) }
+    case 'sms':
+      return { __typename: 'MessageSmsContent', to: content.to, body: content.body }
     case 'webhook': {
       // The contract has no shape for it; placeholders stay where secrets stand.
       const { method, url, headers, query, body } = content

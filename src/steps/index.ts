@@ -5,6 +5,7 @@ import { delay } from './delay.ts'
 import { email } from './email.ts'
 import { fetch } from './fetch.ts'
 import { inApp } from './in-app.ts'
+import { sms } from './sms.ts'
 import type { StepBase, StepType } from './step.ts'
 import { throttle } from './throttle.ts'
 import { triggerWorkflow } from './trigger-workflow.ts'
@@ -21,6 +22,7 @@ export const stepTypes = {
   email,
   fetch,
   in_app: inApp,
+  sms,
   throttle,
   trigger_workflow: triggerWorkflow,
   update_data: updateData,

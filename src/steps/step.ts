@@ -217,7 +217,14 @@ export interface StepType<Type extends string, Fields extends object> {
 }
 
 /** What a message says, by the kind of its channel. Rendered once, when the step runs. */
-export type MessageContent = EmailContent | InAppContent | WebhookContent
+export type MessageContent = EmailContent | InAppContent | SmsContent | WebhookContent
+
+export interface SmsContent {
+  readonly type: 'sms'
+  /** A phone number, as the step or the recipient says it. */
+  readonly to: string
+  readonly body: string
+}
 
 export interface EmailContent {
   readonly type: 'email'

@@ -8,8 +8,9 @@ import type { Answer } from '../../src/channels/provider.ts'
 import { startHttp, type HttpFake, type Responder } from '../support/http.ts'
 import { handOver, type Case, type FakeAnswer } from './conformance/case.ts'
 import { mailCases } from './conformance/mail.ts'
+import { smsCases } from './conformance/sms.ts'
 
-const cases: readonly Case[] = [...mailCases]
+const cases: readonly Case[] = [...mailCases, ...smsCases]
 /** These have their own tests: the first stays in Postgres, the second speaks no HTTP, the third is any endpoint. */
 const others = ['in_app', 'smtp', 'webhook']
 

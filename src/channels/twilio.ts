@@ -1,0 +1,107 @@
+import type { SmsContent } from '../steps/step.ts'
+import { accepted, callApi, channelFailure, detailsOf, endpointSchema } from './api.ts'
+import { endpointUrl, pick, refused, rejected } from './api.ts'
+import type { ApiReply, Verdict } from './api.ts'
+import { phoneNumber } from './phone.ts'
+import type { Provider } from './provider.ts'
+import { secretOr } from './secret.ts'
+
+export interface TwilioSettings {
+  readonly account_sid: string
+  readonly auth_token: string
+  readonly from?: string
+  readonly messaging_service_sid?: string
+  readonly endpoint?: string
+}
+
+/** Codes about the account or its sender, and not about this message. */
+const CHANNEL_CODES = new Set([20003, 21212, 21606, 21659, 21703])
+
+/** Text messages through Twilio. */
+export const twilio: Provider<'twilio', SmsContent, TwilioSettings> = {
+  name: 'twilio',
+  type: 'sms',
+  summary: 'Text messages through Twilio.',
+  schema: {
+    required: ['account_sid', 'auth_token'],
+    properties: {
+      account_sid: secretOr({
+        description: 'The id of the account.',
+        type: 'string',
+        pattern: '^[A-Za-z0-9]{2,64}$',
+      }),
+      auth_token: secretOr({
+        description: 'Its token.',
+        type: 'string',
+        minLength: 8,
+        maxLength: 200,
+      }),
+      from: {
+        description: 'The sender; this or `messaging_service_sid`.',
+        type: 'string',
+        minLength: 1,
+        maxLength: 50,
+      },
+      messaging_service_sid: {
+        description: 'The service that picks a sender.',
+        type: 'string',
+        pattern: '^[A-Za-z0-9]{2,64}$',
+      },
+      endpoint: endpointSchema,
+    },
+  },
+  example: {
+    account_sid: 'AC0123456789',
+    auth_token: 'a token, or { secret: NAME }',
+    from: '+15550100',
+    messaging_service_sid: 'MG0123456789',
+    endpoint: 'https://api.twilio.com',
+  },
+  delivery: 'handed_over',
+  service: {
+    perSecond: null,
+    permanent: ['21211', '21408', '21610', '21614', '21617', '400'],
+    idempotency: null,
+    reports: 'a webhook, signed by HMAC-SHA1 (X-Twilio-Signature)',
+  },
+
+  async send(message, context) {
+    const { settings } = context
+    const { account_sid: sid, auth_token: token, from, messaging_service_sid: service } = settings
+    const to = phoneNumber(message.content.to)
+    if (to === undefined) return refused('invalid_address', 'the phone number is not E.164')
+    if (from === undefined && service === undefined) {
+      const details = 'the channel has neither from nor messaging_service_sid'
+      return { kind: 'failed', details, exchange: null }
+    }
+    const fields = {
+      To: to,
+      ...(service === undefined ? { From: from ?? '' } : { MessagingServiceSid: service }),
+      Body: message.content.body.toWellFormed(),
+    }
+    const path = `/2010-04-01/Accounts/${sid}/Messages.json`
+    return await callApi(
+      {
+        url: endpointUrl(settings, 'https://api.twilio.com', path),
+        headers: {
+          authorization: `Basic ${Buffer.from(`${sid}:${token}`).toString('base64')}`,
+          'content-type': 'application/x-www-form-urlencoded',
+        },
+        body: new URLSearchParams(fields).toString(),
+        shown: fields,
+      },
+      context,
+      judge,
+    )
+  },
+}
+
+function judge(reply: ApiReply): Verdict | undefined {
+  if (reply.status === 201 || reply.status === 200) return accepted(pick(reply.body, 'sid'))
+  const code = pick(reply.body, 'code')
+  if (code === 20429) return { kind: 'throttled', details: detailsOf(reply) }
+  if (typeof code === 'number' && CHANNEL_CODES.has(code)) return channelFailure(detailsOf(reply))
+  // A region that is not allowed and a person who opted out come with 403 and 400.
+  const isOurs = code === 21408 || code === 21610
+  return isOurs ? rejected(detailsOf(reply)) : undefined
+}

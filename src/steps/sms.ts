@@ -1,0 +1,58 @@
+import { addDuration } from '../language/durations.ts'
+import { channelFieldSchemas, templateField, templateSchema, type ChannelFields } from './fields.ts'
+import type { StepContext, StepType, TemplateText } from './step.ts'
+
+export interface Sms extends ChannelFields {
+  readonly body: TemplateText
+  readonly to?: TemplateText
+}
+
+/** Sends a text message. */
+export const sms: StepType<'sms', Sms> = {
+  type: 'sms',
+  summary: 'Sends a text message.',
+  schema: {
+    required: ['body'],
+    properties: {
+      channel: channelFieldSchemas.channel,
+      body: templateSchema('The text.'),
+      to: templateSchema("The phone number; left out, the recipient's `phone_number`."),
+      expires_after: channelFieldSchemas.expires_after,
+    },
+  },
+  example: {
+    channel: 'sms' as NonNullable<Sms['channel']>,
+    body: 'Your code is {{data.code}}',
+    to: '{{data.phone_number}}',
+    expires_after: '10m',
+  },
+  channelType: 'sms',
+  conditional: true,
+
+  templates(step) {
+    return [
+      ...templateField(['body'], step.body, 'text'),
+      ...templateField(['to'], step.to, 'line'),
+    ]
+  },
+
+  execute(step, context) {
+    const to = phoneNumberOf(step, context)
+    if (to === undefined) return { kind: 'skip', reason: 'recipient_data_missing' }
+    return {
+      kind: 'message',
+      content: { type: 'sms', to, body: context.render(step.body, 'text').trim() },
+      ...(step.expires_after !== undefined && {
+        expiresAt: addDuration(context.now, step.expires_after, context.timeZone),
+      }),
+    }
+  },
+}
+
+function phoneNumberOf(step: Sms, context: StepContext): string | undefined {
+  const { phone_number: own } = context.scope.recipient
+  const number = step.to === undefined ? own : context.render(step.to, 'line')
+  if (typeof number !== 'string') return undefined
+  const trimmed = number.trim()
+  return trimmed === '' ? undefined : trimmed
+}
