@@ -1,6 +1,7 @@
 import type { Queryable } from '../db/database.ts'
-import { channelId, type ChannelKey, type EnvironmentName } from '../ids.ts'
+import type { ChannelKey, EnvironmentName } from '../ids.ts'
 import { loadEnvironment } from '../messages/environments.ts'
+import { channelNamed } from '../runs/channel-data.ts'
 import { invalid } from '../recipients/recipient.ts'
 
 /** A channel of the environment by its key or its id; undefined where it has none. */
@@ -10,8 +11,7 @@ export async function findChannel(
   name: string,
 ): Promise<ChannelKey | undefined> {
   const applied = await loadEnvironment(db, environment)
-  const keys = Object.keys(applied?.settings.channels ?? {}) as ChannelKey[]
-  return keys.find((key) => key === name || channelId(key) === name.toLowerCase())
+  return applied && channelNamed(applied.settings, name)?.key
 }
 
 /** As `findChannel`, for the body's `channel`; throws a 422 `invalid_params` where there is none. */

@@ -1,5 +1,6 @@
 import { brakes } from './brakes.ts'
 import { bulk } from './bulk.ts'
+import { channelData } from './channel-data.ts'
 import { drift } from './drift.ts'
 import { engagement } from './engagement.ts'
 import { environments } from './environments.ts'
@@ -31,6 +32,7 @@ export const routes: readonly Route[] = [
   ...workflowRuns,
   ...preferences,
   ...bulk,
+  ...channelData,
   ...users,
   ...objects,
   ...subscriptions,

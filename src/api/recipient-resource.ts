@@ -1,9 +1,10 @@
 import type { Queryable } from '../db/database.ts'
 import type { EnvironmentName } from '../ids.ts'
 import { readBodyFields } from '../recipients/fields.ts'
-import type { Recipient, RecipientRef } from '../recipients/recipient.ts'
+import { channelDataOf, type Recipient, type RecipientRef } from '../recipients/recipient.ts'
 import { listRecipients, type RecipientFilter } from '../recipients/list-store.ts'
 import { deleteRecipient, findRecipient, upsertRecipients } from '../recipients/store.ts'
+import { storeChannelData } from '../runs/channel-data.ts'
 import { cutPage, namedCursors, readPage } from './page.ts'
 import { resourceMissing } from './reference.ts'
 import {
@@ -73,9 +74,12 @@ export function recipientRoutes(
     body: { type: 'object', properties: fields },
     async handle({ tx, environment, params, query: asked, body, now }) {
       const ref = refOf(params)
-      const patch = readBodyFields(ref, body as Readonly<Record<string, unknown>>)
+      const given = body as Readonly<Record<string, unknown>>
+      const patch = readBodyFields(ref, given)
       const [written] = await upsertRecipients(tx, environment, [patch], now)
       if (!written) throw resourceMissing(what, ref.id)
+      const channelData = channelDataOf(given)
+      await storeChannelData(tx, environment, [{ ...ref, channelData, pointer: pointerTo }], now)
       return ok(await show(written, { database: tx, environment, query: asked }))
     },
   }
@@ -104,4 +108,8 @@ export async function recipientPage(
   const found = await listRecipients(database, environment, filter, { ...page, limit })
   const { rows, info } = cutPage(found, page)
   return ok({ entries: rows.map(toWire), page_info: info })
+}
+
+function pointerTo(channel: string): string {
+  return `/channel_data/${channel}`
 }

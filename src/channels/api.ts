@@ -131,6 +131,11 @@ export function rejected(details: string): Verdict {
   return { kind: 'rejected', reason: 'provider_rejected', details }
 }
 
+/** The address is no more. */
+export function bounced(details: string): Verdict {
+  return { kind: 'bounced', reason: 'address_gone', details }
+}
+
 /** The cause is the channel and not the message: it is worth trying again once somebody has mended it. */
 export function channelFailure(details: string): Verdict {
   return { kind: 'failed', details: `the service refused the channel: ${details}` }

@@ -1,9 +1,12 @@
+import { discord } from './discord.ts'
 import { inApp } from './in-app.ts'
 import { mailgun } from './mailgun.ts'
+import { msTeams } from './ms-teams.ts'
 import { postmark } from './postmark.ts'
 import { resend } from './resend.ts'
 import { sendgrid } from './sendgrid.ts'
 import { ses } from './ses.ts'
+import { slack } from './slack.ts'
 import { smtp } from './smtp.ts'
 import { sns } from './sns.ts'
 import { twilio } from './twilio.ts'
@@ -12,12 +15,15 @@ import { webhook } from './webhook.ts'
 
 /** Every provider. To add one: write its file, then name it here. */
 export const providers = {
+  discord,
   in_app: inApp,
   mailgun,
+  ms_teams: msTeams,
   postmark,
   resend,
   sendgrid,
   ses,
+  slack,
   smtp,
   sns,
   twilio,

@@ -54,7 +54,17 @@ export type Answer =
       readonly retryAfterMs?: number
       readonly exchange: Exchange | null
     }
+  /** The address is no more: nothing will ever arrive there. */
+  | {
+      readonly kind: 'bounced'
+      readonly reason: string
+      readonly details: string
+      readonly exchange: Exchange
+    }
   | { readonly kind: 'unknown'; readonly details: string; readonly exchange: Exchange | null }
+
+/** What a provider needs to know of a recipient, beside its properties. */
+export type ChannelDataKind = 'devices' | 'subscriptions' | 'connections'
 
 /** What went over the wire, for the delivery log. */
 export interface Exchange {
@@ -104,5 +114,9 @@ export interface Provider<
   /** The server that each hand-over connects to; absent where a message names it, or there is none. */
   target?(settings: Settings): { readonly host: string; readonly port: number }
   readonly service: ServiceFacts
+  /** Set for push and chat. */
+  readonly channelData?: ChannelDataKind
+  /** The contract's word for it, where it has one. */
+  readonly wireName?: string
   send(message: HandOver<Content>, context: SendContext<Settings>): Promise<Answer>
 }

@@ -1,3 +1,4 @@
+import { contentSecrets } from '../channels/channel-data.ts'
 import { scrubExchange, scrubText } from '../channels/exchange.ts'
 import { isProviderName, providers } from '../channels/index.ts'
 import type { Door } from '../channels/door.ts'
@@ -256,7 +257,13 @@ async function handOver(ctx: DeliveryContext, claims: Claims, message: DueMessag
       exchange: answer.exchange,
       at,
     },
+    forget: answer.kind === 'bounced' && forgetsDevices(channel),
   })
+}
+
+/** Channel data is the customer's: one who keeps it in order himself says so. */
+function forgetsDevices({ type, settings }: Channel): boolean {
+  return type === 'push' && settings['token_deregistration'] !== false
 }
 
 /**
@@ -310,7 +317,7 @@ async function send(
   channel: Channel,
   settings: EnvironmentSettings,
 ): Promise<Answer> {
-  const used: string[] = []
+  const used = [...contentSecrets(message.content)]
   const read = (name: string): string => {
     const value = ctx.secret(message.environment, name)
     if (value === undefined) {
@@ -370,5 +377,9 @@ function scrubbed(answer: Answer, secrets: readonly string[]): Answer {
     const reference = answer.reference === null ? null : scrubText(answer.reference, secrets)
     return { ...answer, reference, exchange: exchange ?? answer.exchange }
   }
-  return { ...answer, details: scrubText(answer.details, secrets), exchange }
+  const details = scrubText(answer.details, secrets)
+  if (answer.kind === 'bounced') {
+    return { ...answer, details, exchange: exchange ?? answer.exchange }
+  }
+  return { ...answer, details, exchange }
 }

@@ -100,6 +100,8 @@ export function settle(message: Claimed, answer: Answer, options: SettleOptions)
       if (answer.exchange !== null) return end(message, 'undelivered', reason, { details })
       return stop(message, reason, { attempt: message.attempt, details })
     }
+    case 'bounced':
+      return end(message, 'bounced', answer.reason, { details: answer.details })
     case 'failed':
       return settleFailed(message, answer, options)
     case 'throttled':
@@ -219,7 +221,7 @@ function again(
 
 function end(
   message: Claimed,
-  status: 'undelivered',
+  status: 'undelivered' | 'bounced',
   reason: string,
   data: Readonly<Record<string, unknown>>,
 ): Settlement {

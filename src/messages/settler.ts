@@ -3,6 +3,7 @@ import type { Clock } from '../clock.ts'
 import type { Database, Transaction } from '../db/database.ts'
 import { messageOf } from '../errors.ts'
 import type { ProcessId } from '../ids.ts'
+import { forgetDevices } from './bounce-store.ts'
 import { insertDeliveries, lockClaims, saveSettlements } from './delivery-store.ts'
 import type { ClaimRef, Delivery } from './delivery-store.ts'
 import type { Settlement } from './message.ts'
@@ -13,6 +14,8 @@ export interface Ending {
   /** The next state, once it is known whether the message was cancelled meanwhile. */
   readonly decide: (cancelled: boolean) => Settlement
   readonly delivery: Delivery | null
+  /** Whether the device that it went to is to be forgotten, since it is no more. */
+  readonly forget?: boolean
 }
 
 /** The part of a log that is needed here. */
@@ -114,6 +117,8 @@ export class Settler {
       return wasCancelled === undefined ? [] : [{ ...claim, ...decide(wasCancelled) }]
     })
     if (settled.length > 0) await saveSettlements(tx, settled, clock.now())
+    const dead = endings.flatMap(({ claim, forget }) => (forget ? [claim] : []))
+    if (dead.length > 0) await forgetDevices(tx, dead, clock.now())
     // Also for a claim that was lost meanwhile: the attempt was made, and the log says so.
     const deliveries = endings.flatMap(({ delivery }) => (delivery ? [delivery] : []))
     if (deliveries.length > 0) await insertDeliveries(tx, deliveries)

@@ -37,6 +37,8 @@ export interface NewMessage {
   readonly workflow: WorkflowKey
   readonly versionId: VersionId
   readonly stepRef: StepRef
+  /** Of the messages that the step makes for one recipient, from 0. */
+  readonly part?: number
   readonly channel: ChannelKey
   readonly channelType: ChannelType
   readonly provider: string
@@ -68,15 +70,15 @@ export async function insertMessages(
   const rows = messages.map((message) => toRow(message, now))
   const inserted = await tx.query<{ id: MessageId }>(sql`
     insert into messages
-      (environment, id, run_id, workflow_run_id, workflow, version_id, step_ref, channel, channel_type,
+      (environment, id, run_id, workflow_run_id, workflow, version_id, step_ref, part, channel, channel_type,
        provider, collection, recipient, actor, tenant, data, status, reason, content, due_at,
        enqueued_at, scheduled_at, expires_at, events, inserted_at, updated_at)
-    select environment, id, run_id, workflow_run_id, workflow, version_id, step_ref, channel,
+    select environment, id, run_id, workflow_run_id, workflow, version_id, step_ref, part, channel,
            channel_type, provider, collection, recipient, actor, tenant, data, status, reason, content,
            due_at, enqueued_at, scheduled_at, expires_at, events, ${now}, ${now}
     from json_to_recordset(${JSON.stringify(rows)}::json) as m (
       environment text, id uuid, run_id uuid, workflow_run_id uuid, workflow text, version_id text,
-      step_ref text, channel text, channel_type text, provider text, collection text, recipient text,
+      step_ref text, part integer, channel text, channel_type text, provider text, collection text, recipient text,
       actor jsonb, tenant text, data jsonb, status text, reason text, content jsonb,
       due_at timestamptz, enqueued_at timestamptz, scheduled_at timestamptz, expires_at timestamptz,
       events jsonb
@@ -112,6 +114,7 @@ function toRow(message: NewMessage, now: Date) {
     workflow: message.workflow,
     version_id: message.versionId,
     step_ref: message.stepRef,
+    part: message.part ?? 0,
     channel: message.channel,
     channel_type: message.channelType,
     provider: message.provider,

@@ -1,7 +1,13 @@
 import { unreachable } from '../errors.ts'
 import { channelId } from '../ids.ts'
 import type { EnvironmentName } from '../ids.ts'
-import type { ChannelType, EmailContent, InAppContent, MessageContent } from '../steps/step.ts'
+import type {
+  ChannelType,
+  ChatContent,
+  EmailContent,
+  InAppContent,
+  MessageContent,
+} from '../steps/step.ts'
 import type { ContentRow, DeliveryRow, EventsRow, MessageRow } from './log-store.ts'
 import type { Engagement } from './store.ts'
 
@@ -98,6 +104,12 @@ function contentDataToWire(content: MessageContent, channelFrom: string | null):
       return emailToWire(content, channelFrom)
     case 'in_app':
       return { __typename: 'MessageInAppFeedContent', blocks: blocksToWire(content) }
+    case 'push': {
+      const { title, body, data, token } = content
+      return { __typename: 'MessagePushContent', title, body, data, token }
+    }
+    case 'chat':
+      return chatToWire(content)
     case 'sms':
       return { __typename: 'MessageSmsContent', to: content.to, body: content.body }
     case 'webhook': {
@@ -107,6 +119,25 @@ function contentDataToWire(content: MessageContent, channelFrom: string | null):
     }
     default:
       return unreachable(content)
+  }
+}
+
+/** What gives access is not shown: who needs it asks for the recipient's channel data. */
+function chatToWire({ connection, markdown, blocks, summary }: ChatContent): object {
+  const { access_token: token, incoming_webhook: webhook, ...place } = connection
+  return {
+    __typename: 'MessageChatContent',
+    connection: {
+      ...place,
+      ...(token != null && { access_token: '•••' }),
+      ...(webhook != null && { incoming_webhook: { url: '•••' } }),
+    },
+    template: {
+      blocks: markdown === null ? null : [{ type: 'markdown', name: 'body', content: markdown }],
+      json_content: blocks === null ? null : { blocks },
+      summary,
+    },
+    metadata: null,
   }
 }
 

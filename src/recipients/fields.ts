@@ -10,8 +10,6 @@ import { pointerStep } from './text.ts'
 
 /** Properties of a user that the contract types; all others may be anything. */
 const USER_TEXTS = ['name', 'email', 'avatar', 'phone_number', 'timezone', 'locale']
-/** What the contract lets a recipient bring and nothing here keeps; null brings nothing. */
-const NOT_SUPPORTED = ['channel_data']
 
 /** What a request says of a recipient, and what is wrong with it. */
 export interface FieldsRead {
@@ -59,8 +57,8 @@ function fieldProblems(
   pointer: string,
 ): readonly Violation[] {
   const problems = new Map<string, string>()
-  for (const name of NOT_SUPPORTED)
-    if (fields[name] != null) problems.set(name, 'is not supported: it would not be kept')
+  if (fields['channel_data'] != null && !isObject(fields['channel_data']))
+    problems.set('channel_data', 'must be an object or null')
   if (collection === USERS) {
     for (const name of USER_TEXTS)
       if (fields[name] != null && typeof fields[name] !== 'string')

@@ -63,6 +63,12 @@ export function propertiesOf(fields: Properties): Properties {
   return Object.fromEntries(Object.entries(fields).filter(([key]) => !NOT_PROPERTIES.has(key)))
 }
 
+/** What the fields of a checked request say of where the recipient is reached, by channel. */
+export function channelDataOf(fields: Properties): Properties {
+  const { channel_data: given } = fields
+  return typeof given === 'object' && given !== null ? (given as Properties) : {}
+}
+
 /** A recipient as conditions and templates name it: its properties, and its id above them. */
 export function toScope(recipient: Recipient): Properties {
   const { collection, id, properties, createdAt, updatedAt } = recipient

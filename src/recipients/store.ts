@@ -3,6 +3,7 @@ import type { Queryable, Transaction } from '../db/database.ts'
 import { sql } from '../db/sql.ts'
 import { RequestError } from '../errors.ts'
 import type { EnvironmentName } from '../ids.ts'
+import { mergeChannelData } from './channel-data-store.ts'
 import { mergeProperties } from './merge.ts'
 import type { Properties } from './merge.ts'
 import {
@@ -223,6 +224,7 @@ export async function mergeUsers(
   await saveProperties(tx, environment, [{ collection: USERS, id: into, properties }], now)
   await moveSubscriptions(tx, environment, { collection: USERS, from, into })
   await mergePreferences(tx, environment, { from, into }, now)
+  await mergeChannelData(tx, environment, { from, into })
   await deleteRecipient(tx, environment, { collection: USERS, id: from })
   return { ...target!, properties, updatedAt: now }
 }

@@ -4,8 +4,15 @@ import type { EnvironmentName, RunId, VersionId, WorkflowKey, WorkflowRunId } fr
 import { loadEnvironment, type AppliedEnvironment } from '../messages/environments.ts'
 import { loadMessageStatuses, type RefStatus } from '../messages/store.ts'
 import { loadSwitches, type SwitchLookup } from '../messages/switches.ts'
+import {
+  channelDataKey,
+  loadChannelData,
+  type ChannelData,
+} from '../recipients/channel-data-store.ts'
 import { type Recipient, recipientKey, type RecipientRef } from '../recipients/recipient.ts'
 import { loadRecipients } from '../recipients/store.ts'
+import { stepTypeOf } from '../steps/index.ts'
+import type { StepBase } from '../steps/step.ts'
 import { loadContents, type BatchContents } from './batch-contents.ts'
 import { loadFetches } from './fetch-store.ts'
 import type { PendingFetch } from './fetched.ts'
@@ -38,6 +45,8 @@ export interface Chunk {
   readonly dryRun: boolean
   /** Of the runs whose versions wait for events: their waits, oldest first. */
   readonly waits: ReadonlyMap<RunId, readonly LoadedWait[]>
+  /** Where the recipients of these runs are reached, by `channelDataKey`; empty where no version asks for it. */
+  readonly channelData: ReadonlyMap<string, ChannelData['data']>
   readonly now: Date
 }
 
@@ -75,6 +84,7 @@ export async function loadChunk(
     environment,
     waiting.map(({ id }) => id),
   )
+  const channelData = await loadAddresses(tx, environment, runs, versions)
   return {
     environment,
     live,
@@ -89,6 +99,7 @@ export async function loadChunk(
     fetches,
     dryRun: false,
     waits,
+    channelData,
     now,
   }
 }
@@ -109,6 +120,25 @@ async function loadBatches(
       const found = contents.get(batchId)
       return found ? [[id, found] as const] : []
     }),
+  )
+}
+
+/** The channel data of the recipients of those runs whose versions send by push or chat. */
+async function loadAddresses(
+  tx: Transaction,
+  environment: EnvironmentName,
+  runs: readonly QueuedRun[],
+  versions: ReadonlyMap<VersionId, LoadedVersion>,
+): Promise<Chunk['channelData']> {
+  const asking = runs.filter((run) => asksForAddresses(versions.get(run.versionId)!))
+  if (asking.length === 0) return new Map()
+  const refs = asking.map((run) => ({ collection: run.collection, id: run.recipient }))
+  const found = await loadChannelData(tx, environment, refs)
+  return new Map(
+    found.map(({ collection, id, channel, data }) => [
+      channelDataKey(collection, id, channel),
+      data,
+    ]),
   )
 }
 
@@ -164,4 +194,21 @@ function asksForMessages(version: LoadedVersion): boolean {
   const asks = JSON.stringify([version.workflow, version.files]).includes('refs.')
   askingVersions.set(version, asks)
   return asks
+}
+
+const addressedVersions = new WeakMap<LoadedVersion, boolean>()
+
+/** Whether a version holds a step that sends to devices or connections. */
+function asksForAddresses(version: LoadedVersion): boolean {
+  const known = addressedVersions.get(version)
+  if (known !== undefined) return known
+  const asks = version.workflow.steps.some(sendsToAddresses)
+  addressedVersions.set(version, asks)
+  return asks
+}
+
+function sendsToAddresses(step: StepBase): boolean {
+  const type = stepTypeOf(step)
+  if (type.channelType === 'push' || type.channelType === 'chat') return true
+  return type.children?.(step).some(({ steps }) => steps.some(sendsToAddresses)) ?? false
 }

@@ -1,13 +1,24 @@
+import { addressesOf } from '../channels/channel-data.ts'
 import { assert, TerminalFailure } from '../errors.ts'
 import { isTimeZone } from '../language/durations.ts'
 import { renderText, renderTree, type OutputKind } from '../language/templates.ts'
 import type { Scope, StepContext, TemplateText } from '../steps/step.ts'
 import { layoutPath, PARTIALS, resolveFile } from '../workflow/paths.ts'
+import { channelDataKey } from '../recipients/channel-data-store.ts'
+import type { Channel } from '../workflow/environment.ts'
 import type { LoadedVersion } from './versions.ts'
 import type { Walker } from './walker.ts'
 
+/** What is known of a step beside its run. */
+export interface StepPlace {
+  /** Whether it is reached again after its wait. */
+  readonly waited: boolean
+  /** The channel it sends by. */
+  readonly channel?: Channel
+}
+
 /** What a step of this run may look at and render with. */
-export function stepContext(walker: Walker, scope: Scope, waited: boolean): StepContext {
+export function stepContext(walker: Walker, scope: Scope, of: StepPlace): StepContext {
   const { chunk, shared, version } = walker
   const { files } = version
   const partials = partialsOf(version)
@@ -33,8 +44,9 @@ export function stepContext(walker: Walker, scope: Scope, waited: boolean): Step
     now: chunk.now,
     timeZone,
     scope,
-    waited,
+    waited: of.waited,
     matched: walker.matched,
+    addresses: addressesOf(of.channel && channelDataOf(walker, of.channel)),
     skipDelay: shared.settings.skip_delay === true,
     openingData: walker.batch?.openingData ?? scope.data,
     render,
@@ -46,6 +58,10 @@ export function stepContext(walker: Walker, scope: Scope, waited: boolean): Step
     renderTree: (tree) => renderTree(tree, { partials, scope: view, name: version.key }),
     hasLayout: (layout) => files[layoutPath(layout)] !== undefined,
   }
+}
+
+function channelDataOf({ chunk, run }: Walker, { key }: Channel) {
+  return chunk.channelData.get(channelDataKey(run.collection, run.recipient, key))
 }
 
 function timeZoneOf(scope: Scope, fallback: string): string {

@@ -24,7 +24,7 @@ import { triggerWorkflow, type TriggerCall } from './trigger.ts'
 
 /** Recipients of one dry run: all that it makes is made in one transaction, while others wait for its locks. */
 export const DRY_RUN_RECIPIENTS_MAX = 25
-/** A workflow has at most 100 steps, and a step makes one message. */
+/** A workflow has at most 100 steps, and nearly all of them make one message; more than this are not shown. */
 const MESSAGES_MAX = 100 * DRY_RUN_RECIPIENTS_MAX
 /** How often sleeping runs are woken; what sleeps then is shown asleep. */
 const ROUNDS_MAX = 500

@@ -12,12 +12,15 @@ interface Composed {
   readonly channel: Channel
   readonly outcome: Outcome & { readonly kind: 'message' }
   readonly sandbox: boolean
+  readonly content: MessageContent
+  /** Of the step's messages, from 0. */
+  readonly part: number
 }
 
 /** The message that a step has decided on, in the state in which it will be stored. */
 export function composeMessage(walker: Walker, composed: Composed): NewMessage {
   const { chunk, run, shared } = walker
-  const { step, channel, outcome } = composed
+  const { step, channel, outcome, content, part } = composed
   return {
     environment: chunk.environment,
     id: newId<MessageId>(),
@@ -26,6 +29,7 @@ export function composeMessage(walker: Walker, composed: Composed): NewMessage {
     workflow: run.workflow,
     versionId: run.versionId,
     stepRef: step.ref,
+    part,
     channel: channel.key,
     channelType: stepTypeOf(step).channelType ?? channel.type,
     provider: channel.provider,
@@ -33,7 +37,7 @@ export function composeMessage(walker: Walker, composed: Composed): NewMessage {
     actor: shared.actor,
     tenant: shared.tenant,
     data: dataOf(shared, run),
-    content: noted(outcome.content, walker.secrets),
+    content: noted(content, walker.secrets),
     ...standing(walker, composed),
     ...(outcome.expiresAt && { expiresAt: outcome.expiresAt }),
   }

@@ -2,6 +2,7 @@ import { RequestError, type Violation } from '../errors.ts'
 import { readFields } from '../recipients/fields.ts'
 import {
   checkCollection,
+  channelDataOf,
   checkRecipientId,
   TENANTS,
   USERS,
@@ -9,6 +10,7 @@ import {
   type RecipientRef,
 } from '../recipients/recipient.ts'
 import type { RecipientPatch } from '../recipients/store.ts'
+import type { GivenChannelData } from './channel-data.ts'
 import type { TriggerSettings } from './run.ts'
 
 /** Named in one direct trigger; more are reached through an object (design section 10). */
@@ -16,7 +18,10 @@ export const RECIPIENTS_MAX = 1_000
 const CANCELLATION_KEY_LENGTH_MAX = 255
 
 /** An entity to create or update before the runs start. */
-export type InlineEntity = RecipientPatch
+export interface InlineEntity extends RecipientPatch {
+  /** To be stored when it is there. */
+  readonly channelData?: GivenChannelData
+}
 
 export interface NamedRecipient extends RecipientRef {
   /** `$trigger_data`: laid over the trigger's data for this recipient only. */
@@ -84,12 +89,15 @@ export class BodyReader {
     const properties = { ...earlier?.properties, ...entity.properties }
     const preferences = [...(earlier?.preferences ?? []), ...(entity.preferences ?? [])]
     const replaces = earlier?.replacesPreferences ?? entity.replacesPreferences
+    const given = { ...earlier?.channelData?.channelData, ...entity.channelData?.channelData }
+    const channelData = entity.channelData ?? earlier?.channelData
     this.#entities.set(key, {
       collection: entity.collection,
       id: entity.id,
       properties,
       ...(preferences.length > 0 && { preferences }),
       ...(replaces && { replacesPreferences: true }),
+      ...(channelData && { channelData: { ...channelData, channelData: given } }),
     })
   }
 
@@ -109,11 +117,24 @@ export class BodyReader {
     }
     if (!ref || place === undefined) return undefined
     const named = { ...ref, collection: place }
+    this.#keepInline(field, named, { fields, isReference: collection !== undefined })
+    return data ? { ...named, data } : named
+  }
+
+  /** An object with an id alone is a user to be created; one with a collection alone is a reference. */
+  #keepInline(
+    field: string,
+    named: RecipientRef,
+    { fields, isReference }: { readonly fields: Json; readonly isReference: boolean },
+  ): void {
     const { patch, problems } = readFields(named, fields, field)
     this.violations.push(...problems)
-    // An object with an id alone is a user to be created; one with a collection alone is a reference.
-    if (collection === undefined || saysSomething(patch)) this.keep(patch)
-    return data ? { ...named, data } : named
+    const given = channelDataOf(fields)
+    const isGiven = Object.keys(given).length > 0
+    if (isReference && !isGiven && !saysSomething(patch)) return
+    const pointer = (name: string) => `${field}/channel_data/${name}`
+    const channelData = { ...named, channelData: given, pointer }
+    this.keep({ ...patch, ...(isGiven && { channelData }) })
   }
 
   #ref(field: string, id: unknown, collection: string): RecipientRef | undefined {

@@ -12,6 +12,7 @@ import { sql } from '../db/sql.ts'
 import type { Transaction } from '../db/database.ts'
 import { loadRecipients, upsertRecipients } from '../recipients/store.ts'
 import type { RecipientRef } from '../recipients/recipient.ts'
+import { storeChannelData } from './channel-data.ts'
 import { parseTrigger, type TriggerRequest } from './trigger-request.ts'
 import { CHUNK_RUNS_MAX, type RunJob } from './jobs.ts'
 import { insertWorkflowRun } from './store.ts'
@@ -49,6 +50,8 @@ export async function triggerWorkflow(
   const request = parseTrigger(call.body)
   checkData(await loadVersion(tx, admission.versionId), request.data)
   if (request.entities.length > 0) await upsertRecipients(tx, environment, request.entities, now)
+  const channelData = request.entities.flatMap((entity) => entity.channelData ?? [])
+  if (channelData.length > 0) await storeChannelData(tx, environment, channelData, now)
   if (request.actor) await requireActor(tx, environment, request.actor)
   const id = newId<WorkflowRunId>()
   await insertWorkflowRun(tx, { id, environment, workflow, ...admission, request, now })

@@ -10,7 +10,7 @@ import type { Channel } from '../workflow/environment.ts'
 import { advance, stepAt, type Decision } from './advance.ts'
 import { chooseChannel } from './channel.ts'
 import type { Chunk } from './chunk.ts'
-import { stepContext } from './context.ts'
+import { stepContext, type StepPlace } from './context.ts'
 import { atBatch, atClose, goOn, spokenFor } from './batched.ts'
 import { ask, changeOf, takeAnswer, type FetchChange } from './fetched.ts'
 import type { Answer, Request } from './gates.ts'
@@ -200,7 +200,7 @@ function decide(walker: Walker, step: Step, scope: Scope, waited: boolean): Deci
   if (conditions && !waited && !judge(walker, scope, 'step_conditions_evaluated', conditions))
     return { kind: 'skip', reason: 'conditions_not_met' }
   const { channelType } = stepTypeOf(step)
-  if (channelType === undefined) return tryStep(walker, step, scope, waited)
+  if (channelType === undefined) return tryStep(walker, step, scope, { waited })
   const named = 'channel' in step ? step.channel : undefined
   const choice = chooseChannel(walker.chunk.live.settings, named, channelType)
   if (choice.kind === 'none') return { kind: 'skip', reason: choice.reason }
@@ -210,7 +210,7 @@ function decide(walker: Walker, step: Step, scope: Scope, waited: boolean): Deci
       return { kind: 'skip', reason: 'channel_conditions_not_met' }
   }
   if (!wanted(walker, scope, channel)) return { kind: 'skip', reason: 'preferences' }
-  const decision = tryStep(walker, step, scope, waited)
+  const decision = tryStep(walker, step, scope, { waited, channel })
   if (decision.kind === 'message') send(walker, step, channel, decision)
   return decision
 }
@@ -242,11 +242,11 @@ function tenantKey(id: string): string {
  * Secret variables are there only for a step that may hold them. A failure that may be a matter of time is
  * worth another attempt; a broken template is not.
  */
-function tryStep(walker: Walker, step: Step, scope: Scope, waited: boolean): Decided {
+function tryStep(walker: Walker, step: Step, scope: Scope, place: StepPlace): Decided {
   try {
     const type = stepTypeOf(step)
     const seen = mayHoldSecrets(step) ? { ...scope, vars: walker.secrets.all } : scope
-    return type.execute(step, stepContext(walker, seen, waited))
+    return type.execute(step, stepContext(walker, seen, place))
   } catch (error) {
     const retryable = !(error instanceof TerminalFailure)
     return { kind: 'fail', message: messageOf(error), retryable }
@@ -272,12 +272,16 @@ function send(
   channel: Channel,
   outcome: Outcome & { kind: 'message' },
 ): void {
-  const message = composeMessage(walker, {
-    step,
-    channel,
-    outcome,
-    sandbox: isSandboxed(walker, channel),
-  })
+  const sandbox = isSandboxed(walker, channel)
+  for (const [part, content] of [outcome.content, ...(outcome.also ?? [])].entries())
+    enqueue(
+      walker,
+      step,
+      composeMessage(walker, { step, channel, outcome, sandbox, content, part }),
+    )
+}
+
+function enqueue(walker: Walker, step: Step, message: NewMessage): void {
   walker.messages.push(message)
   walker.refs[step.ref] = { delivery_status: message.status, engagement_status: [] }
   walker.timeline.add('message_enqueued', {

@@ -52,6 +52,14 @@ export function templateField(
   return template === undefined ? [] : [{ path, template, kind, secrets: false }]
 }
 
+/** As `treeFields`, for what is kept as it was rendered: no secret may stand in it. */
+export function plainTreeFields(
+  path: readonly (string | number)[],
+  tree: TemplateTree | undefined,
+): readonly TemplateField[] {
+  return treeFields(path, tree).map((field) => ({ ...field, secrets: false }))
+}
+
 /** The string leaves of a tree. In a tree `{ file: … }` is data like any other. */
 export function treeFields(
   path: readonly (string | number)[],

@@ -1,10 +1,12 @@
 import { batch } from './batch.ts'
 import { branch } from './branch.ts'
+import { chat } from './chat.ts'
 import { cohort } from './cohort.ts'
 import { delay } from './delay.ts'
 import { email } from './email.ts'
 import { fetch } from './fetch.ts'
 import { inApp } from './in-app.ts'
+import { push } from './push.ts'
 import { sms } from './sms.ts'
 import type { StepBase, StepType } from './step.ts'
 import { throttle } from './throttle.ts'
@@ -17,11 +19,13 @@ import { webhook } from './webhook.ts'
 export const stepTypes = {
   batch,
   branch,
+  chat,
   cohort,
   delay,
   email,
   fetch,
   in_app: inApp,
+  push,
   sms,
   throttle,
   trigger_workflow: triggerWorkflow,

@@ -60,9 +60,14 @@ export interface StepContext {
   renderLayout(layout: string, content: string): string
   /** Renders a tree leaf by leaf; a leaf that is one expression keeps its type. Secrets stay placeholders. */
   renderTree(tree: TemplateTree): unknown
+  /** Where the channel of the step reaches the recipient; empty for kinds that need no channel data. */
+  readonly addresses: readonly Address[]
   /** Whether the version has a layout of this name. */
   hasLayout(name: string): boolean
 }
+
+/** One device, subscription or connection, out of the recipient's channel data. */
+export type Address = Readonly<Record<string, unknown>>
 
 /** What conditions and templates can name. */
 export interface Scope {
@@ -100,6 +105,8 @@ export type Outcome =
   | {
       readonly kind: 'message'
       readonly content: MessageContent
+      /** The same for the recipient's further devices or connections: each is a message of its own. */
+      readonly also?: readonly MessageContent[]
       readonly expiresAt?: Date
       readonly events?: readonly StepEvent[]
     }
@@ -217,7 +224,38 @@ export interface StepType<Type extends string, Fields extends object> {
 }
 
 /** What a message says, by the kind of its channel. Rendered once, when the step runs. */
-export type MessageContent = EmailContent | InAppContent | SmsContent | WebhookContent
+export type MessageContent =
+  | ChatContent
+  | EmailContent
+  | InAppContent
+  | PushContent
+  | SmsContent
+  | WebhookContent
+
+export interface PushContent {
+  readonly type: 'push'
+  /** The device; of a browser, the endpoint of its subscription. */
+  readonly token: string
+  readonly subscription?: {
+    readonly endpoint: string
+    readonly keys: { readonly p256dh: string; readonly auth: string }
+  }
+  readonly title: string
+  readonly body: string
+  readonly data: Readonly<Record<string, unknown>> | null
+  readonly silent: boolean
+}
+
+export interface ChatContent {
+  readonly type: 'chat'
+  /** As the recipient's channel data says it; may hold a token or a URL that gives access. */
+  readonly connection: Address
+  /** Either this or blocks. */
+  readonly markdown: string | null
+  /** In the shape of the service. */
+  readonly blocks: readonly unknown[] | null
+  readonly summary: string | null
+}
 
 export interface SmsContent {
   readonly type: 'sms'

@@ -18,7 +18,7 @@ interface Api {
 
 const test = base.extend<{ api: Api }>({
   api: async ({ database }, use) => {
-    await database.execute('truncate recipients, messages, runs')
+    await database.execute('truncate recipients, channel_data, messages, runs')
     const { key } = await anEnvironment(database, 'production')
     await using server = await serveAll(database)
     await use({
@@ -171,11 +171,9 @@ test('a tenant is merged deeply, shown and deleted', async ({ api }) => {
   expect(await api.get(path)).toMatchObject({ status: 404 })
 })
 
-test('preferences that are none, and channel data, which nothing keeps, are refused', async ({
-  api,
-}) => {
+test('preferences that are none, and channel data that is none, are refused', async ({ api }) => {
   for (const path of ['users/ann', 'objects/projects/p1', 'tenants/acme']) {
-    const given = { name: 'A', preferences: [], channel_data: { push: { tokens: ['t'] } } }
+    const given = { name: 'A', preferences: [], channel_data: [] }
     const reply = await api.put(`/v1/${path}`, given)
     expect({ path, ...reply }).toMatchObject({
       path,
@@ -190,7 +188,7 @@ test('preferences that are none, and channel data, which nothing keeps, are refu
 })
 
 test('all that is wrong with a user is said at once', async ({ api }) => {
-  const bad = { email: 7, created_at: 'x', preferences: 1, channel_data: {} }
+  const bad = { email: 7, created_at: 'x', preferences: 1, channel_data: [] }
   const refused = await api.put('/v1/users/ann', bad)
   const { errors } = refused.body as { errors: readonly { field: string }[] }
   expect(errors.map(({ field }) => field).toSorted()).toEqual([

@@ -10,7 +10,7 @@ const now = new Date('2030-01-01T00:00:00Z')
 const later = new Date('2030-01-02T00:00:00Z')
 
 beforeEach<{ database: Database }>(async ({ database }) => {
-  await database.execute('truncate recipients')
+  await database.execute('truncate recipients, channel_data')
 })
 
 function aUser(id: string, properties: Readonly<Record<string, unknown>>) {

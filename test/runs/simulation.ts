@@ -262,6 +262,7 @@ class Simulation {
       ),
       preferences: new Map(),
       statuses: new Map(),
+      channelData: new Map(),
       batches: new Map(),
       fetches: new Map(
         queued.flatMap(({ run, fetch }) => (fetch === null ? [] : [[run.id, fetch] as const])),

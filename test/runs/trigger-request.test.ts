@@ -100,8 +100,8 @@ describe('the body of a trigger', () => {
       '/recipients/0/preferences/default/sms',
     ],
     [
-      'channel data, which is not kept',
-      { recipients: ['a'], tenant: { id: 'acme', channel_data: {} } },
+      'channel data that is no object',
+      { recipients: ['a'], tenant: { id: 'acme', channel_data: [] } },
       '/tenant/channel_data',
     ],
   ]

@@ -24,6 +24,7 @@ export function aContext(given: Partial<StepContext> = {}): StepContext {
     matched: false,
     skipDelay: false,
     openingData: {},
+    addresses: [],
     render: textOf,
     renderHtml: (template, layout) =>
       layout === undefined ? textOf(template) : `<${layout}>${textOf(template)}</${layout}>`,

@@ -14,6 +14,8 @@ export interface FakeAnswer {
 /** One provider, as the conformance suite needs to know it. */
 export interface Case<Content extends MessageContent = MessageContent, Settings = object> {
   readonly provider: Provider<string, Content, Settings & object>
+  /** Another way to reach the same service: what the provider declares is held to its first case. */
+  readonly variant?: string
   readonly content: (url: string) => Content
   readonly settings: (url: string) => Settings
   /** Texts that must not stand in any log. */

@@ -1,0 +1,111 @@
+import { channelDataToWire } from '../channels/channel-data.ts'
+import { isProviderName, providers } from '../channels/index.ts'
+import type { Queryable } from '../db/database.ts'
+import { channelId, type EnvironmentName } from '../ids.ts'
+import { loadEnvironment } from '../messages/environments.ts'
+import { deleteChannelData, findChannelData } from '../recipients/channel-data-store.ts'
+import {
+  checkCollection,
+  checkRecipientId,
+  USERS,
+  type RecipientRef,
+} from '../recipients/recipient.ts'
+import { upsertRecipients } from '../recipients/store.ts'
+import { channelNamed, storeChannelData } from '../runs/channel-data.ts'
+import type { Channel } from '../workflow/environment.ts'
+import { resourceMissing } from './reference.ts'
+import { NO_CONTENT, ok, type MutationRoute, type ReadRoute } from './route.ts'
+
+interface Owner {
+  readonly path: string
+  readonly refOf: (params: Readonly<Record<string, string>>) => RecipientRef
+}
+
+/** The calls that show, write and delete where one recipient is reached on one channel. */
+function channelDataRoutes({
+  path,
+  refOf,
+}: Owner): readonly [ReadRoute, MutationRoute, MutationRoute] {
+  const whole = `${path}/channel_data/:channel`
+  const find: ReadRoute = {
+    kind: 'read',
+    method: 'GET',
+    path: whole,
+    scope: 'read',
+    environment: 'key',
+    async handle({ database, environment, params }) {
+      const ref = refOf(params)
+      const channel = await requireNamed(database, environment, params['channel'] ?? '')
+      const found = await findChannelData(database, environment, ref, channel.key)
+      if (!found) throw resourceMissing('channel data', `${ref.id} on ${channel.key}`)
+      return ok(toWire(channel, found.data))
+    },
+  }
+  const put: MutationRoute = {
+    kind: 'mutation',
+    method: 'PUT',
+    path: whole,
+    scope: 'write',
+    environment: 'key',
+    body: { type: 'object', required: ['data'], properties: { data: { type: 'object' } } },
+    async handle({ tx, environment, params, body, now }) {
+      const ref = refOf(params)
+      const channel = await requireNamed(tx, environment, params['channel'] ?? '')
+      const { data } = body as { readonly data: unknown }
+      await upsertRecipients(tx, environment, [{ ...ref, properties: {} }], now)
+      const given = { ...ref, channelData: { [channel.key]: data }, pointer: () => '/data' }
+      const [stored] = await storeChannelData(tx, environment, [given], now)
+      return ok(toWire(channel, stored?.data ?? {}))
+    },
+  }
+  const remove: MutationRoute = {
+    kind: 'mutation',
+    method: 'DELETE',
+    path: whole,
+    scope: 'write',
+    environment: 'key',
+    async handle({ tx, environment, params }) {
+      const ref = refOf(params)
+      const channel = await requireNamed(tx, environment, params['channel'] ?? '')
+      await deleteChannelData(tx, environment, ref, channel.key)
+      return NO_CONTENT
+    },
+  }
+  return [find, put, remove]
+}
+
+async function requireNamed(
+  db: Queryable,
+  environment: EnvironmentName,
+  name: string,
+): Promise<Channel> {
+  const applied = await loadEnvironment(db, environment)
+  const channel = applied && channelNamed(applied.settings, name)
+  if (!channel) throw resourceMissing('channel', name)
+  return channel
+}
+
+function toWire({ key, provider }: Channel, data: Readonly<Record<string, unknown>>): object {
+  const known: { readonly wireName?: string } = isProviderName(provider) ? providers[provider] : {}
+  return {
+    __typename: 'ChannelData',
+    channel_id: channelId(key),
+    provider: known.wireName ?? provider,
+    data: channelDataToWire(data),
+  }
+}
+
+const ofUsers = channelDataRoutes({
+  path: '/v1/users/:id',
+  refOf: ({ id }) => ({ collection: USERS, id: checkRecipientId(id, 'path') }),
+})
+
+const ofObjects = channelDataRoutes({
+  path: '/v1/objects/:collection/:id',
+  refOf: ({ collection, id }) => ({
+    collection: checkCollection(collection, 'path'),
+    id: checkRecipientId(id, 'path'),
+  }),
+})
+
+export const channelData = [...ofUsers, ...ofObjects] as const

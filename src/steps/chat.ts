@@ -1,0 +1,83 @@
+import { addDuration } from '../language/durations.ts'
+import {
+  channelFieldSchemas,
+  plainTreeFields,
+  templateField,
+  templateSchema,
+  type ChannelFields,
+} from './fields.ts'
+import type { StepType, TemplateText, TemplateTree } from './step.ts'
+
+export interface Chat extends ChannelFields {
+  readonly markdown?: TemplateText
+  readonly blocks?: TemplateTree
+  readonly summary?: TemplateText
+}
+
+/** Sends a message to each connection of the recipient with a chat. */
+export const chat: StepType<'chat', Chat> = {
+  type: 'chat',
+  summary: 'Sends a message to each chat that the recipient is connected with.',
+  schema: {
+    required: [],
+    properties: {
+      channel: channelFieldSchemas.channel,
+      markdown: templateSchema('The text, as Markdown. Either this or `blocks`.'),
+      blocks: {
+        description:
+          'The parts of the message as the service takes them: blocks of Slack, embeds of Discord, the body of an Adaptive Card. Every text in it is a template. Either this or `markdown`.',
+        type: 'array',
+        maxItems: 50,
+      },
+      summary: templateSchema('What a notification of the chat says where it cannot show blocks.'),
+      expires_after: channelFieldSchemas.expires_after,
+    },
+  },
+  example: {
+    channel: 'ops' as NonNullable<Chat['channel']>,
+    markdown: '**{{data.service}}** is down',
+    blocks: [{ type: 'section', text: { type: 'mrkdwn', text: '*{{data.service}}* is down' } }],
+    summary: '{{data.service}} is down',
+    expires_after: '1h',
+  },
+  channelType: 'chat',
+  conditional: true,
+
+  templates(step) {
+    return [
+      ...templateField(['markdown'], step.markdown, 'markdown'),
+      ...plainTreeFields(['blocks'], step.blocks),
+      ...templateField(['summary'], step.summary, 'line'),
+    ]
+  },
+
+  check(step) {
+    if (step.markdown !== undefined && step.blocks !== undefined) {
+      const message = 'a chat message has either "markdown" or "blocks", not both'
+      return [{ path: ['blocks'], code: 'conflicting_keys', message }]
+    }
+    if (step.markdown !== undefined || step.blocks !== undefined) return []
+    const message = 'a chat message needs "markdown" or "blocks"'
+    return [{ path: [], code: 'missing_key', message }]
+  },
+
+  execute(step, context) {
+    const [first, ...others] = context.addresses
+    if (first === undefined) return { kind: 'skip', reason: 'recipient_data_missing' }
+    const blocks = step.blocks === undefined ? null : context.renderTree(step.blocks)
+    const shown = {
+      type: 'chat',
+      markdown: step.markdown === undefined ? null : context.render(step.markdown, 'markdown'),
+      blocks: Array.isArray(blocks) ? (blocks as readonly unknown[]) : null,
+      summary: step.summary === undefined ? null : context.render(step.summary, 'line').trim(),
+    } as const
+    return {
+      kind: 'message',
+      content: { ...shown, connection: first },
+      also: others.map((connection) => ({ ...shown, connection })),
+      ...(step.expires_after !== undefined && {
+        expiresAt: addDuration(context.now, step.expires_after, context.timeZone),
+      }),
+    }
+  },
+}

@@ -1,0 +1,89 @@
+import { addDuration } from '../language/durations.ts'
+import {
+  channelFieldSchemas,
+  plainTreeFields,
+  templateField,
+  templateSchema,
+  type ChannelFields,
+} from './fields.ts'
+import type { Address, PushContent, StepType, TemplateText, TemplateTree } from './step.ts'
+
+export interface Push extends ChannelFields {
+  readonly title: TemplateText
+  readonly body: TemplateText
+  readonly data?: TemplateTree
+  readonly silent?: boolean
+}
+
+/** Sends a notification to each device of the recipient. */
+export const push: StepType<'push', Push> = {
+  type: 'push',
+  summary: 'Sends a notification to each device of the recipient.',
+  schema: {
+    required: ['title', 'body'],
+    properties: {
+      channel: channelFieldSchemas.channel,
+      title: templateSchema('The title.'),
+      body: templateSchema('The text.'),
+      data: {
+        description:
+          'What the app gets with it. Every text in it is a template; one that is a single expression keeps the type of its value.',
+        type: 'object',
+      },
+      silent: {
+        description: 'Whether it only wakes the app, and nothing is shown.',
+        type: 'boolean',
+      },
+      expires_after: channelFieldSchemas.expires_after,
+    },
+  },
+  example: {
+    channel: 'push' as NonNullable<Push['channel']>,
+    title: '{{actor.name}} commented',
+    body: '{{data.comment}}',
+    data: { page_id: '{{data.page_id}}' },
+    silent: false,
+    expires_after: '1h',
+  },
+  channelType: 'push',
+  conditional: true,
+
+  templates(step) {
+    return [
+      ...templateField(['title'], step.title, 'line'),
+      ...templateField(['body'], step.body, 'text'),
+      ...plainTreeFields(['data'], step.data),
+    ]
+  },
+
+  execute(step, context) {
+    const [first, ...others] = context.addresses
+    if (first === undefined) return { kind: 'skip', reason: 'recipient_data_missing' }
+    const data = step.data === undefined ? null : context.renderTree(step.data)
+    const shown = {
+      type: 'push',
+      title: context.render(step.title, 'line').trim(),
+      body: context.render(step.body, 'text').trim(),
+      data: isObject(data) ? data : null,
+      silent: step.silent ?? false,
+    } as const
+    return {
+      kind: 'message',
+      content: { ...shown, ...deviceOf(first) },
+      also: others.map((address) => ({ ...shown, ...deviceOf(address) })),
+      ...(step.expires_after !== undefined && {
+        expiresAt: addDuration(context.now, step.expires_after, context.timeZone),
+      }),
+    }
+  },
+}
+
+function deviceOf({ token, subscription }: Address): Pick<PushContent, 'token' | 'subscription'> {
+  const text = typeof token === 'string' ? token : ''
+  if (subscription === undefined) return { token: text }
+  return { token: text, subscription: subscription as NonNullable<PushContent['subscription']> }
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
