@@ -1,4 +1,4 @@
-import type { Reply, RequestOptions } from './door.ts'
+import type { Door, Reply, RequestOptions } from './door.ts'
 import type { Answer, Exchange, SendContext } from './provider.ts'
 import { parseRetryAfter } from './retry-after.ts'
 import { DoorError } from './target.ts'
@@ -56,7 +56,9 @@ export function endpointUrl(
  */
 export async function callApi(
   request: ApiRequest,
-  context: Pick<SendContext<unknown>, 'door' | 'signal' | 'now'>,
+  context: Pick<SendContext<unknown>, 'signal' | 'now'> & {
+    readonly door: Pick<Door, 'request'>
+  },
   judge: (reply: ApiReply) => Verdict | undefined,
 ): Promise<Answer> {
   const shown = describe(request)

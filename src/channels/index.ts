@@ -1,4 +1,7 @@
+import { apns } from './apns.ts'
 import { discord } from './discord.ts'
+import { expo } from './expo.ts'
+import { fcm } from './fcm.ts'
 import { inApp } from './in-app.ts'
 import { mailgun } from './mailgun.ts'
 import { msTeams } from './ms-teams.ts'
@@ -12,10 +15,14 @@ import { sns } from './sns.ts'
 import { twilio } from './twilio.ts'
 import { vonage } from './vonage.ts'
 import { webhook } from './webhook.ts'
+import { webpush } from './webpush.ts'
 
 /** Every provider. To add one: write its file, then name it here. */
 export const providers = {
+  apns,
   discord,
+  expo,
+  fcm,
   in_app: inApp,
   mailgun,
   ms_teams: msTeams,
@@ -29,6 +36,7 @@ export const providers = {
   twilio,
   vonage,
   webhook,
+  webpush,
 } as const
 
 export type ProviderName = keyof typeof providers

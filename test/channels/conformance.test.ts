@@ -9,9 +9,10 @@ import { startHttp, type HttpFake, type Responder } from '../support/http.ts'
 import { handOver, type Case, type FakeAnswer } from './conformance/case.ts'
 import { chatCases } from './conformance/chat.ts'
 import { mailCases } from './conformance/mail.ts'
+import { pushCases } from './conformance/push.ts'
 import { smsCases } from './conformance/sms.ts'
 
-const cases: readonly Case[] = [...mailCases, ...smsCases, ...chatCases]
+const cases: readonly Case[] = [...mailCases, ...smsCases, ...chatCases, ...pushCases]
 /** These have their own tests: the first stays in Postgres, the second speaks no HTTP, the third is any endpoint. */
 const others = ['in_app', 'smtp', 'webhook']
 

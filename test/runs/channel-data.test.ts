@@ -1,6 +1,11 @@
+import { createECDH, randomBytes } from 'node:crypto'
 import { describe, expect } from 'vitest'
-import { channelId, type ChannelKey } from '../../src/ids.ts'
-import { test as base } from '../support/database.ts'
+import webPush from 'web-push'
+import { channelId, type ChannelKey, type EnvironmentName } from '../../src/ids.ts'
+import { addressesOf } from '../../src/channels/channel-data.ts'
+import type { Database } from '../../src/db/database.ts'
+import { loadChannelData } from '../../src/recipients/channel-data-store.ts'
+import { test as baseTest } from '../support/database.ts'
 import { openEngine, type Engine } from '../support/engine.ts'
 import { startHttp, type HttpFake } from '../support/http.ts'
 
@@ -9,7 +14,7 @@ interface Scene {
   readonly slack: HttpFake
 }
 
-const test = base.extend<{ scene: Scene }>({
+const test = baseTest.extend<{ scene: Scene }>({
   scene: async ({ database }, use) => {
     await using slack = await startHttp((request, response) => {
       const isHook = request.path.startsWith('/services/')
@@ -41,6 +46,109 @@ const named = (channel_id: string) => ({
   id: 'ada',
   phone_number: '+15550100000',
   channel_data: { [ops]: { connections: [{ channel_id }] } },
+})
+
+const subscription = (url: string) => ({
+  endpoint: url,
+  keys: {
+    p256dh: createECDH('prime256v1').generateKeys().toString('base64url'),
+    auth: randomBytes(16).toString('base64url'),
+  },
+})
+
+/** An environment whose push services say of everything with `dead` in it that it is no more. */
+async function pushScene(database: Database, more = '') {
+  const service = await startHttp((request, response) => {
+    const isDead = `${request.path}${request.body}`.includes('dead')
+    if (request.path.startsWith('/browser')) {
+      response.writeHead(isDead ? 410 : 201).end()
+      return
+    }
+    const error = { status: 'error', details: { error: 'DeviceNotRegistered' } }
+    const data = isDead ? error : { status: 'ok', id: 'ex-1' }
+    response.writeHead(200, { 'content-type': 'application/json' })
+    response.end(JSON.stringify({ data }))
+  })
+  const keys = webPush.generateVAPIDKeys()
+  const production = `
+ref: main
+channels:
+  app: { type: push, provider: expo, settings: { endpoint: "${service.url}"${more} } }
+  web: { type: push, provider: webpush, settings: { public_key: ${keys.publicKey}, private_key: "${keys.privateKey}", subject: "mailto:a@example.com" } }
+`
+  const engine = await openEngine(database, { environments: { production } })
+  await engine.commit({
+    'workflows/ping/workflow.yaml': `name: Ping
+steps:
+  - { ref: app, type: push, channel: app, title: Hi, body: There, data: { page: "{{data.page}}" } }
+  - { ref: web, type: push, channel: web, title: Hi, body: There, silent: true }
+`,
+  })
+  const kept = async () => {
+    const refs = [{ collection: '$users', id: 'ada' }]
+    const found = await loadChannelData(database, 'production' as EnvironmentName, refs)
+    return found.map(({ channel, data }) => [channel, addressesOf(data).map(({ token }) => token)])
+  }
+  return {
+    service,
+    engine,
+    kept,
+    async [Symbol.asyncDispose]() {
+      await engine[Symbol.asyncDispose]()
+      await service[Symbol.asyncDispose]()
+    },
+  }
+}
+
+baseTest('a device that is no more is forgotten, and the others are not', async ({ database }) => {
+  await using scene = await pushScene(database)
+  const { engine, service, kept } = scene
+  const browsers = ['/browser/dead', '/browser/alive'].map((path) =>
+    subscription(service.url + path),
+  )
+  const channel_data = {
+    app: { tokens: ['alive-1', 'dead-1', 'dead-2', 'alive-2'] },
+    web: { subscriptions: browsers },
+  }
+  await engine.trigger('ping', { recipients: [{ id: 'ada', channel_data }], data: { page: 7 } })
+  await engine.drain()
+  const messages = await engine.messages()
+  const ends = messages.map(({ step_ref, status, reason, content }) => [
+    step_ref,
+    String(content['token']).replace(service.url, ''),
+    status,
+    reason,
+  ])
+  expect(ends).toHaveLength(6)
+  expect(ends).toEqual(
+    expect.arrayContaining([
+      ['app', 'alive-1', 'sent', null],
+      ['app', 'dead-1', 'bounced', 'address_gone'],
+      ['app', 'dead-2', 'bounced', 'address_gone'],
+      ['app', 'alive-2', 'sent', null],
+      ['web', '/browser/dead', 'bounced', 'address_gone'],
+      ['web', '/browser/alive', 'sent', null],
+    ]),
+  )
+  expect(await kept()).toEqual(
+    expect.arrayContaining([
+      ['app', ['alive-1', 'alive-2']],
+      ['web', [`${service.url}/browser/alive`]],
+    ]),
+  )
+  await engine.trigger('ping', { recipients: ['ada'], data: { page: 7 } })
+  await engine.drain()
+  expect(await engine.messages()).toHaveLength(9)
+})
+
+baseTest('a device is kept where the channel says so', async ({ database }) => {
+  await using scene = await pushScene(database, ', token_deregistration: false')
+  const { engine } = scene
+  const channel_data = { app: { tokens: ['dead-1'] } }
+  await engine.trigger('ping', { recipients: [{ id: 'ada', channel_data }], data: {} })
+  await engine.drain()
+  expect(await engine.messages()).toMatchObject([{ step_ref: 'app', status: 'bounced' }])
+  expect(await scene.kept()).toEqual([['app', ['dead-1']]])
 })
 
 describe('a recipient with channel data', () => {
