@@ -23,6 +23,7 @@ const SECRETS = {
   BODY_TOKEN: 'body "token" \\ ünd <b>&\'',
   SIGNING_SECRET: 'whsec_c2lnbmluZy1rZXktb2YtdGVzdHM=',
   HOOK_URL: 'HOOK_URL',
+  BOT_TOKEN: 'xoxb-"bot"/token+of=production',
 } as const
 
 const OTHERS = { DEV_TOKEN: 'token-of-development-only-1', UNSHARED: 'unshared-value-of-nobody-2' }
@@ -106,6 +107,8 @@ channels:
   hook: { type: webhook, provider: webhook, settings: { signing_secret: { secret: SIGNING_SECRET } } }
   mail: { type: email, provider: smtp, settings: { host: 127.0.0.1, port: ${ports.smtp}, from: a@example.com, username: { secret: SMTP_USER }, password: { secret: SMTP_PASSWORD } } }
   denied: { type: email, provider: smtp, settings: { host: 127.0.0.1, port: ${ports.denying}, from: a@example.com, username: { secret: SMTP_USER }, password: { secret: DENIED_PASSWORD } } }
+  # By this name whoever reads every path asks for channel data.
+  feed: { type: chat, provider: slack, settings: { endpoint: "http://127.0.0.1:${ports.http}", bot_token: { secret: BOT_TOKEN } } }
   rude: { type: email, provider: smtp, settings: { host: 127.0.0.1, port: ${ports.rude}, from: a@example.com, username: { secret: SMTP_USER }, password: { secret: SMTP_PASSWORD } } }
 `
 
@@ -134,6 +137,11 @@ steps:
   - { ref: mail, type: email, channel: mail, subject: Hello, markdown: "Hello {{data.note}}" }
   - { ref: denied, type: email, channel: denied, subject: Hello, markdown: Hello }
   - { ref: rude, type: email, channel: rude, subject: Hello, markdown: Hello }
+`,
+  'workflows/chat/workflow.yaml': `
+name: Chat
+steps:
+  - { ref: chat, type: chat, channel: feed, markdown: "Hello {{data.note}}" }
 `,
   'workflows/hook/workflow.yaml': `
 name: Hook
@@ -207,9 +215,16 @@ test('secrets reach those they are for, and nobody who reads Belfry', async ({ d
     ['delivery_attempted', 'delivery_failed'],
     ['undelivered', 'provider_rejected'],
   ])
+  const connected = { feed: { connections: [{ channel_id: 'C01' }] } }
+  const [chat] = await app.send('chat', {
+    recipients: [{ id: 'ada', channel_data: connected }],
+    data: { note: 'hi' },
+  })
+  expect([chat?.status, chat?.reason]).toEqual(['delivery_attempted', 'delivery_failed'])
+  expect(web.requests.at(-1)?.headers.authorization).toBe(`Bearer ${SECRETS.BOT_TOKEN}`)
   const hooks = await app.send('hook', {
     recipients: [ada],
-    actor: { id: 'core', collection: 'teams', name: 'Core' },
+    actor: { id: 'core', collection: 'teams', name: 'Core', channel_data: connected },
     tenant: { id: 'acme', name: 'Acme' },
     data: { note: '{{vars.crm_token}}' },
   })
@@ -223,7 +238,7 @@ test('secrets reach those they are for, and nobody who reads Belfry', async ({ d
   ])
 
   // They did reach those they are for, as they are.
-  const request = web.requests[0]!
+  const request = web.requests.find(({ path }) => path.startsWith('/hook/'))!
   const url = new URL(request.path, web.url)
   expect(request.headers['x-token']).toBe(SECRETS.CRM_TOKEN)
   expect(decodeURIComponent(url.pathname)).toBe(`/hook/${SECRETS.PATH_TOKEN}`)
@@ -257,7 +272,7 @@ test('secrets reach those they are for, and nobody who reads Belfry', async ({ d
   const hidden = [...Object.values(secrets), ...Object.values(OTHERS)]
   hidden.push('value-of-a-file-of-production', 'shared-among-all-3')
   const values = {
-    workflows: ['mail', 'hook', 'ask'],
+    workflows: ['mail', 'hook', 'ask', 'chat'],
     users: ['ada'],
     environments: ['production', 'development', 'wanting', 'crafty'],
   }

@@ -23,6 +23,7 @@ export const NETWORK: readonly Allowed[] = [
   { where: 'src/channels/door.ts', why: 'the guarded door for everything that goes out' },
   { where: 'src/channels/target.ts', why: 'looks names up for the door' },
   { where: 'src/channels/smtp-session.ts', why: 'speaks SMTP on a connection of the door' },
+  { where: 'src/channels/http2.ts', why: 'speaks HTTP/2 on a connection of the door' },
   { where: 'src/channels/mail.ts', why: 'writes a mail; opens nothing' },
   { where: 'src/api/server.ts', why: 'listens' },
   { where: 'src/cli/client.ts', why: 'asks our own server' },
