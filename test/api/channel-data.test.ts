@@ -1,8 +1,16 @@
 import { describe, expect } from 'vitest'
 import { channelId, type ChannelKey } from '../../src/ids.ts'
-import { aChannel, saveEnvironment } from '../messages/builders.ts'
+import { insertMessages } from '../../src/messages/store.ts'
+import type { MessageContent } from '../../src/steps/step.ts'
+import {
+  aChannel,
+  aMessage,
+  saveEnvironment,
+  saveWorkflow,
+  startOfTest,
+} from '../messages/builders.ts'
 import { test as base } from '../support/database.ts'
-import { serveAll } from './contract-support.ts'
+import { expectShape, serveAll } from './contract-support.ts'
 import { anEnvironment, type TestReply } from './server-support.ts'
 
 interface Api {
@@ -11,8 +19,10 @@ interface Api {
 
 const channels = {
   feed: aChannel({ key: 'feed' as ChannelKey, type: 'in_app', provider: 'in_app' }),
+  app: aChannel({ key: 'app' as ChannelKey, type: 'push', provider: 'fcm' }),
   ops: aChannel({ key: 'ops' as ChannelKey, type: 'chat', provider: 'slack' }),
 }
+const pushTokens = { tokens: ['a', 'b'] }
 const opsId = channelId('ops' as ChannelKey)
 const data = { connections: [{ channel_id: 'C01', access_token: 'xoxb-1' }] }
 
@@ -37,6 +47,7 @@ describe.each(['/v1/users/ann', '/v1/objects/teams/core'])('channel data of %s',
       status: 200,
       body: { __typename: 'ChannelData', channel_id: opsId, provider: 'chat_slack', data },
     })
+    expectShape('ChannelData', put.body)
     expect(await api.call('GET', owner)).toMatchObject({ status: 200 })
     const path = `${owner}/channel_data/ops`
     expect((await api.call('GET', path)).body).toEqual(put.body)
@@ -78,6 +89,34 @@ describe.each(['/v1/users/ann', '/v1/objects/teams/core'])('channel data of %s',
     })
     expect(await api.call('GET', owner)).toMatchObject({ status: 404 })
   })
+})
+
+test('devices are shown as tokens too, and messages in the shapes of the contract', async ({
+  api,
+  database,
+}) => {
+  const put = await api.call('PUT', '/v1/users/ann/channel_data/app', { data: pushTokens })
+  expectShape('ChannelData', put.body)
+  expect(put.body).toMatchObject({
+    provider: 'push_fcm',
+    data: { tokens: ['a', 'b'], devices: [{ token: 'a' }, { token: 'b' }] },
+  })
+  await saveWorkflow(database, 'welcome')
+  const secret = { channel_id: 'C01', access_token: 'xoxb-1' }
+  const contents: readonly MessageContent[] = [
+    { type: 'push', token: 'a', title: 'Hi', body: 'There', data: { a: 1 }, silent: false },
+    { type: 'sms', to: '+15550100000', body: 'Hi' },
+    { type: 'chat', connection: secret, markdown: 'Hi', blocks: null, summary: null },
+  ]
+  const messages = contents.map((content) => aMessage({ content }))
+  await database.transaction((tx) => insertMessages(tx, messages, startOfTest))
+  const shown = await Promise.all(
+    messages.map(({ id }) => api.call('GET', `/v1/messages/${id}/content`)),
+  )
+  const bodies = shown.map(({ body }) => (body as { readonly data: object }).data)
+  for (const [index, name] of ['Push', 'Sms', 'Chat'].entries())
+    expectShape(`Message${name}Content`, bodies[index])
+  expect(JSON.stringify(bodies)).not.toContain('xoxb-1')
 })
 
 test('merging a user gives the other one what it does not have', async ({ api }) => {

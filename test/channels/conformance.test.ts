@@ -77,6 +77,13 @@ describe.each(titled)('%s', (_title, one) => {
     expect(answer.exchange?.response?.status).toBe(permanent.status)
   })
 
+  test.each(one.unsafe ?? [])('does not send %j', async (content) => {
+    await using server = await answering(one.accepted)
+    const answer = await handOver({ ...one, content: () => content }, server.url, { door })
+    expect(answer).toMatchObject({ kind: 'rejected', reason: /^invalid_/ as never, exchange: null })
+    expect(server.requests).toEqual([])
+  })
+
   test.each(one.bounced ?? [])('takes %j for a dead address', async (bounced) => {
     await using server = await answering(bounced)
     expect(await send(server)).toMatchObject({ kind: 'bounced' })

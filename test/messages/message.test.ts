@@ -50,6 +50,12 @@ describe('the next state', () => {
       'provider_rejected',
     ],
     [
+      'sent to an address that is no more',
+      { kind: 'bounced', reason: 'address_gone', details: '', exchange },
+      'bounced',
+      'address_gone',
+    ],
+    [
       'refused before anything went out',
       { kind: 'rejected', reason: 'invalid_address', details: '', exchange: null },
       'not_sent',
@@ -193,6 +199,7 @@ const answers = oneof(
     { kind: 'accepted', status: 'delivered', reference: null, exchange },
     { kind: 'rejected', reason: 'x', details: '', exchange },
     { kind: 'rejected', reason: 'x', details: '', exchange: null },
+    { kind: 'bounced', reason: 'x', details: '', exchange },
     unknown,
   ),
   wait.map((ms): Answer => ({ ...failed, ...(ms !== undefined && { retryAfterMs: ms }) })),

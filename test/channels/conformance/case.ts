@@ -18,6 +18,8 @@ export interface Case<Content extends MessageContent = MessageContent, Settings 
   readonly variant?: string
   readonly content: (url: string) => Content
   readonly settings: (url: string) => Settings
+  /** Contents that must not go out. */
+  readonly unsafe?: readonly Content[]
   /** Texts that must not stand in any log. */
   readonly secrets: readonly string[]
   /** What the request looks like; its body as it is compared with. */

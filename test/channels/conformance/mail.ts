@@ -23,11 +23,23 @@ const from = 'Example, Inc <hello@example.com>'
 const subject = 'Hello Bcc: eve@example.org'
 const messageId = `<${id}@belfry.production>`
 
+/** Each would add a recipient or a header. */
+const unsafe: readonly EmailContent[] = [
+  { ...content, to: 'ann@example.com, eve@example.org' },
+  { ...content, cc: ['cy@example.com\r\nBcc: eve@example.org'] },
+  { ...content, bcc: ['Bo <bo@example.com>'] },
+  { ...content, reply_to: 'lee@example.com, eve@example.org' },
+  { ...content, from: 'a@example.com\nBcc: eve@example.org' },
+  { ...content, headers: { 'X-A': 'a\r\nBcc: eve@example.org' } },
+  { ...content, headers: { Bcc: 'eve@example.org' } },
+]
+
 /** The services that take mail over HTTP. */
 export const mailCases: readonly Case[] = [
   aCase({
     provider: resend,
     content: () => content,
+    unsafe,
     settings: (endpoint) => ({ api_key: 're_verysecret', from, endpoint }),
     secrets: ['re_verysecret'],
     request: {
@@ -64,6 +76,7 @@ export const mailCases: readonly Case[] = [
   aCase({
     provider: postmark,
     content: () => content,
+    unsafe,
     settings: (endpoint) => ({
       server_token: 'pm-verysecret',
       message_stream: 'outbound',
@@ -106,6 +119,7 @@ export const mailCases: readonly Case[] = [
   aCase({
     provider: sendgrid,
     content: () => content,
+    unsafe,
     settings: (endpoint) => ({ api_key: 'SG.verysecret', from, endpoint }),
     secrets: ['SG.verysecret'],
     request: {
@@ -146,6 +160,7 @@ export const mailCases: readonly Case[] = [
   aCase({
     provider: mailgun,
     content: () => content,
+    unsafe,
     settings: (endpoint) => ({
       api_key: 'mg-verysecret',
       domain: 'mg.example.com',
@@ -183,6 +198,7 @@ export const mailCases: readonly Case[] = [
   aCase({
     provider: ses,
     content: () => content,
+    unsafe,
     settings: (endpoint) => ({
       region: 'eu-central-1',
       access_key_id: 'AKIDEXAMPLE',

@@ -6,6 +6,11 @@ import { aCase, formBody, id, jsonBody, type Case, type FakeAnswer } from './cas
 
 const content: SmsContent = { type: 'sms', to: '+1 (555) 010-0000', body: 'Hi & <welcome> 🔔' }
 
+const unsafe: readonly SmsContent[] = [
+  { ...content, to: '+15550100000,+15550199' },
+  { ...content, to: '0555 0100' },
+]
+
 const twilioError = (code: number, status = 400): FakeAnswer => ({ status, body: { code } })
 const awsError = (code: string, status = 400): FakeAnswer => ({
   status,
@@ -18,6 +23,7 @@ export const smsCases: readonly Case[] = [
   aCase({
     provider: twilio,
     content: () => content,
+    unsafe,
     settings: (endpoint) => ({
       account_sid: 'AC01',
       auth_token: 'tw-verysecret',
@@ -50,6 +56,7 @@ export const smsCases: readonly Case[] = [
   aCase({
     provider: vonage,
     content: () => content,
+    unsafe,
     settings: (endpoint) => ({
       api_key: 'vonagekey',
       api_secret: 'vo-verysecret',
@@ -81,6 +88,7 @@ export const smsCases: readonly Case[] = [
   aCase({
     provider: sns,
     content: () => content,
+    unsafe,
     settings: (endpoint) => ({
       region: 'eu-central-1',
       access_key_id: 'AKIDEXAMPLE',
