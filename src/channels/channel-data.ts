@@ -11,6 +11,7 @@ type Json = Readonly<Record<string, unknown>>
 
 const ENTRIES_MAX = 100
 const TEXT_LENGTH_MAX = 4_096
+const SECRET_LENGTH_MIN = 8
 /** What names a place in a connection, of whatever service. */
 const PLACES = ['channel_id', 'user_id', 'ms_teams_channel_id', 'ms_teams_user_id']
 
@@ -141,9 +142,21 @@ export function addressesOf(data: Json | undefined): readonly Address[] {
 
 /** Texts of a content that give access to something, and so must not stand in a log. */
 export function contentSecrets(content: MessageContent): readonly string[] {
-  if (content.type === 'push') return [content.subscription?.keys.auth].filter(isText)
+  if (content.type === 'push') {
+    const { subscription } = content
+    return subscription ? [subscription.keys.auth, ...urlSecrets(subscription.endpoint)] : []
+  }
   if (content.type !== 'chat') return []
-  return [content.connection['access_token'], webhookUrl(content.connection)].filter(isText)
+  const { access_token: token } = content.connection
+  return [...(isText(token) ? [token] : []), ...urlSecrets(webhookUrl(content.connection))]
+}
+
+/** A URL that gives access, as a whole and as what a server sees of it. */
+function urlSecrets(text: string | undefined): readonly string[] {
+  if (text === undefined || !URL.canParse(text)) return []
+  const { pathname, search } = new URL(text)
+  // A short one is no secret, and masking it would blot out half a log.
+  return [text, pathname + search, pathname].filter(({ length }) => length >= SECRET_LENGTH_MIN)
 }
 
 /** The address of the incoming webhook of a connection, where it is one. */

@@ -3,6 +3,7 @@ import {
   addressesOf,
   channelDataProblems,
   channelDataToWire,
+  contentSecrets,
   normalChannelData,
 } from '../../src/channels/channel-data.ts'
 
@@ -83,4 +84,22 @@ describe('connections', () => {
 test('what is no channel data holds no addresses', () => {
   expect(addressesOf(undefined)).toEqual([])
   expect(addressesOf({ other: [] })).toEqual([])
+})
+
+test('what gives access is known, so that it can be masked', () => {
+  const chat = { type: 'chat', markdown: 'Hi', blocks: null, summary: null } as const
+  const url = 'https://hooks.example.com/services/T/B?key=1'
+  const push = { type: 'push', title: '', body: '', data: null, silent: false } as const
+  const secrets = ['/services/T/B?key=1', '/services/T/B']
+  expect(contentSecrets({ ...chat, connection: { access_token: 'xoxb-1' } })).toEqual(['xoxb-1'])
+  expect(contentSecrets({ ...chat, connection: { incoming_webhook: { url } } })).toEqual([
+    url,
+    ...secrets,
+  ])
+  expect(contentSecrets({ ...push, token: subscription.endpoint, subscription })).toEqual([
+    'b',
+    'https://push.example.com/1',
+  ])
+  expect(contentSecrets({ ...push, token: 'a' })).toEqual([])
+  expect(contentSecrets({ type: 'sms', to: '+15550100', body: 'Hi' })).toEqual([])
 })

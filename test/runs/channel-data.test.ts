@@ -19,7 +19,9 @@ const test = baseTest.extend<{ scene: Scene }>({
     await using slack = await startHttp((request, response) => {
       const isHook = request.path.startsWith('/services/')
       response.writeHead(200, { 'content-type': 'application/json' })
-      response.end(isHook ? 'ok' : JSON.stringify({ ok: true, ts: '1.2' }))
+      // Whatever comes back is logged, also what gives access.
+      const echo = [request.path, request.headers.authorization]
+      response.end(JSON.stringify(isHook ? echo : { ok: true, ts: '1.2', echo }))
     })
     const production = `
 ref: main
