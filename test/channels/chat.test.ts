@@ -120,7 +120,7 @@ describe('ms_teams', () => {
       }),
       within({}),
     )
-    expect(answer).toMatchObject({ kind: 'failed' })
+    expect(answer).toMatchObject({ kind: 'failed', exchange: { request: { path: '•••' } } })
     expect(JSON.parse(server.requests[0]?.body ?? '')).toMatchObject({
       summary: 's',
       attachments: [{ content: { fallbackText: 's', body: [{ type: 'TextBlock', text: 'a' }] } }],
