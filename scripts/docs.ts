@@ -58,6 +58,7 @@ function services(): string {
     'permanent answers',
     'repeated without doubling by',
     'reports back by',
+    'requests a second',
   ]
   const rows = Object.values(providers).map(({ name, type, service }) => [
     `\`${name}\``,
@@ -65,6 +66,7 @@ function services(): string {
     service.permanent.join(', '),
     service.idempotency ?? 'nothing: at least once',
     service.reports ?? 'nothing',
+    service.perSecond?.toString() ?? 'by account',
   ])
   return [row(head), row(head.map(() => '---')), ...rows.map(row)].join('\n')
 }
