@@ -10,7 +10,7 @@ import {
   USERS,
   type RecipientRef,
 } from '../recipients/recipient.ts'
-import { loadRecipients, upsertRecipients } from '../recipients/store.ts'
+import { loadRecipients } from '../recipients/store.ts'
 import {
   deleteSubscriptions,
   listSubscriptions,
@@ -18,6 +18,7 @@ import {
   type Subscription,
   type SubscriptionFilter,
 } from '../recipients/subscription-store.ts'
+import { storeInline } from '../runs/channel-data.ts'
 import { BodyReader } from '../runs/trigger-request.ts'
 import { cutPage, pageQuery, readPage } from './page.ts'
 import { readReference, referenceSchema, type WireReference } from './reference.ts'
@@ -58,7 +59,7 @@ const subscribe: MutationRoute = {
     const subscribers = readSubscribers(reader, recipients, object)
     // Whoever is named for the first time is kept, so that a subscription is never to or of nobody.
     for (const ref of [object, ...subscribers]) reader.keep({ ...ref, properties: {} })
-    await upsertRecipients(tx, environment, reader.entities(), now)
+    await storeInline(tx, environment, reader.entities(), now)
     const asked = { object, subscribers, properties: properties ?? undefined }
     const written = await upsertSubscriptions(tx, environment, asked, now)
     return ok(await toWire(tx, environment, written))

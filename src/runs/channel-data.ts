@@ -7,7 +7,9 @@ import { channelId, type EnvironmentName } from '../ids.ts'
 import { loadEnvironment } from '../messages/environments.ts'
 import { saveChannelData, type ChannelData } from '../recipients/channel-data-store.ts'
 import type { RecipientRef } from '../recipients/recipient.ts'
+import { upsertRecipients } from '../recipients/store.ts'
 import type { Channel, EnvironmentSettings } from '../workflow/environment.ts'
+import type { InlineEntity } from './trigger-request.ts'
 
 /** What a request says of where a recipient is reached: data by the key or the id of a channel. */
 export interface GivenChannelData extends RecipientRef {
@@ -51,6 +53,19 @@ export async function storeChannelData(
   const entries = read.flatMap((one) => ('problems' in one ? [] : [one]))
   await saveChannelData(tx, environment, entries, now)
   return entries
+}
+
+/** Stores what a request says inline of recipients: what they are, and then where they are reached. */
+export async function storeInline(
+  tx: Transaction,
+  environment: EnvironmentName,
+  entities: readonly InlineEntity[],
+  now: Date,
+): Promise<void> {
+  if (entities.length === 0) return
+  await upsertRecipients(tx, environment, entities, now)
+  const given = entities.flatMap(({ channelData }) => channelData ?? [])
+  await storeChannelData(tx, environment, given, now)
 }
 
 interface Problems {

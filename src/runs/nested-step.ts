@@ -1,5 +1,5 @@
 import { assert, RequestError } from '../errors.ts'
-import { recipientKey, USERS, type RecipientRef } from '../recipients/recipient.ts'
+import { invalid, recipientKey, USERS, type RecipientRef } from '../recipients/recipient.ts'
 import { checkText } from '../recipients/text.ts'
 import type { Step } from '../steps/index.ts'
 import type { Outcome } from '../steps/step.ts'
@@ -64,6 +64,8 @@ function read(
     // What the run has is in Postgres already; what templates have made is not.
     checkText({ recipients, actor, tenant, data, cancellationKey }, '')
     const request = parseTrigger(body)
+    if (request.entities.some(({ channelData }) => channelData))
+      return invalid('/channel_data', 'is not taken from a step: write it through the API')
     // What sends nothing shall leave no other traces in the world either.
     return shared.settings.sandbox_mode === true ? { ...request, entities: [] } : request
   } catch (error) {

@@ -86,19 +86,7 @@ export class BodyReader {
   keep(entity: InlineEntity): void {
     const key = recipientKey(entity)
     const earlier = this.#entities.get(key)
-    const properties = { ...earlier?.properties, ...entity.properties }
-    const preferences = [...(earlier?.preferences ?? []), ...(entity.preferences ?? [])]
-    const replaces = earlier?.replacesPreferences ?? entity.replacesPreferences
-    const given = { ...earlier?.channelData?.channelData, ...entity.channelData?.channelData }
-    const channelData = entity.channelData ?? earlier?.channelData
-    this.#entities.set(key, {
-      collection: entity.collection,
-      id: entity.id,
-      properties,
-      ...(preferences.length > 0 && { preferences }),
-      ...(replaces && { replacesPreferences: true }),
-      ...(channelData && { channelData: { ...channelData, channelData: given } }),
-    })
+    this.#entities.set(key, earlier ? joined(earlier, entity) : entity)
   }
 
   /** An id, or an object with one; with a collection, and properties to store first. */
@@ -154,6 +142,20 @@ export class BodyReader {
       this.violations.push(...(error.errors ?? []))
       return undefined
     }
+  }
+}
+
+/** What a request says of one recipient in two places. */
+function joined(earlier: InlineEntity, later: InlineEntity): InlineEntity {
+  const preferences = [...(earlier.preferences ?? []), ...(later.preferences ?? [])]
+  const channelData = later.channelData ?? earlier.channelData
+  const given = { ...earlier.channelData?.channelData, ...later.channelData?.channelData }
+  return {
+    ...earlier,
+    ...later,
+    properties: { ...earlier.properties, ...later.properties },
+    ...(preferences.length > 0 && { preferences }),
+    ...(channelData && { channelData: { ...channelData, channelData: given } }),
   }
 }
 

@@ -10,9 +10,9 @@ import {
 import type { Queue } from '../db/queue.ts'
 import { sql } from '../db/sql.ts'
 import type { Transaction } from '../db/database.ts'
-import { loadRecipients, upsertRecipients } from '../recipients/store.ts'
+import { loadRecipients } from '../recipients/store.ts'
 import type { RecipientRef } from '../recipients/recipient.ts'
-import { storeChannelData } from './channel-data.ts'
+import { storeInline } from './channel-data.ts'
 import { parseTrigger, type TriggerRequest } from './trigger-request.ts'
 import { CHUNK_RUNS_MAX, type RunJob } from './jobs.ts'
 import { insertWorkflowRun } from './store.ts'
@@ -49,9 +49,7 @@ export async function triggerWorkflow(
   const admission = await admit(tx, call)
   const request = parseTrigger(call.body)
   checkData(await loadVersion(tx, admission.versionId), request.data)
-  if (request.entities.length > 0) await upsertRecipients(tx, environment, request.entities, now)
-  const channelData = request.entities.flatMap((entity) => entity.channelData ?? [])
-  if (channelData.length > 0) await storeChannelData(tx, environment, channelData, now)
+  await storeInline(tx, environment, request.entities, now)
   if (request.actor) await requireActor(tx, environment, request.actor)
   const id = newId<WorkflowRunId>()
   await insertWorkflowRun(tx, { id, environment, workflow, ...admission, request, now })

@@ -9,7 +9,7 @@ interface Api {
 
 const test = base.extend<{ api: Api }>({
   api: async ({ database }, use) => {
-    await database.execute('truncate recipients, subscriptions')
+    await database.execute('truncate recipients, channel_data, subscriptions')
     const { key } = await anEnvironment(database, 'production')
     await using server = await serveAll(database)
     await use({

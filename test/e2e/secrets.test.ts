@@ -1,20 +1,20 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import type http from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'vitest'
 import { sql } from '../../src/db/sql.ts'
 import { test } from '../support/database.ts'
-import { startHttp, type TakenRequest } from '../support/http.ts'
+import { startHttp } from '../support/http.ts'
 import { smtpAnswer, startSmtp } from '../support/smtp.ts'
 import { KEYS, openApp } from './app-support.ts'
 import { readApi, readCommandLine, readTables } from './reading.ts'
+import { echo, escapeHtml, found, SMTP_USER } from './secrets-support.ts'
 
 // Secrets go to a mail server that refuses them, and to an endpoint that echoes all it gets in every
 // encoding it can think of. Then everything that can be read of Belfry is read.
 
 const SECRETS = {
-  SMTP_USER: 'mailer/user+7@example.com',
+  SMTP_USER,
   SMTP_PASSWORD: 'p4ss "wörd" & <more>/\\ 42',
   DENIED_PASSWORD: 'denied & "quoted" pass+word/1',
   CRM_TOKEN: 'crm/token+"77"=<&>header',
@@ -27,64 +27,6 @@ const SECRETS = {
 } as const
 
 const OTHERS = { DEV_TOKEN: 'token-of-development-only-1', UNSHARED: 'unshared-value-of-nobody-2' }
-
-/** All the ways in which one value may stand in a text. */
-function formsOf(secret: string): string[] {
-  const base64 = Buffer.from(secret).toString('base64')
-  const login = Buffer.from(`\0${SECRETS.SMTP_USER}\0${secret}`).toString('base64')
-  const json = JSON.stringify(secret).slice(1, -1)
-  const forms = [
-    secret,
-    json,
-    JSON.stringify(json).slice(1, -1),
-    encodeURIComponent(secret),
-    encodeURIComponent(secret).toLowerCase(),
-    new URLSearchParams({ s: secret }).toString().slice(2),
-    escapeHtml(secret),
-    base64.replace(/=+$/, ''),
-    Buffer.from(secret).toString('base64url'),
-    // The part of a login that only the password decides.
-    login.slice(-Math.floor(Buffer.byteLength(secret) / 3) * 4).replace(/=+$/, ''),
-  ]
-  return [...new Set(forms)]
-}
-
-function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (mark) => `&#${mark.charCodeAt(0)};`)
-}
-
-/** The secrets that stand in a text, in whatever form. */
-function found(text: string, secrets: readonly string[]): string[] {
-  const folded = text.toLowerCase()
-  return secrets.flatMap(formsOf).filter((form) => folded.includes(form.toLowerCase()))
-}
-
-/** Answers with all that came, escaped in every way that servers do. */
-function echo(request: TakenRequest, response: http.ServerResponse): void {
-  const raw = `${request.path}\n${JSON.stringify(request.headers)}\n${request.body}`
-  const decoded = decodeURIComponent(request.path)
-  const { values = [] } = parsed(request.body)
-  const all = [raw, decoded, String(request.headers['x-token']), ...values]
-  const status = Number(request.headers['x-answer'] ?? 200)
-  response.setHeader('x-echo', encodeURIComponent(String(request.headers['x-token'])))
-  response.setHeader(`x-echo-${Buffer.from(values[0] ?? '').toString('hex')}`, 'hex')
-  if (status >= 300 && status < 400)
-    response.setHeader('location', `http://127.0.0.1${request.path}`)
-  const isJson = request.headers['x-json'] !== undefined
-  response.writeHead(status, { 'content-type': isJson ? 'application/json' : 'text/html' })
-  if (isJson) return void response.end(JSON.stringify({ all, nested: JSON.stringify(all) }))
-  const escaped = all.map(escapeHtml)
-  const base64 = all.map((text) => Buffer.from(text).toString('base64'))
-  response.end(JSON.stringify([all, escaped, base64, all.map(encodeURIComponent)]).slice(1))
-}
-
-function parsed(body: string): { values?: readonly string[] } {
-  try {
-    return JSON.parse(body)
-  } catch {
-    return {}
-  }
-}
 
 interface Servers {
   readonly http: number
