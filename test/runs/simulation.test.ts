@@ -3,7 +3,7 @@ import { simulate } from './simulation.ts'
 
 const SCRIPTS = 300
 
-test('random scripts of triggers, pushes, switches, cancels, crashes, answers and late jobs end each run once', () => {
+test('random scripts of triggers, pushes, switches, cancels, crashes, answers, events, batches and late jobs end each run once', () => {
   const outcomes = new Set<string>()
   let runs = 0
   for (let seed = 1; seed <= SCRIPTS; seed += 1) {
@@ -12,6 +12,13 @@ test('random scripts of triggers, pushes, switches, cancels, crashes, answers an
     for (const outcome of result.outcomes) outcomes.add(outcome)
   }
   // Each way to end came up, or the scripts do not try much.
-  expect([...outcomes].toSorted()).toEqual(['cancelled', 'completed', 'failed', 'throttled'])
+  expect([...outcomes].toSorted()).toEqual([
+    'batched',
+    'cancelled',
+    'completed',
+    'failed',
+    'halted',
+    'throttled',
+  ])
   expect(runs).toBeGreaterThan(SCRIPTS * 5)
 })
