@@ -1,5 +1,6 @@
-import { newId, type RunId } from '../../src/ids.ts'
+import { newId, type RunId, type StepRef } from '../../src/ids.ts'
 import type { LoadedWait, Wait } from '../../src/runs/wait-store.ts'
+import type { Walk } from '../../src/runs/walk.ts'
 import type { Stored } from './simulated-runs.ts'
 import { findSimulated, stepsOf, type SimulatedStep } from './simulated-workflow.ts'
 
@@ -28,7 +29,12 @@ export class SimulatedEvents {
   }
 
   /** Takes over how the waits of a run stand. Answers what is wrong with that. */
-  keep(stored: Stored, waits: readonly Wait[], now: number): string | undefined {
+  keep(
+    stored: Stored,
+    { waits, result: { progress } }: Pick<Walk, 'waits' | 'result'>,
+    now: number,
+  ): string | undefined {
+    const looked = openOf(stored)[0]?.stepRef
     for (const wait of waits) {
       const before = stored.waits.get(wait.stepRef)
       if (before && before.matched !== null) return 'ended a wait twice'
@@ -36,7 +42,16 @@ export class SimulatedEvents {
       if (fault !== undefined) return fault
       stored.waits.set(wait.stepRef, wait)
     }
-    return undefined
+    const isWaiting = progress.kind === 'paused' && progress.waitsFor === 'event'
+    return isWaiting ? this.#faultOfSleep(stored, looked) : undefined
+  }
+
+  /** A run that waits has one open wait, and if it was open before, has looked at all that has happened since. */
+  #faultOfSleep(stored: Stored, looked: StepRef | undefined): string | undefined {
+    const [open, ...others] = openOf(stored)
+    if (!open || others.length > 0) return 'waits for less or more than one thing'
+    const known = open.stepRef === looked ? this.#during(open).map(({ id }) => id) : []
+    return open.seen.join() === known.join() ? undefined : `did not look at all of ${known.join()}`
   }
 
   /** A wait ends with the first event that matches, or at its time where there is none. */
@@ -55,6 +70,10 @@ export class SimulatedEvents {
       (one) => one.recipient === recipient && one.at >= from && one.at < to,
     )
   }
+}
+
+function openOf({ waits }: Stored): readonly Wait[] {
+  return [...waits.values()].filter(({ matched }) => matched === null)
 }
 
 /** For what a run has to end after its waits; null where it goes on behind each of them. */

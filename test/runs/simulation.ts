@@ -1,10 +1,11 @@
+import { unreachable } from '../../src/errors.ts'
 import { newId, type RunId, type WorkflowRunId } from '../../src/ids.ts'
+import type { JoinRequest } from '../../src/runs/batches.ts'
 import type { Answer, Request } from '../../src/runs/gates.ts'
 import { NESTED_DEPTH_MAX } from '../../src/runs/nested-step.ts'
 import type { RunOutcome } from '../../src/runs/run.ts'
 import type { LoadedVersion } from '../../src/runs/versions.ts'
 import { walk, type Walk } from '../../src/runs/walk.ts'
-import { unreachable } from '../../src/errors.ts'
 import { random, type Random } from '../support/random.ts'
 import { SimulatedBatches } from './simulated-batches.ts'
 import { chunkOf, secrets } from './simulated-chunk.ts'
@@ -14,7 +15,7 @@ import { anyAnswer, keepFetch } from './simulated-fetch.ts'
 import { SimulatedGates } from './simulated-gates.ts'
 import { isWorkable, recipientOf, storedRun, USERS, type Stored } from './simulated-runs.ts'
 import { SimulatedTriggers } from './simulated-triggers.ts'
-import { EVENT_N, stepsOf, TRIGGER_N, WorkflowMaker } from './simulated-workflow.ts'
+import { EVENT_N, findSimulated, stepsOf, TRIGGER_N, WorkflowMaker } from './simulated-workflow.ts'
 
 const OPERATIONS = 120
 const MINUTE_MS = 60_000
@@ -101,7 +102,7 @@ class Simulation {
     for (const stored of this.#runs.values()) {
       if (stored.outcome === null) this.#fail(stored, `did not end: ${stored.status}`)
       const times = this.#batches.spokenFor(stored.run.id)
-      if (stored.outcome === 'batched' && times !== (stored.isCancelled ? 0 : 1))
+      if (times !== (stored.outcome === 'batched' && !stored.isCancelled ? 1 : 0))
         this.#fail(stored, `was spoken for ${times} times`)
     }
     if (this.#batches.forgotten > 0) throw new Error(`seed ${this.#seed}: a batch never went on`)
@@ -179,13 +180,15 @@ class Simulation {
     })
   }
 
-  #answer({ trigger }: Stored, request: Request): Answer {
+  #answer(stored: Stored, request: Request): Answer {
+    const { trigger } = stored
     switch (request.kind) {
       case 'gate':
         return this.#gates.pass(request, this.#now)
       case 'look':
         return this.#batches.look(request, this.#versions, this.#now)
       case 'join':
+        if (!this.#isOwnBucket(stored, request)) this.#fail(stored, 'came to a batch of others')
         return this.#batches.join(request, trigger, this.#now)
       case 'trigger':
         return this.#triggers.answer(request)
@@ -194,12 +197,22 @@ class Simulation {
     }
   }
 
+  /** Whether what a run comes to is only for such as it is. */
+  #isOwnBucket({ trigger }: Stored, { run, bucket }: JoinRequest): boolean {
+    const version = this.#versions.find(({ id }) => id === run.versionId)!
+    const isPinned = findSimulated(stepsOf(version), bucket.stepRef)?.version === 'pinned'
+    return (
+      bucket.recipient === run.recipient &&
+      bucket.sandbox === trigger.settings.sandbox_mode &&
+      bucket.versionId === (isPinned ? version.id : null)
+    )
+  }
+
   #commit(stored: Stored, walked: Walk): void {
     const { run, progress, steps, errorCount } = walked.result
     if (!isWorkable(stored)) this.#fail(stored, 'went on although it was not queued')
     const fault =
-      this.#events.keep(stored, walked.waits, this.#now) ??
-      keepFetch(stored, walked, new Date(this.#now))
+      this.#events.keep(stored, walked, this.#now) ?? keepFetch(stored, walked, new Date(this.#now))
     if (fault !== undefined) this.#fail(stored, fault)
     this.#follow(stored, walked)
     for (const { ref } of steps) {
