@@ -60,6 +60,11 @@ const CASES: Readonly<Record<string, Case>> = {
   webhooks: {
     steps: '  - { ref: call, type: webhook, url: "https://example.com/{{recipient.id}}" }',
   },
+  'text messages': { steps: '  - { ref: text, type: sms, to: "+4915100000001", body: x }' },
+  'messages to devices and connections': {
+    steps:
+      '  - { ref: ping, type: push, title: t, body: x }\n  - { ref: talk, type: chat, markdown: x }',
+  },
   'what waits and is woken': { steps: asleep },
   'skipped steps': {
     more: 'conditions: { all: [{ variable: recipient.n, operator: exists }] }\n',
@@ -189,10 +194,14 @@ beforeAll(async () => {
   opening.defer(() => clone.drop())
   const watched: { database: Database; count: () => number } = counted(clone.database)
   count = watched.count
-  const hook = '  hook: { type: webhook, provider: webhook, sandbox: true }\n'
+  const more = `  hook: { type: webhook, provider: webhook, sandbox: true }
+  sms: { type: sms, provider: twilio, sandbox: true, settings: { account_sid: AC0123456789, auth_token: not-a-real-token, from: "+4915100000000" } }
+  push: { type: push, provider: expo, sandbox: true }
+  chat: { type: chat, provider: discord, sandbox: true, settings: { bot_token: not-a-real-token } }
+`
   engine = opening.use(
     await openEngine(watched.database, {
-      environments: { production: `ref: main\n${plainEnvironment}${hook}` },
+      environments: { production: `ref: main\n${plainEnvironment}${more}` },
     }),
   )
   const files = Object.entries(CASES).map(([name, { steps, more = '' }]) => [
@@ -270,6 +279,7 @@ function aScene(name: string, size: number): Scene {
     id: `${workflow}-${size}-${index}`,
     n: index % 2,
     preferences: { default: { channel_types: { email: true } } },
+    channel_data: { push: { tokens: ['a', 'b'] }, chat: { connections: [{ channel_id: 'c' }] } },
   }))
   const trigger: Scene['trigger'] = async (key) =>
     void (await engine.trigger(workflow, {
