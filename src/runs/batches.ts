@@ -168,7 +168,8 @@ export class Batches {
         closedAt: row.closedAt ?? this.#now,
         takenAt: this.#now,
       })
-      this.#open.delete(row.bucket)
+      // Another one may be open already, where this one was closed before its run came to look.
+      if (this.#open.get(row.bucket) === row.id) this.#open.delete(row.bucket)
       return { id: row.id, ...batchView(places[index]!.step) }
     })
     await takeBatches(tx, this.#environment, taken, this.#now)

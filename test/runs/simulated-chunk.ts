@@ -45,13 +45,13 @@ export function chunkOf(queued: readonly Stored[], around: Surroundings): Chunk 
     versions: new Map(queued.map(({ version }) => [version.id, version])),
     archived: new Set(around.archived ? [SIMULATED] : []),
     switches: { workflow: () => sending, sending: () => sending },
+    preferences: new Map(),
     entities: new Map(
       USERS.map((id, n) => [
         `$users/${id}`,
         { collection: '$users', id, properties: { n }, createdAt: now, updatedAt: now },
       ]),
     ),
-    preferences: new Map(),
     statuses: new Map(),
     channelData: new Map(),
     batches: byRun((stored) => {

@@ -9,9 +9,9 @@ export const SIMULATED = 'simulated' as WorkflowKey
 /** The refs of batches: a run goes on in a newer version that has its batch as well. */
 const BATCHES = ['day', 'hour', 'page'] as const
 /** The limit of every sliding window. */
-const EXTENSION_LIMIT = '3h'
+const EXTENSION_LIMIT = '2h'
 /** The same. */
-export const EXTENSION_MS = 180 * 60_000
+export const EXTENSION_MS = 120 * 60_000
 /** Triggers and recipients have an `n` below these. */
 export const TRIGGER_N = 3
 export const RECIPIENT_N = 4
@@ -146,6 +146,7 @@ export class WorkflowMaker {
       ref: ref as StepRef,
       type: 'batch',
       window: `${1 + below(90)}m`,
+      render_limit: 100,
       ...(chance(0.4) && { window_type: 'sliding', extension_limit: EXTENSION_LIMIT }),
       ...(chance(0.3) && { mode: 'flush_leading' }),
       ...(chance(0.3) && { max_items: 2 + below(3) }),
