@@ -50,7 +50,7 @@ export const fetch: StepType<'fetch', Fetch> = {
   paths: (step) =>
     step.sign_with === undefined
       ? []
-      : [{ path: ['sign_with'], value: step.sign_with, secrets: true }],
+      : [{ path: ['sign_with'], value: step.sign_with, secrets: true, required: true }],
 
   check(step) {
     const found = checkHeaders(step)

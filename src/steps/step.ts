@@ -207,6 +207,8 @@ export interface StepType<Type extends string, Fields extends object> {
     readonly value: string
     /** Whether a secret variable may stand there. */
     readonly secrets?: boolean
+    /** Whether the step fails without it. */
+    readonly required?: boolean
   }[]
   children?(step: StepBase & Fields): readonly ChildSteps[]
   /** Conditions beside the common ones, each with its place inside the step. */

@@ -60,10 +60,12 @@ function checkVariable(
 ): readonly Diagnostic[] {
   const variable = Object.hasOwn(variables, use.name) ? variables[use.name] : undefined
   if (variable === undefined) {
+    const about = use.required ? errorAt : warningAt
+    const then = use.required ? 'the step would fail' : 'it renders empty'
     return [
-      warningAt(use.path, use, {
+      about(use.path, use, {
         code: 'unknown_variable',
-        message: `the environment has no variable "${use.name}": it renders empty`,
+        message: `the environment has no variable "${use.name}": ${then}`,
         hint:
           didYouMean(use.name, Object.keys(variables)).hint ??
           "Add it to the environment's variables.",

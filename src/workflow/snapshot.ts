@@ -183,9 +183,10 @@ function* readStep(reading: Reading, { step, pointer }: PlacedStep): Portions<vo
     readTemplate(reading, source, field)
     yield weightOfTemplate(source.text)
   }
-  for (const { path, value, secrets = false } of type.paths?.(step) ?? []) {
+  for (const { path, value, secrets = false, required } of type.paths?.(step) ?? []) {
     const place = () => ({ path: file.path, ...file.locate([...pointer, ...path]) })
-    reading.variables.push(...variableUse(value, place, secrets))
+    const uses = variableUse(value, place, secrets)
+    reading.variables.push(...(required ? uses.map((use) => ({ ...use, required })) : uses))
   }
 }
 

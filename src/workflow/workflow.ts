@@ -50,6 +50,8 @@ export interface VariableUse {
   readonly name: string
   /** Whether a secret variable may stand here. */
   readonly secrets: boolean
+  /** Whether the step fails without it; else it renders empty. */
+  readonly required?: boolean
   readonly path: string
   readonly line: number
   readonly column: number

@@ -17,7 +17,7 @@ const now = new Date('2030-01-01T00:00:00Z')
 const ann = { collection: '$users', id: 'ann' }
 
 beforeEach<{ database: Database }>(async ({ database }) => {
-  await database.execute('truncate recipients, preference_sets')
+  await database.execute('truncate recipients, channel_data, preference_sets')
 })
 
 function writing(mode: 'merge' | 'replace', settings: object): PreferenceWrite {

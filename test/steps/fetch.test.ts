@@ -41,7 +41,7 @@ test('lets secrets stand in every part that is sent, and in its signature', () =
   ])
   expect(fetch.paths?.(step)).toEqual([])
   expect(fetch.paths?.({ ...step, sign_with: 'vars.key' })).toEqual([
-    { path: ['sign_with'], value: 'vars.key', secrets: true },
+    { path: ['sign_with'], value: 'vars.key', secrets: true, required: true },
   ])
 })
 
