@@ -194,14 +194,14 @@ beforeAll(async () => {
   opening.defer(() => clone.drop())
   const watched: { database: Database; count: () => number } = counted(clone.database)
   count = watched.count
-  const more = `  hook: { type: webhook, provider: webhook, sandbox: true }
+  const channels = `  hook: { type: webhook, provider: webhook, sandbox: true }
   sms: { type: sms, provider: twilio, sandbox: true, settings: { account_sid: AC0123456789, auth_token: not-a-real-token, from: "+4915100000000" } }
   push: { type: push, provider: expo, sandbox: true }
   chat: { type: chat, provider: discord, sandbox: true, settings: { bot_token: not-a-real-token } }
 `
   engine = opening.use(
     await openEngine(watched.database, {
-      environments: { production: `ref: main\n${plainEnvironment}${more}` },
+      environments: { production: `ref: main\n${plainEnvironment}${channels}` },
     }),
   )
   const files = Object.entries(CASES).map(([name, { steps, more = '' }]) => [
