@@ -4,3 +4,8 @@ export interface Clock {
 }
 
 export const systemClock: Clock = { now: () => new Date() }
+
+/** Milliseconds on a watch that only runs forward: for how long something took, never for what time it is. */
+export function stopwatch(): number {
+  return performance.now()
+}

@@ -2,10 +2,13 @@ import MarkdownIt from 'markdown-it'
 
 const SAFE_URL = /^(?:https?:|mailto:|tel:|[^:/?#]*(?:[/?#]|$))/i
 
-let parser: InstanceType<typeof MarkdownIt> | undefined
+type Parser = InstanceType<typeof MarkdownIt>
+
+let parser: Parser | undefined
+let fragments: Parser | undefined
 
 /** A piece of parsed Markdown. */
-export type MarkdownToken = ReturnType<InstanceType<typeof MarkdownIt>['parse']>[number]
+export type MarkdownToken = ReturnType<Parser['parse']>[number]
 
 /** HTML made from Markdown: no HTML of its own passes, and links lead to web, mail and phone only. */
 export function markdownToHtml(markdown: string): string {
@@ -17,10 +20,19 @@ export function parseMarkdown(markdown: string): readonly MarkdownToken[] {
   return safeParser().parse(markdown, {})
 }
 
-function safeParser(): InstanceType<typeof MarkdownIt> {
-  if (!parser) {
-    parser = new MarkdownIt({ html: false, linkify: false, typographer: false })
-    parser.validateLink = (url: string) => SAFE_URL.test(url.trim())
-  }
+/** As `markdownToHtml`, for Markdown that comes from outside: images are left as text, so that nothing is loaded. */
+export function markdownFragment(markdown: string): string {
+  fragments ??= makeParser().disable('image')
+  return fragments.render(markdown).trim()
+}
+
+function safeParser(): Parser {
+  parser ??= makeParser()
   return parser
+}
+
+function makeParser(): Parser {
+  const made = new MarkdownIt({ html: false, linkify: false, typographer: false })
+  made.validateLink = (url: string) => SAFE_URL.test(url.trim())
+  return made
 }

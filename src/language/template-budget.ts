@@ -1,3 +1,5 @@
+import { stopwatch } from '../clock.ts'
+
 /** Rounds of `each` in one render. */
 export const ITERATIONS_MAX = 100_000
 /** Characters of one render's output. */
@@ -14,7 +16,16 @@ export class BudgetExceeded extends Error {
   override readonly name = 'BudgetExceeded'
 }
 
+/** Milliseconds of one render. */
+const TIME_MAX = 2_000
+/** Steps between two looks at the time. */
+const STEPS_PER_LOOK = 5_000
+
 interface Budget {
+  /** When the render began, in milliseconds of the process. */
+  readonly began: number
+  /** At how many steps the time is looked at next. */
+  look: number
   iterations: number
   steps: number
   output: number
@@ -22,12 +33,17 @@ interface Budget {
 }
 
 /** The budget of the render that is running; a render is synchronous, so there is one at a time. */
-let budget: Budget = { iterations: 0, steps: 0, output: 0, depth: 0 }
+let budget = freshBudget()
+
+function freshBudget(): Budget {
+  const began = stopwatch()
+  return { began, look: STEPS_PER_LOOK, iterations: 0, steps: 0, output: 0, depth: 0 }
+}
 
 /** Runs `render` on a fresh budget. */
 export function withBudget<Result>(render: () => Result): Result {
   const outer = budget
-  budget = { iterations: 0, steps: 0, output: 0, depth: 0 }
+  budget = freshBudget()
   try {
     return render()
   } finally {
@@ -38,7 +54,12 @@ export function withBudget<Result>(render: () => Result): Result {
 /** Pays for one step and for the `characters` that it works on. Throws `BudgetExceeded`. */
 export function chargeStep(characters = 0): void {
   budget.steps += 1 + characters / CHARACTERS_PER_STEP
+  if (budget.steps < budget.look) return
+  budget.look = budget.steps + STEPS_PER_LOOK
   if (budget.steps > STEPS_MAX) throw new BudgetExceeded('the template does too much work')
+  if (stopwatch() - budget.began > TIME_MAX) {
+    throw new BudgetExceeded('the template takes longer than 2 seconds')
+  }
 }
 
 /** Pays for one value in the output. Throws `BudgetExceeded`. */

@@ -182,6 +182,7 @@ function checkNamed(
   const wrong = (message: string, hint?: string) =>
     checking.report(placeOf(pair), 'wrong_arguments', message, hint)
   if (!Object.hasOwn(helper.named, pair.key)) {
+    if (helper.isOpen) return
     wrong(
       `"${name}" has no argument "${pair.key}"`,
       suggestion(pair.key, Object.keys(helper.named)),

@@ -10,6 +10,7 @@ import { markdownContext } from './template-markdown.ts'
 import { parseTemplate } from './template-parse.ts'
 import { ESCAPE_PREFIX, flatContext, rewrite, wrap } from './template-rewrite.ts'
 import { urlContext } from './template-url-context.ts'
+import type { Translations } from './translations.ts'
 
 /** Compiled templates kept, over all versions. */
 const COMPILED_MAX = 2_000
@@ -20,7 +21,7 @@ export type Partials = Readonly<Record<string, string>>
 export type Form = OutputKind | 'layout' | 'leaf'
 
 /** A template that can be rendered in a scope. */
-export type Compiled = (scope: object) => string
+export type Compiled = (scope: object, translations?: Translations) => string
 
 /** A template, or a partial that it includes, cannot be compiled. */
 export class CompileFailure extends Error {
@@ -155,7 +156,10 @@ function compile(
   if (takes) takeValue(first as hbs.AST.MustacheStatement)
   const run = compileProgram(program)
   const included = partialsFor(partials, kind)
-  return { takes, compiled: (scope) => run(scope, runtimeOptions(scope, included)) }
+  return {
+    takes,
+    compiled: (scope, translations) => run(scope, runtimeOptions(scope, included, translations)),
+  }
 }
 
 function takeValue(node: hbs.AST.MustacheStatement): void {
@@ -178,14 +182,18 @@ function compileProgram(program: hbs.AST.Program): Run {
  * Options of a render. They are those of a partial, which spares Handlebars from wrapping each
  * helper again for each render; that is a third of the time of a short template.
  */
-function runtimeOptions(scope: object, partials: Record<string, PartialFunction>): object {
+function runtimeOptions(
+  scope: object,
+  partials: Record<string, PartialFunction>,
+  translations: Translations | undefined,
+): object {
   return {
     partial: true,
     helpers: engine().table,
     partials,
     decorators: {},
     hooks: {},
-    data: { root: scope },
+    data: { root: scope, translations },
     protoAccessControl: OWN_PROPERTIES_ONLY,
   }
 }

@@ -45,7 +45,8 @@ export function formatDate(value: unknown, options: DateOptions): string {
     .replaceAll('\u202f', ' ')
 }
 
-function dateOf(value: unknown): Date | undefined {
+/** The point in time that a value says: a `Date`, milliseconds, or ISO 8601. */
+export function dateOf(value: unknown): Date | undefined {
   if (typeof value !== 'string' && typeof value !== 'number' && !(value instanceof Date)) {
     return undefined
   }
@@ -86,7 +87,8 @@ export function isTimeZone(value: unknown): value is string {
   return true
 }
 
-function localeOf(value: unknown): string | undefined {
+/** A language tag as `Intl` writes it, also from `de_AT`; undefined where the value is none. */
+export function localeOf(value: unknown): string | undefined {
   if (typeof value !== 'string' || value === '') return undefined
   try {
     return Intl.getCanonicalLocales(value.replaceAll('_', '-'))[0]

@@ -2,43 +2,28 @@ import Handlebars from 'handlebars'
 import { chargeRound, chargeStep } from './template-budget.ts'
 import { DATE_FORMATS, formatDate, TIME_FORMATS } from './template-date.ts'
 import { textOf } from './template-escape.ts'
+import { HelperFailure } from './template-format.ts'
+import {
+  isUnset,
+  localesOf,
+  lookup,
+  plain,
+  work,
+  type Call,
+  type Helper,
+} from './template-helper.ts'
+import { libraryHelpers } from './template-library.ts'
+import { listHelpers } from './template-lists.ts'
 
-/** What Handlebars hands to a helper behind its arguments. */
-interface Call {
-  readonly fn: (context: unknown, options?: object) => string
-  readonly inverse: (context: unknown, options?: object) => string
-  readonly hash: Readonly<Record<string, unknown>>
-  readonly data: { readonly root?: unknown } | undefined
-}
-
-export interface Helper {
-  readonly summary: string
-  /** Written as `{{#name}}…{{/name}}`, or as a value. */
-  readonly use: 'block' | 'value'
-  readonly arguments: readonly [least: number, most: number]
-  /** Named arguments, and what a literal one may be where that is limited. */
-  readonly named: Readonly<Record<string, readonly string[] | null>>
-  run(self: unknown, given: readonly unknown[], call: Call): unknown
-}
-
-/** A helper of plain values without named arguments. */
-function plain(
-  least: number,
-  most: number,
-  summary: string,
-  run: (...given: readonly unknown[]) => unknown,
-): Helper {
-  return {
-    summary,
-    use: 'value',
-    arguments: [least, most],
-    named: {},
-    run: (_, given) => run(...given),
-  }
-}
+export type { Helper } from './template-helper.ts'
 
 function block(summary: string, run: Helper['run']): Helper {
-  return { summary, use: 'block', arguments: [1, 1], named: {}, run }
+  return { summary, use: 'block', arguments: [1, 1], named: {}, passesSecrets: true, run }
+}
+
+/** A helper of plain values that hands them on as they are. */
+function passing(...given: Parameters<typeof plain>): Helper {
+  return { ...plain(...given), passesSecrets: true }
 }
 
 /** Every helper there is, by name. A test holds each name out of the words of the scope. */
@@ -59,7 +44,7 @@ export const helpers: Readonly<Record<string, Helper>> = {
       ? call.fn(value, { data: call.data, blockParams: [value] })
       : call.inverse(self),
   ),
-  lookup: plain(2, 2, 'The item or entry of a list or object under a computed key.', lookup),
+  lookup: passing(2, 2, 'The item or entry of a list or object under a computed key.', lookup),
   eq: plain(2, 2, 'Whether two values are the same.', same),
   ne: plain(2, 2, 'Whether two values differ.', (left, right) => !same(left, right)),
   gt: plain(2, 2, 'Whether the first value is greater.', (left, right) => order(left, right) > 0),
@@ -76,21 +61,24 @@ export const helpers: Readonly<Record<string, Helper>> = {
     'Whether the first value is less or equal.',
     (left, right) => order(left, right) <= 0,
   ),
-  and: plain(
+  and: passing(
     2,
     20,
     'The first value that does not hold, else the last one.',
     (...values) => values.find((value) => !holds(value)) ?? values.at(-1),
   ),
-  or: plain(
+  or: passing(
     2,
     20,
     'The first value that holds, else the last one.',
     (...values) => values.find(holds) ?? values.at(-1),
   ),
-  not: plain(1, 1, 'Whether the value does not hold.', (value) => !holds(value)),
-  default: plain(2, 2, 'The value, or the second one where it is unset or empty.', (value, other) =>
-    value === undefined || value === null || value === '' ? other : value,
+  not: passing(1, 1, 'Whether the value does not hold.', (value) => !holds(value)),
+  default: passing(
+    2,
+    2,
+    'The value, or the second one where it is unset or empty.',
+    (value, other) => (value === undefined || value === null || value === '' ? other : value),
   ),
   upper: plain(1, 1, 'The text in capital letters.', (value) => work(textOf(value)).toUpperCase()),
   lower: plain(1, 1, 'The text in small letters.', (value) => work(textOf(value)).toLowerCase()),
@@ -115,6 +103,8 @@ export const helpers: Readonly<Record<string, Helper>> = {
     named: { format: DATE_FORMATS, time: TIME_FORMATS, zone: null, locale: null },
     run: (_, [value], call) => date(value, call),
   },
+  ...libraryHelpers,
+  ...listHelpers,
 }
 
 /** The helper as Handlebars calls it. Each call pays one step. */
@@ -149,12 +139,6 @@ function entriesOf(items: unknown): readonly (readonly [string | number, unknown
   return typeof items === 'object' && items !== null ? Object.entries(items) : []
 }
 
-function lookup(holder: unknown, key: unknown): unknown {
-  if (holder === null || holder === undefined) return undefined
-  if (typeof key !== 'string' && typeof key !== 'number') return undefined
-  return Object.hasOwn(holder, key) ? (holder as Record<string, unknown>)[key] : undefined
-}
-
 function same(left: unknown, right: unknown): boolean {
   if (typeof left === 'string' && typeof right === 'string') chargeStep(left.length)
   return left === right || (isUnset(left) && isUnset(right))
@@ -169,10 +153,6 @@ function order(left: unknown, right: unknown): number {
     return left < right ? -1 : 1
   }
   return Number(left) - Number(right)
-}
-
-function isUnset(value: unknown): boolean {
-  return value === undefined || value === null
 }
 
 function truncate(value: unknown, length: unknown, mark: unknown): string {
@@ -191,7 +171,8 @@ function truncate(value: unknown, length: unknown, mark: unknown): string {
   )
 }
 
-function date(value: unknown, { hash, data }: Call): string {
+function date(value: unknown, call: Call): string {
+  const { hash, data } = call
   const root = data?.root
   const recipient = lookup(root, 'recipient')
   const format = limited('format', hash.format ?? 'medium', DATE_FORMATS)
@@ -200,7 +181,7 @@ function date(value: unknown, { hash, data }: Call): string {
     format,
     time,
     zones: [hash.zone, lookup(recipient, 'timezone'), lookup(root, 'timezone')],
-    locales: [hash.locale, lookup(recipient, 'locale')],
+    locales: localesOf(call),
   })
 }
 
@@ -210,14 +191,4 @@ function limited(name: string, value: unknown, allowed: readonly string[]): stri
   throw new HelperFailure(
     `${name} of date is one of ${allowed.join(', ')}, not ${JSON.stringify(text)}`,
   )
-}
-
-/** A helper was given what it cannot work with. */
-export class HelperFailure extends Error {
-  override readonly name = 'HelperFailure'
-}
-
-function work(text: string): string {
-  chargeStep(text.length)
-  return text
 }

@@ -1,4 +1,5 @@
 import type { Escaper } from './template-escape.ts'
+import { helpers } from './template-helpers.ts'
 import type { Report } from './template-kinds.ts'
 
 /** Says a problem of the place that is being walked over. */
@@ -90,6 +91,14 @@ function value<State>(
     wrap(node, ['none'])
     return state
   }
+  if (isMarkupCall(node)) {
+    if (!context.markup(state)) {
+      const name = (node.path as hbs.AST.PathExpression).original
+      complain('unsafe_context', `"${name}" makes HTML, which stands in the text of HTML only`)
+    }
+    wrap(node, ['none'])
+    return state
+  }
   const { escapers, next } = context.value(state, complain)
   wrap(node, escapers)
   return next
@@ -102,6 +111,14 @@ export function isLayoutContent(node: hbs.AST.MustacheStatement): boolean {
     node.params.length === 0 &&
     !node.hash &&
     (node.path as hbs.AST.PathExpression).original === 'content'
+  )
+}
+
+/** Whether the node calls a helper that answers safe HTML. */
+function isMarkupCall({ path, params }: hbs.AST.MustacheStatement): boolean {
+  const { original } = path as hbs.AST.PathExpression
+  return (
+    params.length > 0 && Object.hasOwn(helpers, original) && helpers[original]?.isMarkup === true
   )
 }
 
@@ -132,7 +149,7 @@ export function flatContext(escaper: Escaper): Context<null> {
     initial: null,
     literal: (state) => state,
     value: (state) => ({ escapers: [escaper], next: state }),
-    markup: () => true,
+    markup: () => false,
     partial: (state) => state,
     loop: (state) => state,
     join: (left) => left,

@@ -1,3 +1,4 @@
+import { helpers } from './template-helpers.ts'
 import { parseTemplate } from './template-parse.ts'
 import { placeOf } from './template-rewrite.ts'
 
@@ -6,11 +7,21 @@ export interface VariableUse {
   readonly path: string
   readonly line: number
   readonly column: number
+  /** Whether a helper works on the value, so that a secret cannot be put in afterwards. */
+  readonly isWorkedOn?: true
+}
+
+/** A call of `t`; the key is undefined where it is computed. */
+export interface TextUse {
+  readonly key: string | undefined
+  readonly line: number
+  readonly column: number
 }
 
 export interface TemplateUses {
   readonly partials: readonly string[]
   readonly variables: readonly VariableUse[]
+  readonly texts: readonly TextUse[]
 }
 
 /** What a path is relative to. `undefined`: a computed value, whose paths cannot be said. */
@@ -21,19 +32,22 @@ interface Place {
   readonly contexts: readonly Base[]
   /** Names of block parameters, innermost last. */
   readonly names: readonly (readonly [name: string, base: Base])[]
+  /** Set inside the arguments of a helper that works on them. */
+  readonly isWorkedOn?: true
 }
 
 interface Found {
   readonly partials: Set<string>
   readonly variables: VariableUse[]
+  readonly texts: TextUse[]
 }
 
 /** The partials and values that a template names. Empty lists for source that does not parse. */
 export function usesOf(source: string): TemplateUses {
   const { program } = parseTemplate(source)
-  const found: Found = { partials: new Set(), variables: [] }
+  const found: Found = { partials: new Set(), variables: [], texts: [] }
   walk(program, { contexts: [[]], names: [] }, found)
-  return { partials: [...found.partials], variables: found.variables }
+  return { partials: [...found.partials], variables: found.variables, texts: found.texts }
 }
 
 function walk(program: hbs.AST.Program | undefined, place: Place, found: Found): void {
@@ -76,7 +90,23 @@ function useCall(
   found: Found,
 ): void {
   if (node.params.length === 0 && !node.hash) useExpression(node.path, place, found)
-  else useArguments(node, place, found)
+  else useHelper(node, place, found)
+}
+
+function useHelper(
+  node: Pick<hbs.AST.MustacheStatement, 'path' | 'params' | 'hash'>,
+  place: Place,
+  found: Found,
+): void {
+  const name = (node.path as hbs.AST.PathExpression).original
+  const [key] = node.params
+  if (name === 't' && key && !place.names.some(([bound]) => bound === 't')) {
+    const isLiteral = key.type === 'StringLiteral'
+    const value = isLiteral ? (key as hbs.AST.StringLiteral).value : undefined
+    found.texts.push({ key: value, ...placeOf(key) })
+  }
+  const passes = Object.hasOwn(helpers, name) && helpers[name]?.passesSecrets === true
+  useArguments(node, passes ? place : { ...place, isWorkedOn: true }, found)
 }
 
 function useArguments(
@@ -90,11 +120,17 @@ function useArguments(
 
 function useExpression(node: hbs.AST.Expression, place: Place, found: Found): void {
   if (node.type === 'SubExpression') {
-    useArguments(node as hbs.AST.SubExpression, place, found)
+    useHelper(node as hbs.AST.SubExpression, place, found)
     return
   }
   const base = baseOf(node, place)
-  if (base && base.length > 0) found.variables.push({ path: base.join('.'), ...placeOf(node) })
+  if (!base || base.length === 0) return
+  const { isWorkedOn } = place
+  found.variables.push({
+    path: base.join('.'),
+    ...placeOf(node),
+    ...(isWorkedOn && { isWorkedOn }),
+  })
 }
 
 function baseOf(node: hbs.AST.Expression, place: Place): Base {

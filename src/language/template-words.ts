@@ -6,7 +6,8 @@ export function nearest(word: string, candidates: Iterable<string>): string | un
   for (const candidate of candidates) {
     if (candidate === word) continue
     const edits = distance(word.toLowerCase(), candidate.toLowerCase(), fewest)
-    if (edits < fewest) {
+    // What shares no letter with the word is no guess.
+    if (edits < fewest && edits < word.length) {
       best = candidate
       fewest = edits
     }

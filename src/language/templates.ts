@@ -8,9 +8,11 @@ import type { OutputKind, TemplateProblem } from './template-kinds.ts'
 import { wholeUrl } from './template-url.ts'
 import type { TemplateUses } from './template-uses.ts'
 import { usesOf } from './template-uses.ts'
+import type { Translations } from './translations.ts'
 
 export type { OutputKind, TemplateProblem } from './template-kinds.ts'
-export type { TemplateUses, VariableUse } from './template-uses.ts'
+export type { TemplateUses, TextUse, VariableUse } from './template-uses.ts'
+export type { LocaleTexts, Translation, Translations } from './translations.ts'
 
 /** A template cannot be rendered, now or later. The message says which, what and where. */
 export class TemplateError extends TerminalFailure {
@@ -65,6 +67,8 @@ export function templateUses(source: string): TemplateUses {
 
 export interface Rendering {
   readonly partials: Partials
+  /** The texts of the helper `t`; none where it is left out. */
+  readonly translations?: Translations | undefined
   readonly scope: object
   /** What errors call the template. */
   readonly name: string
@@ -113,16 +117,17 @@ function renderLeaf(source: string, rendering: Rendering, path: string): unknown
   if (!source.includes('{{')) return source
   try {
     const { compiled, takes } = compiledFor(source, 'leaf', rendering.partials)
-    const text = compiled(rendering.scope)
+    const text = compiled(rendering.scope, rendering.translations)
     return takes ? (takenValue() ?? null) : text
   } catch (error) {
     throw failure(`${rendering.name} at ${path || '/'}`, error)
   }
 }
 
-function renderForm(source: string, form: Form, { partials, scope }: Rendering): string {
+function renderForm(source: string, form: Form, rendering: Rendering): string {
+  const { partials, scope, translations } = rendering
   if (!source.includes('{{') && form !== 'html') return source
-  const text = compiledFor(source, form, partials).compiled(scope)
+  const text = compiledFor(source, form, partials).compiled(scope, translations)
   if (text.length > OUTPUT_MAX) throw new BudgetExceeded('the output is larger than 5 MB')
   return text
 }

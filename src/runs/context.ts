@@ -1,8 +1,15 @@
 import { addressesOf } from '../channels/channel-data.ts'
 import { assert, TerminalFailure } from '../errors.ts'
 import { isTimeZone } from '../language/durations.ts'
-import { renderText, renderTree, type OutputKind } from '../language/templates.ts'
+import {
+  renderText,
+  renderTree,
+  type LocaleTexts,
+  type OutputKind,
+  type Translations,
+} from '../language/templates.ts'
 import type { Scope, StepContext, TemplateText } from '../steps/step.ts'
+import { readLocales } from '../workflow/locales.ts'
 import { layoutPath, PARTIALS, resolveFile } from '../workflow/paths.ts'
 import { channelDataKey } from '../recipients/channel-data-store.ts'
 import type { Channel } from '../workflow/environment.ts'
@@ -22,11 +29,18 @@ export function stepContext(walker: Walker, scope: Scope, of: StepPlace): StepCo
   const { chunk, shared, version } = walker
   const { files } = version
   const partials = partialsOf(version)
-  const timeZone = timeZoneOf(scope, chunk.live.settings.timezone)
-  const view = { ...scope, timestamp: chunk.now.toISOString(), timezone: timeZone }
+  const { timezone, locale: fallback } = chunk.live.settings
+  const timeZone = timeZoneOf(scope, timezone)
+  const translations = translationsOf(version, fallback)
+  const view = {
+    ...scope,
+    timestamp: chunk.now.toISOString(),
+    timezone: timeZone,
+    locale: scope.recipient['locale'] ?? fallback,
+  }
   const render = (template: TemplateText, kind: OutputKind) => {
     const { name, source } = sourceOf(version, template)
-    return renderText(source, { kind, partials, scope: view, name })
+    return renderText(source, { kind, partials, translations, scope: view, name })
   }
   const renderLayout = (layout: string, content: string) => {
     const name = layoutPath(layout)
@@ -35,6 +49,7 @@ export function stepContext(walker: Walker, scope: Scope, of: StepPlace): StepCo
     return renderText(source, {
       kind: 'html',
       partials,
+      translations,
       scope: { ...view, content },
       name,
       layout: true,
@@ -55,7 +70,8 @@ export function stepContext(walker: Walker, scope: Scope, of: StepPlace): StepCo
       return layout === undefined ? html : renderLayout(layout, html)
     },
     renderLayout,
-    renderTree: (tree) => renderTree(tree, { partials, scope: view, name: version.key }),
+    renderTree: (tree) =>
+      renderTree(tree, { partials, translations, scope: view, name: version.key }),
     hasLayout: (layout) => files[layoutPath(layout)] !== undefined,
   }
 }
@@ -78,6 +94,15 @@ function sourceOf(
   const source = name === undefined ? undefined : version.files[name]
   assert(name !== undefined && source !== undefined, `${template.file} is not in the version`)
   return { name, source }
+}
+
+const localesByVersion = new WeakMap<LoadedVersion, readonly LocaleTexts[]>()
+
+/** The texts of the version's locales, read when its first template is rendered. */
+function translationsOf(version: LoadedVersion, fallback: string): Translations {
+  let files = localesByVersion.get(version)
+  if (files === undefined) localesByVersion.set(version, (files = readLocales(version.files)))
+  return { files, fallback }
 }
 
 const partialsByVersion = new WeakMap<LoadedVersion, Readonly<Record<string, string>>>()

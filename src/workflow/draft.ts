@@ -30,6 +30,12 @@ export interface PartUse {
   readonly place: Place
 }
 
+/** A template's use of `t`; the key is null where it is computed. */
+export interface TextUse {
+  readonly key: string | null
+  readonly place: Place
+}
+
 /** An e-mail step's layout; `default` stands in where the step says nothing. */
 export interface LayoutUse {
   readonly layout?: string
@@ -45,6 +51,7 @@ export interface Draft {
   readonly files: Readonly<Record<string, string>>
   readonly parts: readonly PartUse[]
   readonly layouts: readonly LayoutUse[]
+  readonly texts: readonly TextUse[]
   readonly channelUses: readonly ChannelUse[]
   readonly variableUses: readonly VariableUse[]
 }

@@ -5,6 +5,7 @@ import { layoutOf } from '../steps/email.ts'
 import { errorAt, sortDiagnostics, type Diagnostic, type Problem } from './diagnostic.ts'
 import type { Draft, ParsedWorkflow, PartUse } from './draft.ts'
 import { LAYOUTS, PARTIALS, WORKFLOWS, layoutPath, partialPath } from './paths.ts'
+import { checkTexts } from './locales.ts'
 import { inOneGo, weightOfTemplate, type Portions } from './portions.ts'
 import { useKey, type SharedParts, type UsedPart } from './shared.ts'
 import type { EnvironmentUses, Version } from './workflow.ts'
@@ -39,9 +40,14 @@ export function* linkPortions(parsed: ParsedWorkflow, shared: SharedParts): Port
     return { kind: 'invalid', diagnostics: parsed.diagnostics, uses }
   }
   const { used, problems } = yield* closure(draft, shared)
-  const found = [...used.values()].flatMap(({ diagnostics }) => diagnostics)
-  const diagnostics = sortDiagnostics([...parsed.diagnostics, ...problems, ...found])
   const parts = [...used.values()]
+  const found = parts.flatMap(({ diagnostics }) => diagnostics)
+  const texts = [...draft.texts, ...parts.flatMap((part) => part.texts)]
+  // All locales belong to a version that uses one text: which text it is may depend on data.
+  const locales = texts.length === 0 ? undefined : yield* shared.locales()
+  const missed =
+    locales === undefined ? [] : [...locales.diagnostics, ...checkTexts(texts, locales)]
+  const diagnostics = sortDiagnostics([...parsed.diagnostics, ...problems, ...found, ...missed])
   const uses: EnvironmentUses = {
     channelUses: draft.channelUses,
     variableUses: [...draft.variableUses, ...parts.flatMap(({ variables }) => variables)],
@@ -52,6 +58,7 @@ export function* linkPortions(parsed: ParsedWorkflow, shared: SharedParts): Port
   const blobs = byPath({
     ...draft.blobs,
     ...Object.fromEntries(parts.map(({ path, blob }) => [path, blob])),
+    ...Object.fromEntries((locales?.sources ?? []).map(({ path, blob }) => [path, blob])),
   })
   const version: Version = {
     id: versionId(blobs),
@@ -60,6 +67,7 @@ export function* linkPortions(parsed: ParsedWorkflow, shared: SharedParts): Port
     files: byPath({
       ...draft.files,
       ...Object.fromEntries(parts.map(({ path, text }) => [path, text])),
+      ...Object.fromEntries((locales?.sources ?? []).map(({ path, text }) => [path, text])),
     }),
     blobs,
     ...uses,

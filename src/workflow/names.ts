@@ -9,7 +9,7 @@ export interface NameUse {
   readonly place: Place
 }
 
-/** What a template can name at the top: what conditions can, the time of its rendering, and the zone. */
+/** What a template can name at the top: what conditions can, the time of its rendering, and the zone and locale. */
 const templateNames: readonly string[] = [
   ...conditionPrefixes,
   'activities',
@@ -18,6 +18,7 @@ const templateNames: readonly string[] = [
   'total_actors',
   'timestamp',
   'timezone',
+  'locale',
 ]
 
 /**

@@ -4,6 +4,7 @@ import type { WorkflowKey } from '../ids.ts'
 export const WORKFLOWS = 'workflows'
 export const PARTIALS = `${WORKFLOWS}/_partials`
 export const LAYOUTS = `${WORKFLOWS}/_layouts`
+export const LOCALES = `${WORKFLOWS}/_locales`
 
 /** The directory of a workflow. */
 export function workflowDirectory(key: WorkflowKey | string): string {
@@ -42,5 +43,5 @@ export function resolveFile(key: WorkflowKey | string, file: string): string | u
 
 /** Whether a path lies among the parts that workflows share. */
 export function isShared(path: string): boolean {
-  return path.startsWith(`${PARTIALS}/`) || path.startsWith(`${LAYOUTS}/`)
+  return [PARTIALS, LAYOUTS, LOCALES].some((root) => path.startsWith(`${root}/`))
 }

@@ -3,6 +3,7 @@ import { errorAt, sortDiagnostics } from './diagnostic.ts'
 import type { Entry } from './draft.ts'
 import { checkEntry } from './entry.ts'
 import { LAYOUTS, isShared } from './paths.ts'
+import type { Portions } from './portions.ts'
 import { decodeText } from './text.ts'
 import {
   TEMPLATE_BYTES_MAX,
@@ -10,7 +11,8 @@ import {
   readSource,
   type TemplatePurpose,
 } from './template-source.ts'
-import type { PartUse } from './draft.ts'
+import type { PartUse, TextUse } from './draft.ts'
+import { parseLocales, type Locales } from './locales.ts'
 import type { VariableUse } from './workflow.ts'
 
 /** A layout or partial as one kind of template uses it. */
@@ -21,9 +23,10 @@ export interface UsedPart {
   readonly diagnostics: readonly Diagnostic[]
   readonly parts: readonly PartUse[]
   readonly variables: readonly VariableUse[]
+  readonly texts: readonly TextUse[]
 }
 
-/** The layouts and partials of a revision. */
+/** The layouts, partials and locales of a revision. */
 export interface SharedParts {
   /** Every file, by path from the repository's root. */
   readonly paths: ReadonlySet<string>
@@ -33,6 +36,8 @@ export interface SharedParts {
   use(path: string, purpose: TemplatePurpose): UsedPart | undefined
   /** Whether it was looked at for this purpose already. */
   isKnown(path: string, purpose: TemplatePurpose): boolean
+  /** The texts of `_locales/`, looked at file by file when the first template uses one. */
+  locales(): Portions<Locales>
 }
 
 /**
@@ -45,9 +50,13 @@ export function parseSharedParts(files: ReadonlyMap<string, Entry>): SharedParts
   const refused = [...shared].flatMap(([path, entry]) => checkEntry(path, entry))
   for (const { path } of refused) shared.delete(path)
   const known = new Map<string, UsedPart>()
+  let locales: Locales | undefined
   return {
     paths: new Set(shared.keys()),
     diagnostics: sortDiagnostics(refused),
+    *locales() {
+      return (locales ??= yield* parseLocales(shared))
+    },
     isKnown: (path, purpose) => known.has(useKey(path, purpose)),
     use(path, purpose) {
       const entry = shared.get(path)
@@ -65,23 +74,25 @@ export function useKey(path: string, { kind, secrets }: TemplatePurpose): string
   return `${path}\0${kind}\0${secrets}`
 }
 
+const NOTHING = { parts: [], variables: [], texts: [] } as const
+
 const CONTENT = /\{\{\{~?\s*content\s*~?\}\}\}/
 
 function look(path: string, { blob, bytes }: Entry, purpose: TemplatePurpose): UsedPart {
   const decoded = decodeText(path, bytes, TEMPLATE_BYTES_MAX)
   if (decoded.kind === 'invalid') {
-    return { path, blob, text: '', diagnostics: [decoded.diagnostic], parts: [], variables: [] }
+    return { path, blob, text: '', diagnostics: [decoded.diagnostic], ...NOTHING }
   }
   const { text } = decoded
   const isLayout = path.startsWith(`${LAYOUTS}/`)
-  const { diagnostics, parts, variables } = readSource(fileSource(path, text), {
+  const { diagnostics, parts, variables, texts } = readSource(fileSource(path, text), {
     ...purpose,
     isLayout,
   })
   if (!isLayout || diagnostics.length > 0 || CONTENT.test(text)) {
-    return { path, blob, text, diagnostics, parts, variables }
+    return { path, blob, text, diagnostics, parts, variables, texts }
   }
   const message = 'the layout has no {{{content}}}, where the body goes'
   const problem = errorAt(path, { line: 1, column: 1 }, { code: 'layout_without_content', message })
-  return { path, blob, text, diagnostics: [problem], parts: [], variables: [] }
+  return { path, blob, text, diagnostics: [problem], ...NOTHING }
 }

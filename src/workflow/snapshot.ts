@@ -11,7 +11,7 @@ import {
   type Problem,
 } from './diagnostic.ts'
 import { soundWorkflow } from './salvage.ts'
-import type { Draft, Entry, LayoutUse, ParsedWorkflow, PartUse } from './draft.ts'
+import type { Draft, Entry, LayoutUse, ParsedWorkflow, PartUse, TextUse } from './draft.ts'
 import { checkDirectory } from './entry.ts'
 import { explainViolations } from './explain.ts'
 import { checkNames, type NameUse } from './names.ts'
@@ -127,6 +127,7 @@ interface Reading {
   readonly parts: PartUse[]
   readonly variables: VariableUse[]
   readonly names: NameUse[]
+  readonly texts: TextUse[]
 }
 
 interface Source extends Pick<Reading, 'key' | 'file' | 'entries'> {
@@ -148,6 +149,7 @@ function* readWorkflow(
     parts: [],
     variables: [],
     names: [],
+    texts: [],
   }
   for (const placed of listConditions(workflow, steps)) {
     reading.diagnostics.push(...checkPlacedConditions(file, placed))
@@ -168,6 +170,7 @@ function* readWorkflow(
     files: reading.files,
     parts: reading.parts,
     layouts: steps.flatMap((placed) => layoutUse(file, placed)),
+    texts: reading.texts,
     channelUses: channelUses(file, steps),
     variableUses: reading.variables,
   }
@@ -198,11 +201,12 @@ function layoutUse(file: ParsedFile, { step, pointer }: PlacedStep): readonly La
 }
 
 function readTemplate(reading: Reading, source: TemplateSource, field: TemplateField): void {
-  const { diagnostics, parts, variables, names } = readSource(source, field)
+  const { diagnostics, parts, variables, names, texts } = readSource(source, field)
   reading.diagnostics.push(...diagnostics)
   reading.parts.push(...parts)
   reading.variables.push(...variables)
   reading.names.push(...names)
+  reading.texts.push(...texts)
 }
 
 /** The text of a field; undefined where it is a shared file, or where that is a diagnostic. */

@@ -1,7 +1,7 @@
 import { checkTemplate, templateUses } from '../language/templates.ts'
 import type { OutputKind } from '../steps/step.ts'
 import { errorAt, type Diagnostic, type Position } from './diagnostic.ts'
-import type { PartUse, Place } from './draft.ts'
+import type { PartUse, Place, TextUse } from './draft.ts'
 import type { NameUse } from './names.ts'
 import { positionAt } from './text.ts'
 import type { VariableUse } from './workflow.ts'
@@ -37,20 +37,23 @@ export interface TemplateReading {
   readonly variables: readonly VariableUse[]
   /** Everything that it names in the scope. */
   readonly names: readonly NameUse[]
+  readonly texts: readonly TextUse[]
 }
+
+const NOTHING = { parts: [], variables: [], names: [], texts: [] } as const
 
 /** Checks a template for one purpose, and finds the partials and variables that it names. */
 export function readSource(
   { path, text, locate }: TemplateSource,
   { kind, secrets, isLayout }: TemplatePurpose,
 ): TemplateReading {
-  if (!text.includes('{{')) return { diagnostics: [], parts: [], variables: [], names: [] }
+  if (!text.includes('{{')) return { diagnostics: [], ...NOTHING }
   const calls = partialCalls(text)
   const partials = new Set(calls.keys())
   const problems = checkTemplate(text, { kind, partials, layout: isLayout === true })
   if (problems.length > 0) {
     const diagnostics = problems.map((problem) => errorAt(path, locate(problem), problem))
-    return { diagnostics, parts: [], variables: [], names: [] }
+    return { diagnostics, ...NOTHING }
   }
   const uses = templateUses(text)
   const parts = uses.partials.map((name): PartUse => {
@@ -58,8 +61,19 @@ export function readSource(
     return { part: 'partial', name, kind, secrets, place: { path, ...locate(at) } }
   })
   const names = uses.variables.map((use) => ({ path: use.path, place: { path, ...locate(use) } }))
-  const variables = names.flatMap((use) => variableUse(use.path, () => use.place, secrets))
-  return { diagnostics: [], parts, variables, names }
+  const variables = uses.variables.flatMap((use) =>
+    variableUse(
+      use.path,
+      () => ({ path, ...locate(use) }),
+      // A secret is put in when the message is handed over; a helper would work on what stands for it.
+      secrets && !use.isWorkedOn,
+    ),
+  )
+  const texts = uses.texts.map(({ key, ...at }) => ({
+    key: key ?? null,
+    place: { path, ...locate(at) },
+  }))
+  return { diagnostics: [], parts, variables, names, texts }
 }
 
 /**

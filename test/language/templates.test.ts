@@ -332,8 +332,16 @@ describe('uses', () => {
   })
 
   test('broken source has none', () => {
-    expect(templateUses('{{#if data.x}}{{> p}}')).toEqual({ partials: [], variables: [] })
-    expect(templateUses('{{#if x}}'.repeat(9_000))).toEqual({ partials: [], variables: [] })
+    expect(templateUses('{{#if data.x}}{{> p}}')).toEqual({
+      partials: [],
+      variables: [],
+      texts: [],
+    })
+    expect(templateUses('{{#if x}}'.repeat(9_000))).toEqual({
+      partials: [],
+      variables: [],
+      texts: [],
+    })
   })
 })
 
