@@ -8,6 +8,8 @@ export function htmlToText(html: string): string {
     wordwrap: 78,
     selectors: [
       { selector: 'img', format: 'skip' },
+      // What mail programs show behind the subject, and nobody sees in the mail.
+      { selector: '[style*="display:none"]', format: 'skip' },
       { selector: 'a', options: { hideLinkHrefIfSameAsText: true } },
       { selector: 'table', format: 'block' },
     ],

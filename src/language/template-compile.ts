@@ -7,7 +7,7 @@ import { callable, helpers } from './template-helpers.ts'
 import { htmlContext } from './template-html.ts'
 import type { OutputKind, Report, TemplateProblem, TemplateTarget } from './template-kinds.ts'
 import { markdownContext } from './template-markdown.ts'
-import { parseTemplate } from './template-parse.ts'
+import { MADE_BYTES_MAX, parseTemplate } from './template-parse.ts'
 import { ESCAPE_PREFIX, flatContext, rewrite, wrap } from './template-rewrite.ts'
 import { urlContext } from './template-url-context.ts'
 import type { Translations } from './translations.ts'
@@ -17,8 +17,11 @@ const COMPILED_MAX = 2_000
 
 export type Partials = Readonly<Record<string, string>>
 
-/** How a template is compiled: for a kind, as a layout, or as a leaf whose one value keeps its type. */
-export type Form = OutputKind | 'layout' | 'leaf'
+/**
+ * How a template is compiled: for a kind, as a layout, as a leaf whose one value keeps its type, or as a
+ * mail that is made from a layout and a body.
+ */
+export type Form = OutputKind | 'layout' | 'leaf' | 'mail'
 
 /** A template that can be rendered in a scope. */
 export type Compiled = (scope: object, translations?: Translations) => string
@@ -42,7 +45,7 @@ export function prepare(
   source: string,
   target: TemplateTarget,
 ): { readonly program?: hbs.AST.Program; readonly problems: readonly TemplateProblem[] } {
-  const { program, problem } = parseTemplate(source)
+  const { program, problem } = parseTemplate(source, target.isMade ? MADE_BYTES_MAX : undefined)
   if (!program) return { problems: [problem] }
   const problems: TemplateProblem[] = []
   const report: Report = (at, code, message, hint) => {
@@ -138,16 +141,28 @@ function shelfOf(partials: Partials): Shelf {
   return made
 }
 
+const KINDS: Readonly<Record<Form, OutputKind>> = {
+  html: 'html',
+  markdown: 'markdown',
+  url: 'url',
+  line: 'line',
+  text: 'text',
+  layout: 'html',
+  leaf: 'text',
+  mail: 'html',
+}
+
 function compile(
   source: string,
   form: Form,
   partials: Partials,
 ): Pick<Entry, 'compiled' | 'takes'> {
-  const kind = form === 'layout' ? 'html' : form === 'leaf' ? 'text' : form
+  const kind = KINDS[form]
   const target: TemplateTarget = {
     kind,
     partials: new Set(Object.keys(partials)),
-    layout: form === 'layout',
+    layout: form === 'layout' || form === 'mail',
+    isMade: form === 'mail',
   }
   const { program, problems } = prepare(source, target)
   if (!program || problems[0]) throw new CompileFailure(problems[0]!)
@@ -227,7 +242,7 @@ function partialFunction(name: string, partials: Partials, kind: OutputKind): Pa
 }
 
 function compilePartial(name: string, partials: Partials, kind: OutputKind): Run {
-  const target = { kind, partials: new Set(Object.keys(partials)), layout: false }
+  const target = { kind, partials: new Set(Object.keys(partials)), layout: false, isMade: true }
   const { program, problems } = prepare(partials[name] ?? '', target)
   if (!program || problems[0]) throw new CompileFailure(problems[0]!, name)
   return compileProgram(program)

@@ -29,4 +29,6 @@ export interface TemplateTarget {
   readonly partials: ReadonlySet<string>
   /** A layout holds `{{{content}}}`, which is safe HTML already. */
   readonly layout: boolean
+  /** Made from templates that were checked one by one, so that it may be larger. */
+  readonly isMade?: boolean
 }

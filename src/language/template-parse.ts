@@ -4,6 +4,8 @@ import type { TemplateProblem } from './template-kinds.ts'
 
 /** Bytes of one template. */
 export const TEMPLATE_BYTES_MAX = 64 * 1024
+/** Bytes of a template that is made from others: of a layout, a body, and the styles of each element. */
+export const MADE_BYTES_MAX = 1024 * 1024
 /** Blocks inside blocks, `else if` included, and calls inside calls. */
 export const NESTING_MAX = 50
 
@@ -12,8 +14,8 @@ export type Parsed =
   | { readonly program?: undefined; readonly problem: TemplateProblem }
 
 /** Parses a template after checking its size and nesting, which the parser itself cannot bear. */
-export function parseTemplate(source: string): Parsed {
-  const problem = sizeProblem(source) ?? nestingProblem(source)
+export function parseTemplate(source: string, bytesMax = TEMPLATE_BYTES_MAX): Parsed {
+  const problem = sizeProblem(source, bytesMax) ?? nestingProblem(source)
   if (problem) return { problem }
   try {
     return { program: Handlebars.parse(source) }
@@ -22,14 +24,14 @@ export function parseTemplate(source: string): Parsed {
   }
 }
 
-function sizeProblem(source: string): TemplateProblem | undefined {
+function sizeProblem(source: string, max: number): TemplateProblem | undefined {
   const bytes = Buffer.byteLength(source)
-  if (bytes <= TEMPLATE_BYTES_MAX) return undefined
+  if (bytes <= max) return undefined
   return {
     line: 1,
     column: 1,
     code: 'template_too_large',
-    message: `the template has ${bytes} bytes, at most ${TEMPLATE_BYTES_MAX} are allowed`,
+    message: `the template has ${bytes} bytes, at most ${max} are allowed`,
   }
 }
 
@@ -37,10 +39,12 @@ const QUOTED = /"(?:\\"|[^"])*"|'(?:\\'|[^'])*'|\[(?:\\\]|[^\]])*\]/g
 const TAG_BODY = new RegExp(String.raw`(?:${QUOTED.source}|(?!\}\})[^"'[])*`, 'y')
 
 /**
- * The tags of a template without their comments, as the parser's own lexer cuts them. Ends at a
+ * The tags of a template, comments among them, as the parser's own lexer cuts them. Ends at a
  * tag that is not closed, where the parser stops too.
  */
-function* tagsOf(source: string): Generator<{ readonly tag: string; readonly index: number }> {
+export function* tagsOf(
+  source: string,
+): Generator<{ readonly tag: string; readonly index: number }> {
   let index = source.indexOf('{{')
   while (index >= 0) {
     let end = index + 2

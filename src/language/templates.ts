@@ -4,6 +4,13 @@ import type { Form, Partials } from './template-compile.ts'
 import { CompileFailure, compiledFor, prepare, takenValue } from './template-compile.ts'
 import { escapeLine } from './template-escape.ts'
 import { helpers } from './template-helpers.ts'
+import {
+  mailTemplate,
+  mjmlProblems,
+  styledContent,
+  styledPartials,
+  type MailSource,
+} from './template-mail.ts'
 import type { OutputKind, TemplateProblem } from './template-kinds.ts'
 import { wholeUrl } from './template-url.ts'
 import type { TemplateUses } from './template-uses.ts'
@@ -11,6 +18,7 @@ import { usesOf } from './template-uses.ts'
 import type { Translations } from './translations.ts'
 
 export type { OutputKind, TemplateProblem } from './template-kinds.ts'
+export { checkMail, fitsLayout, type MailSource } from './template-mail.ts'
 export type { TemplateUses, TextUse, VariableUse } from './template-uses.ts'
 export type { LocaleTexts, Translation, Translations } from './translations.ts'
 
@@ -52,9 +60,11 @@ export function checkTemplate(
     readonly kind: OutputKind
     readonly partials: ReadonlySet<string>
     readonly layout?: boolean
+    readonly isMjml?: boolean
   },
 ): readonly TemplateProblem[] {
-  return prepare(source, { ...target, layout: target.layout ?? false }).problems
+  const { problems } = prepare(source, { ...target, layout: target.layout ?? false })
+  return problems.length > 0 || !target.isMjml ? problems : mjmlProblems(source)
 }
 
 /**
@@ -63,6 +73,11 @@ export function checkTemplate(
  */
 export function templateUses(source: string): TemplateUses {
   return usesOf(source)
+}
+
+/** A body or a layout of a mail, by the name that errors call it. */
+export interface MailPart extends MailSource {
+  readonly name: string
 }
 
 export interface Rendering {
@@ -88,6 +103,26 @@ export function renderText(
     const text = renderForm(source, form, rendering)
     if (kind === 'line') return escapeLine(text)
     return kind === 'url' ? wholeUrl(text) : text
+  })
+}
+
+/**
+ * The HTML of a mail: `body` in `layout`, MJML compiled and styles inlined. A string as the body is HTML
+ * that is safe already. Throws as `renderText`.
+ */
+export function renderMail(
+  { body, layout }: { readonly body: MailPart | string; readonly layout?: MailPart | undefined },
+  rendering: Omit<Rendering, 'name'>,
+): string {
+  const { scope, partials } = rendering
+  const name = (layout ?? (body as MailPart)).name
+  return guarded(name, () => {
+    const isReady = typeof body === 'string'
+    const { source, isOpen, css } = mailTemplate(isReady ? undefined : body, layout)
+    const styled = { ...rendering, name, partials: styledPartials(partials, css) }
+    if (!isOpen) return renderForm(source, 'mail', styled)
+    const html = isReady ? styledContent(body, css) : renderForm(body.source, 'html', styled)
+    return renderForm(source, 'mail', { ...styled, scope: { ...scope, content: html } })
   })
 }
 
@@ -126,7 +161,7 @@ function renderLeaf(source: string, rendering: Rendering, path: string): unknown
 
 function renderForm(source: string, form: Form, rendering: Rendering): string {
   const { partials, scope, translations } = rendering
-  if (!source.includes('{{') && form !== 'html') return source
+  if (!source.includes('{{') && form !== 'html' && form !== 'mail') return source
   const text = compiledFor(source, form, partials).compiled(scope, translations)
   if (text.length > OUTPUT_MAX) throw new BudgetExceeded('the output is larger than 5 MB')
   return text

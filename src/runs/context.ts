@@ -2,15 +2,17 @@ import { addressesOf } from '../channels/channel-data.ts'
 import { assert, TerminalFailure } from '../errors.ts'
 import { isTimeZone } from '../language/durations.ts'
 import {
+  renderMail,
   renderText,
   renderTree,
   type LocaleTexts,
+  type MailPart,
   type OutputKind,
   type Translations,
 } from '../language/templates.ts'
 import type { Scope, StepContext, TemplateText } from '../steps/step.ts'
 import { readLocales } from '../workflow/locales.ts'
-import { layoutPath, PARTIALS, resolveFile } from '../workflow/paths.ts'
+import { isMjml, layoutPath, PARTIALS, resolveFile } from '../workflow/paths.ts'
 import { channelDataKey } from '../recipients/channel-data-store.ts'
 import type { Channel } from '../workflow/environment.ts'
 import type { LoadedVersion } from './versions.ts'
@@ -38,22 +40,17 @@ export function stepContext(walker: Walker, scope: Scope, of: StepPlace): StepCo
     timezone: timeZone,
     locale: scope.recipient['locale'] ?? fallback,
   }
+  const rendering = { partials, translations, scope: view }
   const render = (template: TemplateText, kind: OutputKind) => {
     const { name, source } = sourceOf(version, template)
-    return renderText(source, { kind, partials, translations, scope: view, name })
+    return renderText(source, { ...rendering, kind, name })
   }
-  const renderLayout = (layout: string, content: string) => {
-    const name = layoutPath(layout)
-    const source = files[name]
-    if (source === undefined) throw new TerminalFailure(`the layout ${name} is not in this version`)
-    return renderText(source, {
-      kind: 'html',
-      partials,
-      translations,
-      scope: { ...view, content },
-      name,
-      layout: true,
-    })
+  const layoutOf = (layout: string): MailPart => {
+    const name = layoutPath(layout, (path) => files[path] !== undefined)
+    const source = name === undefined ? undefined : files[name]
+    if (name === undefined || source === undefined)
+      throw new TerminalFailure(`the layout ${layout} is not in this version`)
+    return { name, source, isMjml: isMjml(name) }
   }
   return {
     now: chunk.now,
@@ -66,13 +63,17 @@ export function stepContext(walker: Walker, scope: Scope, of: StepPlace): StepCo
     openingData: walker.batch?.openingData ?? scope.data,
     render,
     renderHtml(template, layout) {
-      const html = render(template, 'html')
-      return layout === undefined ? html : renderLayout(layout, html)
+      const { name, source } = sourceOf(version, template)
+      const body = { name, source, isMjml: typeof template === 'object' && isMjml(name) }
+      return renderMail(
+        { body, layout: layout === undefined ? undefined : layoutOf(layout) },
+        rendering,
+      )
     },
-    renderLayout,
-    renderTree: (tree) =>
-      renderTree(tree, { partials, translations, scope: view, name: version.key }),
-    hasLayout: (layout) => files[layoutPath(layout)] !== undefined,
+    renderLayout: (layout, content) =>
+      renderMail({ body: content, layout: layoutOf(layout) }, rendering),
+    renderTree: (tree) => renderTree(tree, { ...rendering, name: version.key }),
+    hasLayout: (layout) => layoutPath(layout, (path) => files[path] !== undefined) !== undefined,
   }
 }
 

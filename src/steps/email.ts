@@ -59,12 +59,14 @@ export const email: StepType<'email', Email> = {
     properties: {
       channel: channelFieldSchemas.channel,
       subject: templateSchema('The subject line.'),
-      html: templateSchema('The body as HTML. Either this or `markdown`.'),
+      html: templateSchema(
+        'The body as HTML, or MJML in a file that ends in `.mjml.hbs`. Either this or `markdown`.',
+      ),
       markdown: templateSchema('The body as Markdown. Either this or `html`.'),
       text: templateSchema('The plain text beside the HTML; made from it when left out.'),
       layout: {
         description:
-          'The layout around the body, `_layouts/<name>.html.hbs`; `none` for no layout. ' +
+          'The layout around the body, `_layouts/<name>.html.hbs` or `.mjml.hbs`; `none` for no layout. ' +
           'Left out, the layout `default`, where there is one.',
         type: 'string',
         pattern: '^[a-z0-9][a-z0-9_-]*$',

@@ -54,7 +54,7 @@ export interface StepContext {
   readonly openingData: Readonly<Record<string, unknown>>
   /** The text of `template`, escaped for `kind`. Throws a `TerminalFailure` that says which template and where. */
   render(template: TemplateText, kind: OutputKind): string
-  /** As `render`, inside the layout of that name (`_layouts/<name>.html.hbs`); none where it is undefined. */
+  /** As `render`, inside the layout of that name (`_layouts/<name>.html.hbs` or `.mjml.hbs`); none where it is undefined. */
   renderHtml(template: TemplateText, layout: string | undefined): string
   /** HTML that is safe already, inside the layout of that name. */
   renderLayout(layout: string, content: string): string

@@ -39,6 +39,8 @@ export interface TextUse {
 /** An e-mail step's layout; `default` stands in where the step says nothing. */
 export interface LayoutUse {
   readonly layout?: string
+  /** Where the body is HTML or MJML: its own text, or its file by path. */
+  readonly body?: { readonly text: string } | { readonly path: string }
   readonly place: Place
 }
 

@@ -6,6 +6,8 @@ export const PARTIALS = `${WORKFLOWS}/_partials`
 export const LAYOUTS = `${WORKFLOWS}/_layouts`
 export const LOCALES = `${WORKFLOWS}/_locales`
 
+const MJML_END = '.mjml.hbs'
+
 /** The directory of a workflow. */
 export function workflowDirectory(key: WorkflowKey | string): string {
   return `${WORKFLOWS}/${key}`
@@ -16,9 +18,23 @@ export function partialPath(name: string): string {
   return `${PARTIALS}/${name}.hbs`
 }
 
-/** The file of a layout. */
-export function layoutPath(name: string): string {
-  return `${LAYOUTS}/${name}.html.hbs`
+const LAYOUT_ENDS = ['.html.hbs', MJML_END] as const
+
+/** The file of a layout: of HTML, else of MJML. Undefined where there is neither. */
+export function layoutPath(name: string, has: (path: string) => boolean): string | undefined {
+  return LAYOUT_ENDS.map((end) => `${LAYOUTS}/${name}${end}`).find(has)
+}
+
+/** The name of the layout whose file this is; undefined for any other file. */
+export function layoutName(path: string): string | undefined {
+  const end = LAYOUT_ENDS.find((one) => path.endsWith(one))
+  if (end === undefined || !path.startsWith(`${LAYOUTS}/`)) return undefined
+  return path.slice(LAYOUTS.length + 1, -end.length)
+}
+
+/** Whether a template is written in MJML. */
+export function isMjml(path: string): boolean {
+  return path.endsWith(MJML_END)
 }
 
 /**

@@ -12,6 +12,14 @@ export function weightOfYaml(bytes: number): number {
   return bytes / YAML_BYTES_PER_TAG
 }
 
+/** Characters of MJML that take about as long to compile as a tag of a template. */
+const MJML_CHARACTERS_PER_TAG = 4
+
+/** What a template is worth that MJML is compiled from. */
+export function weightOfMjml(text: string): number {
+  return weightOfTemplate(text) + text.length / MJML_CHARACTERS_PER_TAG
+}
+
 /** What a template is worth. */
 export function weightOfTemplate(text: string): number {
   let tags = 0

@@ -17,7 +17,7 @@ import { explainViolations } from './explain.ts'
 import { checkNames, type NameUse } from './names.ts'
 import { parseYaml, type ParsedFile, type Pointer } from './parse.ts'
 import { isShared, resolveFile, workflowDirectory } from './paths.ts'
-import { inOneGo, weightOfTemplate, weightOfYaml, type Portions } from './portions.ts'
+import { inOneGo, weightOfYaml, type Portions } from './portions.ts'
 import { validateWorkflow } from './schema.ts'
 import { decodeText } from './text.ts'
 import {
@@ -25,6 +25,7 @@ import {
   fileSource,
   readSource,
   variableUse,
+  weightOfSource,
   type TemplateSource,
 } from './template-source.ts'
 import {
@@ -169,7 +170,7 @@ function* readWorkflow(
     blobs: Object.fromEntries(blobs),
     files: reading.files,
     parts: reading.parts,
-    layouts: steps.flatMap((placed) => layoutUse(file, placed)),
+    layouts: steps.flatMap((placed) => layoutUse(reading, placed)),
     texts: reading.texts,
     channelUses: channelUses(file, steps),
     variableUses: reading.variables,
@@ -184,7 +185,7 @@ function* readStep(reading: Reading, { step, pointer }: PlacedStep): Portions<vo
     const source = templateSource(reading, field, [...pointer, ...field.path])
     if (source === undefined) continue
     readTemplate(reading, source, field)
-    yield weightOfTemplate(source.text)
+    yield weightOfSource(source, field)
   }
   for (const { path, value, secrets = false, required } of type.paths?.(step) ?? []) {
     const place = () => ({ path: file.path, ...file.locate([...pointer, ...path]) })
@@ -193,11 +194,15 @@ function* readStep(reading: Reading, { step, pointer }: PlacedStep): Portions<vo
   }
 }
 
-function layoutUse(file: ParsedFile, { step, pointer }: PlacedStep): readonly LayoutUse[] {
+function layoutUse({ file, key }: Reading, { step, pointer }: PlacedStep): readonly LayoutUse[] {
   if (step.type !== 'email') return []
+  const { html } = step
+  const path = typeof html === 'object' ? resolveFile(key, html.file) : undefined
+  const body = typeof html === 'string' ? { text: html } : path === undefined ? undefined : { path }
   const at = file.locate(step.layout === undefined ? pointer : [...pointer, 'layout'])
   const place = { path: file.path, ...at }
-  return [step.layout === undefined ? { place } : { layout: step.layout, place }]
+  const named = step.layout === undefined ? {} : { layout: step.layout }
+  return [{ ...named, ...(body && { body }), place }]
 }
 
 function readTemplate(reading: Reading, source: TemplateSource, field: TemplateField): void {

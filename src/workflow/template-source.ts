@@ -3,6 +3,8 @@ import type { OutputKind } from '../steps/step.ts'
 import { errorAt, type Diagnostic, type Position } from './diagnostic.ts'
 import type { PartUse, Place, TextUse } from './draft.ts'
 import type { NameUse } from './names.ts'
+import { isMjml } from './paths.ts'
+import { weightOfMjml, weightOfTemplate } from './portions.ts'
 import { positionAt } from './text.ts'
 import type { VariableUse } from './workflow.ts'
 
@@ -42,15 +44,29 @@ export interface TemplateReading {
 
 const NOTHING = { parts: [], variables: [], names: [], texts: [] } as const
 
+/** What `readSource` is worth. */
+export function weightOfSource(
+  { path, text }: Pick<TemplateSource, 'path' | 'text'>,
+  { kind }: Pick<TemplatePurpose, 'kind'>,
+): number {
+  return kind === 'html' && isMjml(path) ? weightOfMjml(text) : weightOfTemplate(text)
+}
+
 /** Checks a template for one purpose, and finds the partials and variables that it names. */
 export function readSource(
   { path, text, locate }: TemplateSource,
   { kind, secrets, isLayout }: TemplatePurpose,
 ): TemplateReading {
-  if (!text.includes('{{')) return { diagnostics: [], ...NOTHING }
+  const isCompiled = kind === 'html' && isMjml(path)
+  if (!text.includes('{{') && !isCompiled) return { diagnostics: [], ...NOTHING }
   const calls = partialCalls(text)
   const partials = new Set(calls.keys())
-  const problems = checkTemplate(text, { kind, partials, layout: isLayout === true })
+  const problems = checkTemplate(text, {
+    kind,
+    partials,
+    layout: isLayout === true,
+    isMjml: isCompiled,
+  })
   if (problems.length > 0) {
     const diagnostics = problems.map((problem) => errorAt(path, locate(problem), problem))
     return { diagnostics, ...NOTHING }
