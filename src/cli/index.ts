@@ -8,6 +8,7 @@ import { keys } from './keys.ts'
 import { messages } from './messages.ts'
 import { pin } from './pin.ts'
 import { plan } from './plan.ts'
+import { preview } from './preview.ts'
 import { promote } from './promote.ts'
 import { reconcile } from './reconcile.ts'
 import { run } from './run.ts'
@@ -24,6 +25,7 @@ export const commands: readonly Command[] = [
   serve,
   init,
   validate,
+  preview,
   plan,
   promote,
   status,

@@ -115,7 +115,7 @@ export function renderMail(
   rendering: Omit<Rendering, 'name'>,
 ): string {
   const { scope, partials } = rendering
-  const name = (layout ?? (body as MailPart)).name
+  const name = (typeof body === 'string' ? layout : body)?.name ?? 'mail'
   return guarded(name, () => {
     const isReady = typeof body === 'string'
     const { source, isOpen, css } = mailTemplate(isReady ? undefined : body, layout)

@@ -49,7 +49,7 @@ export interface Draft {
   readonly workflow: Workflow
   /** Path → blob id of every file in the directory. */
   readonly blobs: Readonly<Record<string, string>>
-  /** Path → source of the template files that steps name. */
+  /** Path → source of the template files that steps name, and of the samples. */
   readonly files: Readonly<Record<string, string>>
   readonly parts: readonly PartUse[]
   readonly layouts: readonly LayoutUse[]

@@ -10,6 +10,7 @@ import {
   type Position,
   type Problem,
 } from './diagnostic.ts'
+import { sampleName } from './sample.ts'
 import { soundWorkflow } from './salvage.ts'
 import type { Draft, Entry, LayoutUse, ParsedWorkflow, PartUse, TextUse } from './draft.ts'
 import { checkDirectory } from './entry.ts'
@@ -164,6 +165,7 @@ function* readWorkflow(
     ...reading.diagnostics,
     ...checkNames(reading.names, schema),
   ])
+  readSamples(reading)
   const blobs = [...entries].map(([path, { blob }]) => [path, blob] as const)
   const draft: Draft = {
     workflow: { ...workflow, ...trigger },
@@ -191,6 +193,15 @@ function* readStep(reading: Reading, { step, pointer }: PlacedStep): Portions<vo
     const place = () => ({ path: file.path, ...file.locate([...pointer, ...path]) })
     const uses = variableUse(value, place, secrets)
     reading.variables.push(...(required ? uses.map((use) => ({ ...use, required })) : uses))
+  }
+}
+
+/** Samples go with the version as they are: what is wrong with one keeps nothing from being applied. */
+function readSamples({ key, entries, files }: Reading): void {
+  for (const [path, { bytes }] of entries) {
+    if (sampleName(key, path) === undefined) continue
+    const decoded = decodeText(path, bytes, TEMPLATE_BYTES_MAX)
+    if (decoded.kind === 'text') files[path] = decoded.text
   }
 }
 

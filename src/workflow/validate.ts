@@ -1,6 +1,6 @@
 import type { EnvironmentName } from '../ids.ts'
 import { checkAgainstEnvironment } from './check.ts'
-import { sortDiagnostics, type Diagnostic } from './diagnostic.ts'
+import { errorAt, sortDiagnostics, warningAt, type Diagnostic } from './diagnostic.ts'
 import { readDirectory } from './directory.ts'
 import type { Entry } from './draft.ts'
 import { checkCount } from './entry.ts'
@@ -16,10 +16,13 @@ import { checkPreferenceUses } from './environment-preferences.ts'
 import type { EnvironmentSettings } from './environment.ts'
 import { linkVersion } from './link.ts'
 import type { ProviderShape } from './schema.ts'
+import { previewSettings } from './preview-settings.ts'
+import { previewWorkflow } from './preview.ts'
+import { samplesOf } from './sample.ts'
 import { parseSharedParts } from './shared.ts'
 import { parseWorkflowDirectory } from './snapshot.ts'
 import { sortFiles } from './tree.ts'
-import type { EnvironmentUses } from './workflow.ts'
+import type { EnvironmentUses, Version } from './workflow.ts'
 
 /** What a set of files says, checked as a revision would be. */
 export interface Validation {
@@ -58,7 +61,7 @@ export function validateFiles(
   const tree = sortFiles(files)
   const shared = parseSharedParts(tree.shared)
   const uses: EnvironmentUses[] = []
-  const workflows: { key: string; categories: readonly string[] }[] = []
+  const versions: Version[] = []
   const found: Diagnostic[] = [
     ...checkCount(tree.workflows.size),
     ...tree.diagnostics,
@@ -68,9 +71,12 @@ export function validateFiles(
     const linked = linkVersion(parseWorkflowDirectory(key, entries), shared)
     found.push(...linked.diagnostics)
     uses.push(linked.kind === 'version' ? linked.version : linked.uses)
-    if (linked.kind === 'version')
-      workflows.push({ key, categories: linked.version.workflow.categories ?? [] })
+    if (linked.kind === 'version') versions.push(linked.version)
   }
+  const workflows = versions.map(({ key, workflow }) => ({
+    key,
+    categories: workflow.categories ?? [],
+  }))
   const places = [...tree.environments].map(([name, { path }]) => ({ name, path }))
   found.push(...checkNames(places).map(({ diagnostic }) => diagnostic))
   const context: EnvironmentContext = { providers, hasSecret: () => true }
@@ -89,6 +95,7 @@ export function validateFiles(
     const from = declared.declaration.policy.promotes_from
     if (from !== null) promotions.push({ name, from, path, at: declared.at })
   }
+  found.push(...checkSamples(versions, previewSettings(tree.environments, providers)))
   const promoting = checkPromotions(promotions, tree.environments.keys())
   found.push(...promoting.map(({ diagnostic }) => diagnostic))
   const diagnostics = sortDiagnostics(found.map((one) => (strict ? promoted(one) : one)))
@@ -101,6 +108,32 @@ export function validateFiles(
     warnings: diagnostics.length - errors,
   }
 }
+
+/** Renders every sample, in the environment in which templates are written. */
+function checkSamples(
+  versions: readonly Version[],
+  settings: EnvironmentSettings,
+): readonly Diagnostic[] {
+  return versions.flatMap((version) =>
+    samplesOf(version).flatMap(({ path, sample, diagnostics }) => {
+      const { messages } = previewWorkflow({ version, settings, sample, now: SAMPLE_TIME })
+      const problems = messages.flatMap(({ step, diagnostics: inMessage }) =>
+        inMessage.map(({ severity, code, message }) => {
+          const report = severity === 'error' ? errorAt : warningAt
+          return report(
+            path,
+            { line: 1, column: 1 },
+            { code, message: `step "${step}": ${message}` },
+          )
+        }),
+      )
+      return [...diagnostics, ...problems]
+    }),
+  )
+}
+
+/** When a sample is rendered that does not say; no clock, so that the same files give the same answer. */
+const SAMPLE_TIME = new Date('2026-01-01T12:00:00Z')
 
 /** Says of each problem in which environment it is one: the files are the same for all. */
 function checkAll(

@@ -69,7 +69,7 @@ export interface Version extends EnvironmentUses {
   readonly id: VersionId
   readonly key: WorkflowKey
   readonly workflow: Workflow
-  /** Every template file of the version, by path from the repository's root. */
+  /** Every template file, locale and sample of the version, by path from the repository's root. */
   readonly files: Readonly<Record<string, string>>
   /** The canonical list: path → blob id, sorted by path; the workflow's own files and the shared ones it uses. */
   readonly blobs: Readonly<Record<string, string>>

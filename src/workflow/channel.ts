@@ -1,4 +1,4 @@
-import type { Channel, EnvironmentSettings } from '../workflow/environment.ts'
+import type { Channel, EnvironmentSettings } from './environment.ts'
 import type { ChannelKey } from '../ids.ts'
 import type { ChannelType } from '../steps/step.ts'
 
