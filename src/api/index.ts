@@ -14,6 +14,7 @@ import { objects } from './objects.ts'
 import { recipientRuns } from './recipient-runs.ts'
 import { preferences } from './preferences.ts'
 import { plan } from './plan.ts'
+import { previews } from './preview.ts'
 import type { Route } from './route.ts'
 import { revisions } from './revisions.ts'
 import { subscriptions } from './subscriptions.ts'
@@ -25,6 +26,7 @@ import { workflows } from './workflows.ts'
 /** Every route, in the order in which they are tried: the trigger comes first. To add a resource: write its file, then name it here. */
 export const routes: readonly Route[] = [
   ...workflows,
+  ...previews,
   ...messages,
   ...engagement,
   ...feeds,

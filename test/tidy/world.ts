@@ -26,6 +26,7 @@ export const NETWORK: readonly Allowed[] = [
   { where: 'src/channels/http2.ts', why: 'speaks HTTP/2 on a connection of the door' },
   { where: 'src/channels/mail.ts', why: 'writes a mail; opens nothing' },
   { where: 'src/api/server.ts', why: 'listens' },
+  { where: 'src/cli/preview-server.ts', why: 'listens, on the loopback address' },
   { where: 'src/cli/client.ts', why: 'asks our own server' },
   { where: 'src/git/', why: 'fetches from the configured repository' },
   { where: 'src/db/', why: 'Postgres' },
