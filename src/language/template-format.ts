@@ -77,7 +77,7 @@ export function formatRelative(time: number, from: number, locales: readonly unk
   const format = kept(
     relatives,
     locale,
-    () => new Intl.RelativeTimeFormat(locale, { numeric: 'auto' }),
+    () => new Intl.RelativeTimeFormat(locale, { numeric: 'always' }),
   )
   const seconds = (time - from) / 1_000
   for (const [unit, size] of UNITS) {

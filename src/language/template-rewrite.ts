@@ -88,7 +88,18 @@ function value<State>(
     if (!context.markup(state)) {
       complain('unsafe_context', '{{{content}}} stands where no markup can stand')
     }
-    wrap(node, ['none'])
+    const { loc } = node
+    // The content is that of the whole mail, also where a block has changed the scope.
+    const parts = ['root', 'content']
+    const path = {
+      type: 'PathExpression',
+      data: true,
+      depth: 0,
+      parts,
+      original: '@root.content',
+      loc,
+    }
+    wrap(Object.assign(node, { path }), ['none'])
     return state
   }
   if (isMarkupCall(node)) {

@@ -166,21 +166,21 @@ test('a workflow is found by its path, or by its key', () => {
   expect(findWorkflow('b')).toEqual({ root: '.', key: 'b' })
 })
 
-describe('the page', () => {
-  async function open(root = directory()) {
-    const choice = {
-      root,
-      key: 'hello',
-      sample: undefined,
-      step: undefined,
-      environment: undefined,
-      dataFile: undefined,
-    }
-    const server = await servePreview(choice, { port: 0 })
-    onTestFinished(() => server.close())
-    return { root, ...server }
+async function open(root = directory()) {
+  const choice = {
+    root,
+    key: 'hello',
+    sample: undefined,
+    step: undefined,
+    environment: undefined,
+    dataFile: undefined,
   }
+  const server = await servePreview(choice, { port: 0 })
+  onTestFinished(() => server.close())
+  return { root, ...server }
+}
 
+describe('the page', () => {
   test('shows each message in a frame of its own, in which nothing runs', async () => {
     const { url } = await open()
     const page = await fetch(`${url}?sample=hostile`)

@@ -75,7 +75,9 @@ describe('styles', () => {
       '<style>p{top:0}</style>{{#with vars}}<div>{{colour}}{{{content}}}</div>{{/with}}',
       'layout',
     )
-    expect(mail(html('<p>{{data.note}}</p>'), looped)).toContain('#123456')
+    expect(mail(html('<p>{{data.note}}</p>'), looped)).toContain(
+      '<div>#123456<p>&lt;i&gt;</p></div>',
+    )
     expect(mail(html('<p>{{data.note}}</p>'), looped)).not.toContain('{{')
   })
 

@@ -292,7 +292,7 @@ describe('budgets', () => {
     const failure = failureOf(() => text(source, 'text', long))
     expect(failure.code).toBe('template_budget')
     expect(failure).toBeInstanceOf(TerminalFailure)
-    expect(performance.now() - started).toBeLessThan(2_000)
+    expect(performance.now() - started).toBeLessThan(5_000)
   })
 
   test('what is nested is paid for once', () => {
