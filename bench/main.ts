@@ -3,10 +3,12 @@ import { print } from './figures.ts'
 import { measureGit } from './git.ts'
 import { openGround } from './ground.ts'
 import { measureRuns } from './runs.ts'
+import { measureTemplates } from './templates.ts'
 import { measureTrigger } from './trigger.ts'
 
 const WORKFLOWS = 1_000
 
 const figures = await measureGit()
 await using ground = await openGround(WORKFLOWS)
-print([await measureTrigger(ground), ...figures, await measureRuns(ground)])
+const templates = measureTemplates()
+print([await measureTrigger(ground), ...figures, await measureRuns(ground), templates])
