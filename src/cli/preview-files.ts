@@ -8,7 +8,7 @@ import { linkVersion } from '../workflow/link.ts'
 import { parseYaml } from '../workflow/parse.ts'
 import { previewSettings } from '../workflow/preview-settings.ts'
 import { previewWorkflow, type Preview } from '../workflow/preview.ts'
-import { samplesOf, type Sample } from '../workflow/sample.ts'
+import { samplesOf, type ParsedSample, type Sample } from '../workflow/sample.ts'
 import { parseSharedParts } from '../workflow/shared.ts'
 import { parseWorkflowDirectory } from '../workflow/snapshot.ts'
 import { sortFiles } from '../workflow/tree.ts'
@@ -48,33 +48,39 @@ export function findWorkflow(word: string): { readonly root: string; readonly ke
 
 /** Reads the files and renders the messages. Throws a `ConfigError` for what is named and not there. */
 export async function previewFiles(choice: PreviewChoice, now: Date): Promise<FilePreview> {
-  const { root, key, step } = choice
+  const { root, key, step, environment } = choice
   const tree = sortFiles(await readDirectory(root))
   const entries = tree.workflows.get(key)
   if (entries === undefined) throw new ConfigError(`there is no workflow "${key}" in ${root}`)
+  if (environment !== undefined && !tree.environments.has(environment))
+    throw new ConfigError(`there is no environment "${environment}" in ${root}`)
   const linked = linkVersion(parseWorkflowDirectory(key, entries), parseSharedParts(tree.shared))
-  const nothing = { workflow: key, sample: choice.sample ?? null, samples: [], messages: [] }
-  if (linked.kind === 'invalid') return { ...nothing, diagnostics: linked.diagnostics }
+  if (linked.kind === 'invalid') {
+    const { diagnostics } = linked
+    return { workflow: key, sample: choice.sample ?? null, samples: [], messages: [], diagnostics }
+  }
   const { version } = linked
   const samples = samplesOf(version)
-  const names = samples.map(({ sample }) => sample.name)
-  const chosen = samples.find(({ sample }) => sample.name === (choice.sample ?? names[0]))
-  if (choice.sample !== undefined && chosen === undefined) {
-    throw new ConfigError(
-      `"${key}" has no sample "${choice.sample}"; there are: ${names.join(', ')}`,
-    )
-  }
-  const preview = previewWorkflow({
-    version,
-    settings: previewSettings(tree.environments, Object.values(providers), choice.environment),
-    sample: await withData(chosen?.sample ?? { name: '' }, choice.dataFile),
-    step,
-    now,
-  })
+  const chosen = chosenOf(samples, choice)
+  const settings = previewSettings(tree.environments, Object.values(providers), environment)
+  const sample = await withData(chosen?.sample ?? { name: '' }, choice.dataFile)
+  const preview = previewWorkflow({ version, settings, sample, step, now })
   if (step !== undefined && preview.messages.length === 0)
     throw new ConfigError(`"${key}" has no step "${step}" that sends`)
   const diagnostics = [...linked.diagnostics, ...(chosen?.diagnostics ?? [])]
-  return { ...preview, samples: names, diagnostics }
+  return { ...preview, samples: samples.map((one) => one.sample.name), diagnostics }
+}
+
+/** The sample that is named, else the first. */
+function chosenOf(
+  samples: readonly ParsedSample[],
+  { key, sample: name }: PreviewChoice,
+): ParsedSample | undefined {
+  if (name === undefined) return samples[0]
+  const found = samples.find(({ sample }) => sample.name === name)
+  if (found !== undefined) return found
+  const names = samples.map(({ sample }) => sample.name).join(', ')
+  throw new ConfigError(`"${key}" has no sample "${name}"; there are: ${names}`)
 }
 
 async function withData(sample: Sample, file: string | undefined): Promise<Sample> {

@@ -32,7 +32,10 @@ export function mark(source: string): Marked | undefined {
   const tags: Tag[] = []
   let text = ''
   let at = 0
-  for (const { tag, index } of tagsOf(source)) {
+  for (const { tag: found, index } of tagsOf(source)) {
+    // The tag of {{{content}}} ends with a third brace.
+    const isTriple = found.startsWith('{{{') && source[index + found.length] === '}'
+    const tag = isTriple ? `${found}}` : found
     text += source.slice(at, index)
     at = index + tag.length
     if (/^\{\{~?!/.test(tag)) continue

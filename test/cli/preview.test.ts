@@ -152,6 +152,7 @@ test.each([
 test.each([
   [['--sample', 'none'], 'has no sample "none"; there are: first, hostile'],
   [['--step', 'none'], 'has no step "none" that sends'],
+  [['--env', 'none'], 'there is no environment "none"'],
   [['--data', '/nowhere.json'], '/nowhere.json cannot be read'],
 ])('%j names what is not there', async (more, message) => {
   expect(await preview(directory(), ...more)).toMatchObject({

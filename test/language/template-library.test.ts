@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { TerminalFailure } from '../../src/errors.ts'
 import {
   checkTemplate,
@@ -251,5 +251,16 @@ describe('bad arguments', () => {
     const started = performance.now()
     expect(() => text(source, 'text', given)).toThrow(TerminalFailure)
     expect(performance.now() - started).toBeLessThan(4_000)
+  })
+
+  test('a render is stopped after two seconds', () => {
+    let now = 0
+    const watch = vi.spyOn(performance, 'now').mockImplementation(() => (now += 1_500))
+    onTestFinished(() => watch.mockRestore())
+    const given = { many: Array.from({ length: 20_000 }, () => 'x') }
+    expect(() => text('{{#each many}}{{this}}{{/each}}', 'text', given)).toThrow(
+      'the template takes longer than 2 seconds',
+    )
+    expect(text('{{#each many}}{{this}}{{/each}}', 'text', { many: ['x'] })).toBe('x')
   })
 })
