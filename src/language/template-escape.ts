@@ -72,14 +72,20 @@ const MARKDOWN_BEGINNING = /^[-+=:#>.]/
 /** Text in which Markdown sees no markup, on one line. */
 function escapeMarkdown(text: string): string {
   return (
-    oneLine(text)
-      .replace(MARKDOWN_SPECIAL, '\\$&')
-      .replace(MARKDOWN_BEGINNING, '\\$&')
-      .replace(/^\s+|\s+$/g, '&#32;')
+    spacesKept(oneLine(text).replace(MARKDOWN_SPECIAL, '\\$&').replace(MARKDOWN_BEGINNING, '\\$&'))
       .replaceAll('|', '&#124;')
       // A table takes two backslashes before its bar for one.
       .replace(/\\\\$/, '&#92;')
   )
+}
+
+/** The spaces around a text as an entity each, which Markdown does not take for its own. */
+function spacesKept(text: string): string {
+  const inner = text.trim()
+  if (inner === text) return text
+  if (inner === '') return '&#32;'
+  const before = text.trimStart() === text ? '' : '&#32;'
+  return before + inner + (text.trimEnd() === text ? '' : '&#32;')
 }
 
 /** Text inside code, where nothing can be escaped, but backticks, tildes and a table's bars act. */
@@ -99,11 +105,27 @@ function encode(character: string): string {
 }
 
 function oneLine(text: string): string {
-  return text.replace(LINE_BREAKS, ' ').replace(CONTROLS, '')
+  const flat = LINE_BREAK.test(text) ? text.replace(SPACES, flattened) : text
+  return flat.replace(CONTROLS, '')
+}
+
+/**
+ * A run of spaces on one line. The run is found first and looked at then: a pattern that looks for the spaces
+ * before a break begins anew at each of a million spaces without one.
+ */
+function flattened(run: string): string {
+  const at = run.search(LINE_END)
+  if (at < 0) return run.replaceAll('\t', ' ')
+  let end = at
+  while (end > 0 && (run[end - 1] === ' ' || run[end - 1] === '\t')) end -= 1
+  return `${run.slice(0, end).replaceAll('\t', ' ')} `
 }
 
 // oxlint-disable-next-line no-control-regex -- control characters are what this is about
-const LINE_BREAKS = /[ \t]*[\r\n\u000b\u000c\u0085\u2028\u2029]\s*|\t/g
+const LINE_END = /[\r\n\u000b\u000c\u0085\u2028\u2029]/
+// oxlint-disable-next-line no-control-regex -- as above
+const LINE_BREAK = /[\t\r\n\u000b\u000c\u0085\u2028\u2029]/
+const SPACES = /[\s\u0085]+/g
 // oxlint-disable-next-line no-control-regex -- as above
 const CONTROLS = /[\u0000-\u001f\u007f-\u009f]/g
 

@@ -7,6 +7,8 @@ const FORMATTERS_MAX = 500
 /** What `style=` of the helper `number` can be. */
 export const NUMBER_STYLES = ['decimal', 'percent', 'compact'] as const
 
+const NUMBER = /^[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?$/i
+
 /** A helper was given what it cannot work with. */
 export class HelperFailure extends Error {
   override readonly name = 'HelperFailure'
@@ -20,7 +22,7 @@ const plurals = new Map<string, Intl.PluralRules>()
 export function numberOf(helper: string, value: unknown): number | undefined {
   if (value === undefined || value === null || value === '') return undefined
   if (typeof value === 'number' && Number.isFinite(value)) return value
-  if (typeof value === 'string' && /^\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?\s*$/i.test(value)) {
+  if (typeof value === 'string' && NUMBER.test(value.trim())) {
     return Number(value)
   }
   throw new HelperFailure(`${helper} takes a number, not ${shown(value)}`)

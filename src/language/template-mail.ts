@@ -157,9 +157,14 @@ export function styledPartials(partials: Partials, css: string): Partials {
   return result
 }
 
+/** Characters of rendered HTML that are styled at each render; what is longer is left as it is. */
+const STYLED_CHARACTERS_MAX = 256 * 1024
+
 /** Rendered HTML, such as that of Markdown, with the rules of its layout in its elements. */
 export function styledContent(html: string, css: string): string {
-  return css.trim() === '' || html === '' ? html : inlineStyles(html, css)
+  if (css.trim() === '' || html === '' || html.length > STYLED_CHARACTERS_MAX) return html
+  // The library takes two braces for a template's, and looks for their end from each of them.
+  return inlineStyles(html.replaceAll('{{', '&#123;&#123;'), css)
 }
 
 /** What is wrong with a template of MJML as such; nothing where it can be compiled. */

@@ -49,8 +49,12 @@ function load(): Mjml {
   if (library) return library
   const require = createRequire(import.meta.url)
   const part = (name: string) => require(name) as Record<string, unknown>
+  // Registers the elements. Its parts are found from where it is, wherever a package manager puts them.
   part('mjml')
-  const [core, parser, validator] = ['mjml-core', 'mjml-parser-xml', 'mjml-validator'].map(part)
+  const ofMjml = createRequire(require.resolve('mjml'))
+  const ofCore = createRequire(ofMjml.resolve('mjml-core'))
+  const inner = (name: string) => ofCore(name) as Record<string, unknown>
+  const [core, parser, validator] = ['./index.js', 'mjml-parser-xml', 'mjml-validator'].map(inner)
   library = {
     components: core!['components'],
     initializeType: core!['initializeType'],
@@ -58,8 +62,8 @@ function load(): Mjml {
     parse: parser!['default'] ?? parser,
     validate: validator!['default'],
     dependencies: validator!['dependencies'],
-    skeleton: part('mjml-core/lib/helpers/skeleton'),
-    mergeConditionals: part('mjml-core/lib/helpers/mergeOutlookConditionnals'),
+    skeleton: inner('./helpers/skeleton'),
+    mergeConditionals: inner('./helpers/mergeOutlookConditionnals'),
   } as unknown as Mjml
   return library
 }

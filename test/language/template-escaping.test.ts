@@ -109,3 +109,17 @@ describe('Markdown', () => {
     expect(render(source, 'markdown', value)).toBe(expected)
   })
 })
+
+test('long runs of spaces, digits or braces in a value cost no more than their length', () => {
+  const values = ['a' + ' '.repeat(100_000) + 'b', '1'.repeat(100_000) + 'x', '{{'.repeat(50_000)]
+  const started = performance.now()
+  for (const value of values) {
+    const rendering = { partials: {}, scope: { value }, name: 'x' }
+    for (const kind of ['html', 'markdown', 'url', 'line', 'text'] as const)
+      renderText('{{value}}', { ...rendering, kind })
+    expect(renderText('{{#if (gt value 5)}}a{{/if}}', { ...rendering, kind: 'text' })).toBe('')
+    renderText('{{size (sort (split value " "))}}', { ...rendering, kind: 'text' })
+  }
+  // What looks for an end from each place takes half a minute for each of them.
+  expect(performance.now() - started).toBeLessThan(10_000)
+})
