@@ -116,12 +116,11 @@ function idRef(id: string | undefined): Ref | undefined {
 }
 
 async function readLoose(directory: string, name: string): Promise<Ref | undefined> {
-  const text = await readFile(join(directory, name), 'latin1').catch(
-    (error: NodeJS.ErrnoException) =>
-      // `refs/heads/a` is a directory where there is a branch `a/b`; a name may be longer than any file's.
-      error.code === 'EISDIR' || error.code === 'ENAMETOOLONG'
-        ? undefined
-        : missingOrFail(name, error),
+  const text = await readFile(join(directory, name), 'utf8').catch((error: NodeJS.ErrnoException) =>
+    // `refs/heads/a` is a directory where there is a branch `a/b`; a name may be longer than any file's.
+    error.code === 'EISDIR' || error.code === 'ENAMETOOLONG'
+      ? undefined
+      : missingOrFail(name, error),
   )
   if (text === undefined) return undefined
   const value = text.trim()

@@ -99,6 +99,20 @@ describe('refs', () => {
     expect(await refsOf(repository.path)).toMatchObject({ head: null, headRevision: tip })
   })
 
+  test('follows a name beyond ASCII from HEAD, from a symbolic ref and in packed refs', async () => {
+    await using repository = await testRepository()
+    const tip = await repository.commit({ a: '1' })
+    await repository.git('branch', 'größe/\u{1F514}')
+    await repository.git('symbolic-ref', 'refs/heads/also', 'refs/heads/größe/\u{1F514}')
+    await repository.git('symbolic-ref', 'HEAD', 'refs/heads/größe/\u{1F514}')
+    for (const packing of [['--version'], ['pack-refs', '--all']]) {
+      await repository.git(...packing)
+      const refs = await refsOf(repository.path)
+      expect(refs).toMatchObject({ head: 'größe/\u{1F514}', headRevision: tip })
+      expect(await refs.tip('also')).toBe(tip)
+    }
+  })
+
   test('does not take an emptied ref, or a vanished repository, for a deleted branch', async () => {
     await using repository = await testRepository()
     await repository.commit({ a: '1' })
