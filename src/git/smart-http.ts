@@ -24,6 +24,8 @@ export interface Listing {
 interface Speech {
   readonly version: 0 | 2
   readonly url: string
+  /** Git before 2.28 does not know the word, and answers nothing to a question that has it. */
+  readonly knowsFormats: boolean
 }
 
 export interface PackRequest {
@@ -35,6 +37,7 @@ export interface PackRequest {
 
 const SERVICE = 'git-upload-pack'
 const V2_HEADERS = { 'git-protocol': 'version=2' }
+const SHA1_FORMAT = 'object-format=sha1'
 const ZERO_ID = '0'.repeat(40)
 const OID = /^[0-9a-f]{40}$/
 const OID_SHA256 = /^[0-9a-f]{64}$/
@@ -57,9 +60,12 @@ export async function listRefs(
   })
   const lines = await advertisement(transport, advertised)
   const url = serviceAddress(transport, advertised.url)
-  if (lines[0] !== 'version 2') return listingOf(lines, prefixes, { version: 0, url })
+  if (lines[0] !== 'version 2') {
+    return listingOf(lines, prefixes, { version: 0, url, knowsFormats: false })
+  }
   const capabilities = new Set(lines)
   assertSha1(capabilities)
+  const speech = { version: 2, url, knowsFormats: capabilities.has(SHA1_FORMAT) } as const
   const answer = await transport.request({
     method: 'POST',
     url: `${url}/${SERVICE}`,
@@ -68,14 +74,14 @@ export async function listRefs(
     limits,
   })
   const listed = await wholeLines(transport, answer)
-  return { ...readListed(listed), speech: { version: 2, url } }
+  return { ...readListed(listed), speech }
 }
 
 function listCommand(capabilities: ReadonlySet<string>, prefixes: readonly string[]): string {
   const features = [...capabilities].find((one) => one.startsWith('ls-refs='))?.slice(8) ?? ''
   return [
     packet('command=ls-refs'),
-    ...(capabilities.has('object-format=sha1') ? [packet('object-format=sha1')] : []),
+    ...(capabilities.has(SHA1_FORMAT) ? [packet(SHA1_FORMAT)] : []),
     DELIMITER,
     packet('symrefs'),
     ...(features.split(' ').includes('unborn') ? [packet('unborn')] : []),
@@ -173,14 +179,16 @@ function otherIds(format: string): UnsupportedRepository {
  */
 export async function* fetchPack(
   transport: Transport,
-  { version, url }: Speech,
+  speech: Speech,
   { wants, haves, limits }: PackRequest,
 ): AsyncGenerator<Uint8Array> {
+  const { version, url } = speech
+  const question = version === 2 ? fetchCommand(speech, wants, haves) : uploadRequest(wants, haves)
   const answer = await transport.request({
     method: 'POST',
     url: `${url}/${SERVICE}`,
     headers: postHeaders(version),
-    body: Buffer.from(version === 2 ? fetchCommand(wants, haves) : uploadRequest(wants, haves)),
+    body: Buffer.from(question),
     limits,
   })
   let isPack = version === 0
@@ -204,10 +212,14 @@ function postHeaders(version: 0 | 2): Record<string, string> {
   }
 }
 
-function fetchCommand(wants: readonly string[], haves: readonly string[]): string {
+function fetchCommand(
+  { knowsFormats }: Speech,
+  wants: readonly string[],
+  haves: readonly string[],
+): string {
   return [
     packet('command=fetch'),
-    packet('object-format=sha1'),
+    ...(knowsFormats ? [packet(SHA1_FORMAT)] : []),
     DELIMITER,
     packet('ofs-delta'),
     packet('no-progress'),

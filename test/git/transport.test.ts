@@ -210,6 +210,25 @@ describe('a redirect on the same host', () => {
   })
 })
 
+describe('a server of Git 2.18 to 2.27', () => {
+  test('is asked nothing with a word that it does not know, which it would die of', async () => {
+    await using served = await serveRepository(FILES)
+    const { server } = served
+    const lines = ['# service=git-upload-pack', '', 'version 2', 'agent=git/2.25.1', 'ls-refs']
+    const advertised = [...lines, 'fetch=shallow', 'server-option', ''].map((line) =>
+      line === '' ? '0000' : `${(line.length + 5).toString(16).padStart(4, '0')}${line}\n`,
+    )
+    const body = Buffer.from(advertised.join(''))
+    server.trouble = (request) => {
+      if (request.step === 'advertise') return { kind: 'body', body }
+      return request.body.includes('object-format') ? { kind: 'cut', bytes: 0 } : undefined
+    }
+    expect(await problemOf(server, {})).toBe('')
+    expect(server.count('list')).toBe(1)
+    expect(server.count('fetch')).toBe(1)
+  })
+})
+
 describe('what a remote says', () => {
   test('is shown short and without control characters', async () => {
     await using served = await serveRepository(FILES)
