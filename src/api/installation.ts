@@ -30,7 +30,7 @@ const find: ReadRoute = {
         ahead_ms: report.aheadMs,
       },
       processes: await countProcesses(database),
-      lead: lead ? { held: lead.expiresAt > now, expires_at: lead.expiresAt } : null,
+      lead: lead ? { held: lead.isHeld, expires_at: lead.expiresAt } : null,
       git_webhooks: {
         secrets: gitHooks?.secrets.length ?? 0,
         // The counts are this process's own, the times those of all.

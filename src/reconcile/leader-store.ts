@@ -3,7 +3,7 @@ import { sql } from '../db/sql.ts'
 import { RetryableFailure } from '../errors.ts'
 import type { ProcessId } from '../ids.ts'
 
-/** How long a leader that does not beat keeps the lead. */
+/** How long a leader that does not beat keeps the lead, by the database's clock: those of processes may differ. */
 export const LEASE_MS = 6000
 
 /**
@@ -38,14 +38,13 @@ export class LeadershipLost extends RetryableFailure {
 export async function takeLead(
   database: Queryable,
   process: ProcessId,
-  now: Date,
 ): Promise<Leadership | undefined> {
   const [row] = await database.query<{ fence: string }>(sql`
     insert into reconcilers (repository, process, fence, expires_at)
-    values (${REPOSITORY}, ${process}, 1, ${expiry(now)})
+    values (${REPOSITORY}, ${process}, 1, clock_timestamp() + ${LEASE_MS} * interval '1 millisecond')
     on conflict (repository) do update
     set process = excluded.process, fence = reconcilers.fence + 1, expires_at = excluded.expires_at
-    where reconcilers.expires_at <= ${now}
+    where reconcilers.expires_at <= clock_timestamp()
     returning fence::text as fence`)
   return row && { process, fence: row.fence }
 }
@@ -54,11 +53,10 @@ export async function takeLead(
 export async function keepLead(
   database: Queryable,
   { process, fence }: Leadership,
-  now: Date,
 ): Promise<boolean> {
   const rows = await database.query(sql`
     update reconcilers
-    set expires_at = ${expiry(now)}
+    set expires_at = clock_timestamp() + ${LEASE_MS} * interval '1 millisecond'
     where repository = ${REPOSITORY} and process = ${process} and fence = ${fence}
     returning repository`)
   return rows.length > 0
@@ -67,9 +65,9 @@ export async function keepLead(
 /** Until when the lead is held; undefined where nobody ever led. */
 export async function findLead(
   database: Queryable,
-): Promise<{ readonly expiresAt: Date } | undefined> {
-  const [row] = await database.query<{ expiresAt: Date }>(sql`
-    select expires_at as "expiresAt"
+): Promise<{ readonly expiresAt: Date; readonly isHeld: boolean } | undefined> {
+  const [row] = await database.query<{ expiresAt: Date; isHeld: boolean }>(sql`
+    select expires_at as "expiresAt", expires_at > clock_timestamp() as "isHeld"
     from reconcilers
     where repository = ${REPOSITORY}`)
   return row
@@ -79,11 +77,10 @@ export async function findLead(
 export async function leaveLead(
   database: Queryable,
   { process, fence }: Leadership,
-  now: Date,
 ): Promise<void> {
   await database.query(sql`
     update reconcilers
-    set expires_at = ${now}
+    set expires_at = clock_timestamp()
     where repository = ${REPOSITORY} and process = ${process} and fence = ${fence}`)
 }
 
@@ -122,8 +119,4 @@ export async function saveDefaultBranch(
     update reconcilers
     set default_branch = ${branch}, declared_tree = ${declaredTree}
     where repository = ${REPOSITORY}`)
-}
-
-function expiry(now: Date): Date {
-  return new Date(now.getTime() + LEASE_MS)
 }

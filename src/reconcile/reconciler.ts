@@ -186,9 +186,8 @@ export class Reconciler implements AsyncDisposable {
     const leadership = this.#leadership
     this.#leadership = undefined
     if (!leadership) return
-    const { database, clock } = this.#options
     // The lease ends by itself where Postgres cannot be told.
-    await leaveLead(database, leadership, clock.now()).catch(() => {})
+    await leaveLead(this.#options.database, leadership).catch(() => {})
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -277,10 +276,10 @@ export class Reconciler implements AsyncDisposable {
   }
 
   async #askForLead(): Promise<Leadership | undefined> {
-    const { database, process, clock } = this.#options
+    const { database, process } = this.#options
     const held = this.#leadership
-    if (held && (await keepLead(database, held, clock.now()))) return held
-    this.#leadership = this.#closed ? undefined : await takeLead(database, process, clock.now())
+    if (held && (await keepLead(database, held))) return held
+    this.#leadership = this.#closed ? undefined : await takeLead(database, process)
     if (this.#leadership) {
       this.#options.log.info('this process reconciles', { fence: this.#leadership.fence })
       this.#adviseOnPacks()

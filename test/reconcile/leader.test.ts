@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect } from 'vitest'
+import type { Database } from '../../src/db/database.ts'
 import { sql } from '../../src/db/sql.ts'
 import type { ProcessId } from '../../src/ids.ts'
 import { newId } from '../../src/ids.ts'
@@ -14,8 +15,11 @@ import { test } from '../support/database.ts'
 import { testRepository } from '../support/repository.ts'
 import { clear, counting, environment, live, scene, workflow } from './scene.ts'
 
-const AT = new Date('2026-03-01T12:00:00Z')
-const later = (ms: number) => new Date(AT.getTime() + ms)
+/** Lets so much of the lease pass, by the clock of the database. */
+async function elapse(database: Database, ms: number): Promise<void> {
+  await database.query(sql`
+    update reconcilers set expires_at = expires_at - ${ms} * interval '1 millisecond'`)
+}
 
 beforeEach<{ database: Parameters<typeof clear>[0] }>(({ database }) => clear(database))
 
@@ -25,28 +29,31 @@ describe('the lead', () => {
   }) => {
     const one = newId<ProcessId>()
     const two = newId<ProcessId>()
-    const first = await takeLead(database, one, AT)
+    const first = await takeLead(database, one)
     expect(first?.fence).toBe('1')
-    expect(await takeLead(database, two, later(LEASE_MS - 1))).toBeUndefined()
+    await elapse(database, LEASE_MS / 2)
+    expect(await takeLead(database, two)).toBeUndefined()
     if (!first) return
-    expect(await keepLead(database, first, later(2000))).toBe(true)
-    expect(await takeLead(database, two, later(LEASE_MS))).toBeUndefined()
-    const second = await takeLead(database, two, later(2000 + LEASE_MS))
+    expect(await keepLead(database, first)).toBe(true)
+    await elapse(database, LEASE_MS / 2)
+    expect(await takeLead(database, two)).toBeUndefined()
+    await elapse(database, LEASE_MS / 2)
+    const second = await takeLead(database, two)
     expect(second?.fence).toBe('2')
-    expect(await keepLead(database, first, later(9000))).toBe(false)
+    expect(await keepLead(database, first)).toBe(false)
     const stale = database.transaction((tx) => assertLead(tx, first))
     await expect(stale).rejects.toThrow(LeadershipLost)
   })
 
   test('is free at once when it is given up', async ({ database }) => {
-    const first = await takeLead(database, newId<ProcessId>(), AT)
-    if (first) await leaveLead(database, first, AT)
-    expect(await takeLead(database, newId<ProcessId>(), AT)).toMatchObject({ fence: '2' })
+    const first = await takeLead(database, newId<ProcessId>())
+    if (first) await leaveLead(database, first)
+    expect(await takeLead(database, newId<ProcessId>())).toMatchObject({ fence: '2' })
   })
 
   test('goes to one of many that ask at the same time', async ({ database }) => {
     const asked = await Promise.all(
-      Array.from({ length: 5 }, () => takeLead(database, newId<ProcessId>(), AT)),
+      Array.from({ length: 5 }, () => takeLead(database, newId<ProcessId>())),
     )
     expect(asked.filter((lead) => lead !== undefined)).toHaveLength(1)
   })
@@ -67,10 +74,29 @@ describe('two reconcilers', () => {
     expect((await second.reconciler.pass()).kind).toBe('standby')
     // The first is killed: nothing is given up, and the lease runs out.
     const tip = await made.commit({ 'workflows/b1/workflow.yaml': workflow('Two') })
-    second.clock.advance(LEASE_MS)
+    await elapse(database, LEASE_MS)
     expect((await second.reconciler.pass()).kind).toBe('leading')
     expect(await environment(database, 'production')).toMatchObject({ observedRevision: tip })
     expect((await first.reconciler.pass()).kind).toBe('standby')
+  })
+
+  test('agree when the lead ends although the clock of one of them is an hour ahead', async ({
+    database,
+  }) => {
+    await using made = await testRepository()
+    await made.commit({
+      'environments/production.yaml': 'ref: main\n',
+      'workflows/a1/workflow.yaml': workflow('One'),
+    })
+    const ahead = await scene(database, made.path)
+    const second = await scene(database, made.path)
+    ahead.clock.advance(60 * 60 * 1000)
+    expect((await ahead.reconciler.pass()).kind).toBe('leading')
+    expect((await second.reconciler.pass()).kind).toBe('standby')
+    // It is killed.
+    await elapse(database, LEASE_MS)
+    expect((await second.reconciler.pass()).kind).toBe('leading')
+    expect((await ahead.reconciler.pass()).kind).toBe('standby')
   })
 
   test('never both write: what a leader of yesterday has read is refused', async ({ database }) => {
@@ -80,7 +106,6 @@ describe('two reconcilers', () => {
       'workflows/a1/workflow.yaml': workflow('One'),
     })
     const second = await scene(database, made.path)
-    second.clock.advance(LEASE_MS)
     const first = await scene(database, made.path)
     await first.reconciler.pass()
     await first.reconciler.close()
@@ -104,6 +129,7 @@ describe('two reconcilers', () => {
               if (!isTaken) {
                 isTaken = true
                 await made.commit({ 'workflows/a1/workflow.yaml': workflow('Three') })
+                await elapse(database, LEASE_MS)
                 await second.reconciler.pass()
               }
               return contents
@@ -143,7 +169,7 @@ describe('two reconcilers', () => {
     expect(await environment(database, 'production')).toMatchObject({ reason: 'retrying' })
     await database.query(sql`alter table revisions drop constraint cut`)
     const second = await scene(database, made.path)
-    second.clock.advance(2 * LEASE_MS)
+    await elapse(database, LEASE_MS)
     await second.reconciler.pass()
     expect(await environment(database, 'production')).toMatchObject({
       state: 'ready',
