@@ -3,7 +3,7 @@ import { createWriteStream } from 'node:fs'
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
-import { RetryableFailure } from '../errors.ts'
+import { messageOf, RetryableFailure } from '../errors.ts'
 import type { Revision } from '../ids.ts'
 import { ignoreMissing } from './location.ts'
 import { countOf, indexPack } from './index-pack.ts'
@@ -156,6 +156,19 @@ async function writeFlushed(path: string, content: string | Buffer): Promise<voi
   await using file = await open(path, 'w', 0o600)
   await file.writeFile(content)
   await file.sync()
+}
+
+/** Says of what fails on this machine, and not at the remote, where it is and what to look at. */
+export async function namingPlace<Result>(path: string, work: Promise<Result>): Promise<Result> {
+  return work.catch((cause: unknown) => {
+    // What the remote did wrong has a message already, and no system call.
+    if (!(cause instanceof Error) || !('syscall' in cause)) throw cause
+    const advice = 'see that its disk has room and that it may be written, or set BELFRY_DATA_DIR'
+    throw new RetryableFailure(
+      `the mirror in ${path} cannot be used (${messageOf(cause)}): ${advice}`,
+      { cause },
+    )
+  })
 }
 
 /** Says that the remote left out what it was asked for. */

@@ -7,7 +7,7 @@ import { ignoreMissing } from './location.ts'
 import type { Location } from './location.ts'
 import { noMetrics, type Metrics } from '../metrics.ts'
 import { measured } from './measured.ts'
-import { lacking, Mirror, writeWhole } from './mirror.ts'
+import { lacking, Mirror, namingPlace, writeWhole } from './mirror.ts'
 import { takePlace } from './mirror-place.ts'
 import type { Place } from './mirror-place.ts'
 import { Patience } from './patience.ts'
@@ -183,7 +183,7 @@ export class RemoteRepository implements CommitSource, AsyncDisposable {
   #serial<Result>(task: () => Promise<Result>): Promise<Result> {
     const result = this.#work.then(() => {
       if (this.#closing.signal.aborted) throw new SourceClosed('the repository was closed')
-      return task()
+      return namingPlace(this.#root, task())
     })
     this.#work = result.catch(() => {})
     return result

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import { readdir, rm } from 'node:fs/promises'
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { RetryableFailure } from '../../src/errors.ts'
+import { messageOf, RetryableFailure } from '../../src/errors.ts'
 import { RemoteRepository } from '../../src/git/remote.ts'
 import type { RemoteLimits } from '../../src/git/remote.ts'
 import type { Revision } from '../../src/ids.ts'
@@ -96,6 +96,23 @@ describe('a pack that is cut', () => {
     }
     server.trouble = () => undefined
     expect(await look(remote)).toBe(await served.work.tip('main'))
+  })
+
+  test('by our own disk is told with its place, and with what to do', async () => {
+    await using remote = await open()
+    const first = await look(remote)
+    const incoming = join(remote.location.gitDir, 'incoming')
+    await rm(incoming, { recursive: true })
+    await writeFile(incoming, 'in the way')
+    const tip = await served.push({ 'workflows/welcome/image.bin': randomBytes(4000) })
+    const failure: unknown = await remote.refs().catch((error: unknown) => error)
+    expect(failure).toBeInstanceOf(RetryableFailure)
+    expect(messageOf(failure)).toContain(`the mirror in ${directory}`)
+    expect(messageOf(failure)).toContain('BELFRY_DATA_DIR')
+    expect(await (await remote.tree(first as Revision)).list('welcome')).toHaveLength(2)
+    await rm(incoming)
+    await mkdir(incoming)
+    expect(await look(remote)).toBe(tip)
   })
 
   test('with nothing in it is no reason to move a ref', async () => {
