@@ -27,7 +27,8 @@ export async function settleHints(looking: Looking, seen: Seen): Promise<number 
   const open: Hint[] = []
   const done: Hint[] = []
   for (const hint of hints) {
-    const isOver = now - hint.hintedAt.getTime() >= HINT_MS_MAX
+    // The process that was told may have another clock, which must not make the wait any longer.
+    const isOver = Math.abs(now - hint.hintedAt.getTime()) >= HINT_MS_MAX
     if (isOver || (await isVisible(looking, seen, hint))) done.push(hint)
     else open.push(hint)
   }

@@ -91,6 +91,17 @@ describe('a hint', () => {
     expect((await environment(database, 'production')).state).toBe('ready')
   })
 
+  test('from a process whose clock is far ahead is not waited for until that time has come', async ({
+    database,
+  }) => {
+    await using made = await begin()
+    const { reconciler } = await scene(database, made.path)
+    await using running = reconciler
+    await hint(database, 'main', NEVER, new Date(NOW.getTime() + 3_600_000))
+    expect(await running.pass()).toEqual({ kind: 'leading', failed: false })
+    expect(await listHints(database)).toEqual([])
+  })
+
   test('whose objects are there before the ref has moved is applied when it has', async ({
     database,
   }) => {
