@@ -72,7 +72,7 @@ export class Watch implements AsyncDisposable {
     const watcher = watch([...this.#paths], {
       ignoreInitial: true,
       followSymlinks: false,
-      ignored: (path) => isNoise(path),
+      ignored: (path) => this.#isNoise(path),
     })
     this.#watcher = watcher
     watcher.on('all', (_, path) => this.#options.onChange(this.#placeOf(path)))
@@ -81,6 +81,13 @@ export class Watch implements AsyncDisposable {
     await old?.close()
     await new Promise<void>((resolve) => watcher.once('ready', () => resolve()))
     if (this.#closed) await watcher.close()
+  }
+
+  /** What editors leave behind may be the name of a branch, too. */
+  #isNoise(path: string): boolean {
+    const name = path.slice(Math.max(path.lastIndexOf('/'), path.lastIndexOf('\\')) + 1)
+    if (name.endsWith('.lock') || name === 'packed-refs.new') return true
+    return this.#placeOf(path) !== null && isTemporary(name)
   }
 
   /** Null for what is not in the work tree: refs say nothing about where files changed. */
@@ -95,9 +102,4 @@ function watchedPaths({ gitDir, commonDir, workTree }: Location, workingTree: bo
   const own = [join(gitDir, 'HEAD'), join(commonDir, 'refs'), join(commonDir, 'packed-refs')]
   if (!workingTree || workTree === null) return own
   return [...own, ...WATCHED.map((top) => join(workTree, top))]
-}
-
-function isNoise(path: string): boolean {
-  const name = path.slice(Math.max(path.lastIndexOf('/'), path.lastIndexOf('\\')) + 1)
-  return name.endsWith('.lock') || name.endsWith('.new') || isTemporary(name)
 }

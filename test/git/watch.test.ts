@@ -54,6 +54,22 @@ describe('watch', () => {
     }
   })
 
+  test.each(['release.new', 'x.tmp', 'team/4913', 'Thumbs.db'])(
+    'notices a branch %s, which could be the name of a temporary file',
+    async (branch) => {
+      await using made = await testRepository()
+      await made.commit({ a: '1' })
+      await made.git('branch', branch)
+      const { onChange, next, places } = noticing()
+      await using _ = await watching(made.path, onChange)
+      const tip = await made.git('commit-tree', '-m', 'Two', 'HEAD^{tree}')
+      const noticed = next()
+      await made.git('update-ref', `refs/heads/${branch}`, tip)
+      await expect(noticed).resolves.toBeUndefined()
+      expect([...places]).toEqual([null])
+    },
+  )
+
   test('says where files changed, and that a ref or a poll says nothing about it', async () => {
     await using made = await testRepository()
     await made.commit({ 'workflows/a/workflow.yaml': '1', 'workflows/b/workflow.yaml': '1' })
