@@ -13,6 +13,9 @@ const PLAIN_MARKS: Readonly<Record<string, string>> = {
   '\ufeff': 'a byte order mark inside the text',
 }
 
+/** How each pointer begins that Git LFS commits in the place of a file. */
+const LFS_POINTER = 'version https://git-lfs.github.com/spec/'
+
 /**
  * Decodes a file of the repository: UTF-8 of at most `bytesMax` bytes, without control characters
  * other than tab and line ends. One byte order mark at the start is passed over.
@@ -26,6 +29,12 @@ export function decodeText(path: string, bytes: Uint8Array, bytesMax: number): T
   }
   if (!isUtf8(bytes)) return invalidEncoding(path, bytes)
   const text = new TextDecoder().decode(bytes)
+  if (text.startsWith(LFS_POINTER)) {
+    return invalid(path, { line: 1, column: 1 }, 'lfs_pointer', {
+      message: 'Git has only a pointer to the content of this file, which is in LFS',
+      hint: 'Keep it in Git itself: `git lfs untrack` its pattern, then `git add --renormalize` the file.',
+    })
+  }
   const refused = REFUSED.exec(text)
   if (refused === null) return { kind: 'text', text }
   const mark = refused[0]

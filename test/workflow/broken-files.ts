@@ -1,6 +1,7 @@
 import { brokenEnvironments } from './broken-environments.ts'
 import { inApp, step, type BrokenFiles, type Content } from './files.ts'
 
+const POINTER = `version https://git-lfs.github.com/spec/v1\noid sha256:${'0'.repeat(64)}\nsize 9\n`
 const WORKFLOW = 'workflows/welcome/workflow.yaml'
 
 const SOUND = inApp('Hello')
@@ -340,6 +341,11 @@ const DIRECTORY: readonly BrokenFiles[] = [
     name: 'a submodule inside a workflow',
     files: { [WORKFLOW]: SOUND, 'workflows/welcome/images': { mode: '160000' } },
     diagnostic: 'workflows/welcome/images:1:1 submodule',
+  },
+  {
+    name: 'a template that is in LFS',
+    files: { [WORKFLOW]: inApp('{file: feed.md.hbs}'), 'workflows/welcome/feed.md.hbs': POINTER },
+    diagnostic: 'workflows/welcome/feed.md.hbs:1:1 lfs_pointer',
   },
   {
     name: 'a partial that is a symbolic link',
