@@ -42,44 +42,44 @@ export const METRICS = {
   reconcile_seconds: {
     kind: 'histogram',
     help: 'Duration of a phase of taking a revision over: read or apply.',
-    labels: ['environment', 'phase'],
+    labels: ['env', 'phase'],
     buckets: PASS_SECONDS,
   },
   push_to_applied_seconds: {
     kind: 'histogram',
     help: 'Time until a revision was applied, since its commit or since this process first saw it.',
-    labels: ['environment', 'since'],
+    labels: ['env', 'since'],
     buckets: LAG_SECONDS,
   },
   revision_info: {
     kind: 'gauge',
     help: 'Always 1; its label revision is the applied revision of the environment.',
-    labels: ['environment', 'revision'],
+    labels: ['env', 'revision'],
   },
-  environment_ready: {
+  env_ready: {
     kind: 'gauge',
     help: '1 where the environment is ready, else 0; its label reason says why.',
-    labels: ['environment', 'reason'],
+    labels: ['env', 'reason'],
   },
   workflows: {
     kind: 'gauge',
     help: 'Workflows of the environment, by state: live or archived.',
-    labels: ['environment', 'state'],
+    labels: ['env', 'state'],
   },
   pruned_total: {
     kind: 'counter',
     help: 'Workflows that an applied revision has archived.',
-    labels: ['environment'],
+    labels: ['env'],
   },
   drift_detected_total: {
     kind: 'counter',
     help: 'Rows that something else than Belfry had changed.',
-    labels: ['environment'],
+    labels: ['env'],
   },
   drift_repaired_total: {
     kind: 'counter',
     help: 'Rows that were put back to what the applied revision says.',
-    labels: ['environment'],
+    labels: ['env'],
   },
   webhook_total: {
     kind: 'counter',
@@ -109,7 +109,7 @@ export const METRICS = {
   ref_regressions_total: {
     kind: 'counter',
     help: 'Applied revisions that do not go on from what was applied before: the branch went back, or was rewritten.',
-    labels: ['environment'],
+    labels: ['env'],
   },
   queue_jobs: {
     kind: 'gauge',
@@ -119,12 +119,12 @@ export const METRICS = {
   runs: {
     kind: 'gauge',
     help: 'Recipient runs that are kept, by status. Of a large table a sample, scaled up.',
-    labels: ['environment', 'status'],
+    labels: ['env', 'status'],
   },
   messages: {
     kind: 'gauge',
     help: 'Messages that are kept, by type of channel and status. Of a large table a sample, scaled up.',
-    labels: ['environment', 'channel', 'status'],
+    labels: ['env', 'channel', 'status'],
   },
   oldest_due_seconds: {
     kind: 'gauge',

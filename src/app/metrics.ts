@@ -152,22 +152,22 @@ function showCounts(gauge: (name: MetricName) => Gauge, counts: Counts, now: Dat
   }
   const { environments, queues, runs, messages, due, at } = counts
   fill(
-    'environment_ready',
-    environments.map(({ name: environment, state, reason }) => {
-      return [{ environment, reason }, state === 'ready' ? 1 : 0]
+    'env_ready',
+    environments.map(({ name: env, state, reason }) => {
+      return [{ env, reason }, state === 'ready' ? 1 : 0]
     }),
   )
   fill(
     'revision_info',
-    environments.flatMap(({ name: environment, revision }) =>
-      revision === null ? [] : [[{ environment, revision }, 1]],
+    environments.flatMap(({ name: env, revision }) =>
+      revision === null ? [] : [[{ env, revision }, 1]],
     ),
   )
   fill(
     'workflows',
-    environments.flatMap(({ name: environment, live, archived }) => [
-      [{ environment, state: 'live' }, live],
-      [{ environment, state: 'archived' }, archived],
+    environments.flatMap(({ name: env, live, archived }) => [
+      [{ env, state: 'live' }, live],
+      [{ env, state: 'archived' }, archived],
     ]),
   )
   fill(
@@ -178,11 +178,11 @@ function showCounts(gauge: (name: MetricName) => Gauge, counts: Counts, now: Dat
   )
   fill(
     'runs',
-    runs.map(({ environment, status, count }) => [{ environment, status }, count]),
+    runs.map(({ environment: env, status, count }) => [{ env, status }, count]),
   )
   fill(
     'messages',
-    messages.map(({ count, ...labels }) => [{ ...labels }, count]),
+    messages.map(({ environment: env, count, ...labels }) => [{ env, ...labels }, count]),
   )
   fill(
     'oldest_due_seconds',

@@ -208,16 +208,16 @@ const LOGGED_MAX = 10
 
 function tell(
   { log, metrics }: Looking,
-  { name: environment }: KnownEnvironment,
+  { name: env }: KnownEnvironment,
   { found, outcome }: DriftFound & { readonly outcome: DriftOutcome },
 ): void {
-  metrics.count('drift_detected_total', { environment }, found.length)
-  if (outcome === 'repaired') metrics.count('drift_repaired_total', { environment }, found.length)
+  metrics.count('drift_detected_total', { env }, found.length)
+  if (outcome === 'repaired') metrics.count('drift_repaired_total', { env }, found.length)
   const some = found
     .slice(0, LOGGED_MAX)
     .map(({ what, key, fields }) => `${what} ${key}: ${fields.join(', ')}`)
   log.warn('something else has changed what was applied', {
-    environment,
+    environment: env,
     outcome,
     count: found.length,
     found: some,

@@ -58,7 +58,7 @@ async function applyPin(
     await announceReplaced(tx, announcing, { ...subject, revision: row.observed })
   })
   memory.logged.set(row.name, 'pinned')
-  metrics.count('pruned_total', { environment: row.name }, changes.archived.length)
+  metrics.count('pruned_total', { env: row.name }, changes.archived.length)
   const { revision, actor, reason } = pin
   log.warn('environment is pinned', {
     environment: row.name,

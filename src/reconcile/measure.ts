@@ -36,14 +36,14 @@ export function noteSight(
 /** How long it took until a revision was live, where this process has seen it come. */
 export async function measureLag(
   { memory, metrics, clock, repository }: Looking,
-  { name: environment }: Pick<KnownEnvironment, 'name'>,
+  { name: env }: Pick<KnownEnvironment, 'name'>,
   revision: Revision,
 ): Promise<void> {
   const now = clock.now().getTime()
-  const sight = memory.sights.get(environment)
+  const sight = memory.sights.get(env)
   if (sight?.revision !== revision || sight.since === null) return
   const lag = (since: 'first_sight' | 'commit', at: number) =>
-    metrics.observe('push_to_applied_seconds', { environment, since }, Math.max(0, now - at) / 1000)
+    metrics.observe('push_to_applied_seconds', { env, since }, Math.max(0, now - at) / 1000)
   lag('first_sight', sight.since.getTime())
   if (revision.includes('+')) return
   try {

@@ -62,7 +62,7 @@ export async function reconcileRevision(
     target.revision === null
       ? await readMovingTree(looking, row, { tree, target, tip })
       : { tree, snapshot: await tip.race(readTree(looking, row, { tree, target, tip })) }
-  const phase = { environment: row.name, phase: 'read' }
+  const phase = { env: row.name, phase: 'read' }
   looking.metrics.observe('reconcile_seconds', phase, reading())
   await conclude(looking, row, { ...read, tip, isGuarded: target.revision !== null })
 }
@@ -183,10 +183,9 @@ async function conclude(
     signer,
     known: row,
   })
-  const phase = { environment: row.name, phase: 'apply' }
+  const phase = { env: row.name, phase: 'apply' }
   looking.metrics.observe('reconcile_seconds', phase, applying())
-  if (rewrittenFrom !== null)
-    looking.metrics.count('ref_regressions_total', { environment: row.name })
+  if (rewrittenFrom !== null) looking.metrics.count('ref_regressions_total', { env: row.name })
   await noteApplied(looking, row, read)
 }
 
@@ -199,7 +198,7 @@ async function noteApplied(
   memory.judged.set(row.name, await judgement(looking, row, revision))
   memory.logged.set(row.name, 'applied')
   const { added, changed, archived, restored } = snapshot.plan
-  metrics.count('pruned_total', { environment: row.name }, archived.length)
+  metrics.count('pruned_total', { env: row.name }, archived.length)
   await measureLag(looking, row, revision)
   log.info('revision applied', {
     environment: row.name,

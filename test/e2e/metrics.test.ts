@@ -58,7 +58,7 @@ async function scrape({ call }: Pick<TestApp, 'call'>) {
 const UNITS = /_(seconds|bytes|info)$/
 /** Gauges that count things, which have no unit. */
 const PLAIN = new Set([
-  'belfry_environment_ready',
+  'belfry_env_ready',
   'belfry_workflows',
   'belfry_leader',
   'belfry_queue_jobs',
@@ -92,7 +92,7 @@ describe('/metrics', () => {
     await app.call('POST', '/hooks/git/github', { key: null, body: {} })
     const { observed_revision: revision } = await app.environment('production')
 
-    const environment = '{environment="production"'
+    const environment = '{env="production"'
     const { value, text, families } = await scrape(app)
     expectNames(families)
     expect(value('belfry_leader')).toBe(1)
@@ -108,7 +108,7 @@ describe('/metrics', () => {
       expect(value('belfry_push_to_applied_seconds_count', labels)).toBe(1)
     }
     expect(value('belfry_revision_info', `${environment},revision="${revision}"}`)).toBe(1)
-    expect(value('belfry_environment_ready', `${environment},reason="applied"}`)).toBe(1)
+    expect(value('belfry_env_ready', `${environment},reason="applied"}`)).toBe(1)
     expect(value('belfry_workflows', `${environment},state="live"}`)).toBe(1)
     expect(value('belfry_workflows', `${environment},state="archived"}`)).toBe(1)
     expect(value('belfry_pruned_total', `${environment}}`)).toBe(1)

@@ -13,7 +13,7 @@ import { clear, environment, scene, workflow } from './scene.ts'
 
 beforeEach<{ database: Database }>(({ database }) => clear(database))
 
-const LABELS = { environment: 'production' }
+const LABELS = { env: 'production' }
 const file = (key: string) => `workflows/${key}/workflow.yaml`
 const FILES = { 'environments/production.yaml': 'ref: main\n', [file('a1')]: workflow('A') }
 
