@@ -5,6 +5,7 @@ import { listStepTypes } from '../src/steps/index.ts'
 import { editorSchemas } from '../src/workflow/editor.ts'
 import {
   channelFields,
+  clientKeyFields,
   environmentFields,
   policyFields,
   stepFields,
@@ -35,6 +36,7 @@ const tables: Readonly<Record<string, Fields>> = {
   environment: { properties: environmentFields },
   policy: { properties: policyFields },
   variable: { properties: variableFields },
+  'client key': { properties: clientKeyFields },
   channel: { properties: channelFields, required: ['type', 'provider'] },
   helpers: {
     head: 'helper',

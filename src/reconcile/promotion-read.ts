@@ -5,6 +5,7 @@ import { checkAgainstEnvironment } from '../workflow/check.ts'
 import { sortDiagnostics } from '../workflow/diagnostic.ts'
 import type { Diagnostic } from '../workflow/diagnostic.ts'
 import { checkCount, checkEntry } from '../workflow/entry.ts'
+import { readKeyFiles } from './key-files.ts'
 import { parseEnvironment } from '../workflow/environment-file.ts'
 import type { ProviderShape } from '../workflow/schema.ts'
 import type { Version } from '../workflow/workflow.ts'
@@ -124,7 +125,8 @@ async function checkSettings(
   const { path, blob } = file.entry
   const bytes = (await tree.read([blob])).get(blob) ?? new Uint8Array()
   const { providers, hasSecret } = checks
-  const context = { providers, hasSecret: (name: string) => hasSecret(environment, name) }
+  const findFile = await readKeyFiles(tree)
+  const context = { providers, hasSecret: (name: string) => hasSecret(environment, name), findFile }
   const parsed = parseEnvironment(environment, path, { bytes, context })
   if (parsed.kind === 'invalid') return parsed.diagnostics
   return versions.flatMap((version) => checkAgainstEnvironment(version, parsed.settings))

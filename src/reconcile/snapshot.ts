@@ -9,8 +9,10 @@ import { checkAgainstEnvironment } from '../workflow/check.ts'
 import { checkCount, checkEntry } from '../workflow/entry.ts'
 import { checkPreferenceUses, type PreferenceUse } from '../workflow/environment-preferences.ts'
 import { parseEnvironment } from '../workflow/environment-file.ts'
+import type { FindFile } from '../workflow/client-keys.ts'
 import type { ProviderShape } from '../workflow/schema.ts'
 import { checkStrays, findEnvironmentFile } from './declarations.ts'
+import { areKeysSame, listKeyFiles, readKeyFiles } from './key-files.ts'
 import { isWorkflowDirectory, planChanges, planParts } from './plan.ts'
 import type { Parts, Plan } from './plan.ts'
 import { listCategories, listKnownWorkflows, listUsersOfParts, listUses } from './store.ts'
@@ -97,7 +99,7 @@ async function readSettings(tree: RevisionTree, context: SnapshotContext): Promi
   const { known } = context
   const file = findEnvironmentFile(tree, known.name)
   if (file.kind === 'absent' && context.fileOptional) {
-    return parseSettings(context, file.diagnostic.path, EMPTY_FILE)
+    return parseSettings(context, file.diagnostic.path, { bytes: EMPTY_FILE })
   }
   if (file.kind !== 'found') {
     return { value: null, isNew: true, entries: [], diagnostics: [file.diagnostic] }
@@ -108,12 +110,16 @@ async function readSettings(tree: RevisionTree, context: SnapshotContext): Promi
     known.parts[path] === blob &&
     // A workflow that was missed may be there now.
     !known.diagnostics.some(({ code }) => isMissed(code)) &&
+    areKeysSame(tree, { settings: known.settings, parts: known.parts }) &&
     hasSecrets(context, known.settings)
   ) {
-    return { value: known.settings, isNew: false, entries: [file.entry], diagnostics: [] }
+    const entries = [file.entry, ...listKeyFiles(tree, known.settings)]
+    return { value: known.settings, isNew: false, entries, diagnostics: [] }
   }
   const bytes = (await tree.read([blob])).get(blob) ?? new Uint8Array()
-  return { ...parseSettings(context, path, bytes), entries: [file.entry] }
+  const read = parseSettings(context, path, { bytes, findFile: await readKeyFiles(tree) })
+  const keys = read.value === null ? [] : listKeyFiles(tree, read.value)
+  return { ...read, entries: [file.entry, ...keys] }
 }
 
 function isMissed(code: string): boolean {
@@ -134,9 +140,9 @@ const EMPTY_FILE = Buffer.from('{}')
 function parseSettings(
   { known, providers, hasSecret }: SnapshotContext,
   path: string,
-  bytes: Uint8Array,
+  { bytes, ...files }: { readonly bytes: Uint8Array; readonly findFile?: FindFile },
 ): SettingsRead {
-  const context = { providers, hasSecret: (name: string) => hasSecret(known.name, name) }
+  const context = { providers, hasSecret: (name: string) => hasSecret(known.name, name), ...files }
   const parsed = parseEnvironment(known.name, path, { bytes, context })
   return parsed.kind === 'settings'
     ? {

@@ -19,6 +19,7 @@ import {
   listPreferenceUses,
   type PreferenceUse,
 } from './environment-preferences.ts'
+import { readClientKeys, type ClientKeyEntry, type FindFile } from './client-keys.ts'
 import { explainViolations } from './explain.ts'
 import { parseYaml, type ParsedFile, type Pointer } from './parse.ts'
 import { soundEnvironment } from './salvage.ts'
@@ -49,6 +50,8 @@ export interface EnvironmentContext {
   readonly providers: readonly ProviderShape[]
   /** Whether the process has the secret of this name for the environment. */
   hasSecret(name: string): boolean
+  /** What else stands in the repository; without it no file is found. */
+  readonly findFile?: FindFile
 }
 
 interface EnvironmentFile {
@@ -65,6 +68,7 @@ interface EnvironmentFile {
   >
   readonly channels?: Readonly<Record<ChannelKey, ChannelEntry>>
   readonly preferences?: PreferenceSet
+  readonly client_keys?: Readonly<Record<string, ClientKeyEntry>>
 }
 
 type ChannelEntry = Pick<Channel, 'type' | 'provider' | 'name' | 'conditions'> &
@@ -171,8 +175,11 @@ export function parseEnvironment(
   const parsed = readFile(name, path, { bytes, providers: context.providers })
   if (parsed.kind === 'invalid') return parsed
   const { file, value, problems } = parsed
+  const { findFile = () => undefined } = context
+  const clientKeys = readClientKeys(file, value.client_keys ?? {}, findFile)
   const diagnostics = [
     ...problems,
+    ...clientKeys.diagnostics,
     ...checkPlace(file, value),
     ...checkChannels(file, value),
     ...checkDefaultPreferences(file, value.preferences, {
@@ -188,7 +195,7 @@ export function parseEnvironment(
   }
   if (diagnostics.length > 0) return { kind: 'invalid', diagnostics: sortDiagnostics(diagnostics) }
   const uses = listPreferenceUses(file, value.preferences)
-  return { kind: 'settings', settings: settingsOf(value), uses }
+  return { kind: 'settings', settings: settingsOf(value, clientKeys.keys), uses }
 }
 
 /**
@@ -333,13 +340,10 @@ function variablePrefix(name: string): string {
   return name.toUpperCase().replaceAll('-', '_')
 }
 
-function settingsOf({
-  timezone,
-  locale,
-  variables,
-  channels,
-  preferences,
-}: EnvironmentFile): EnvironmentSettings {
+function settingsOf(
+  { timezone, locale, variables, channels, preferences, client_keys: keys }: EnvironmentFile,
+  read: NonNullable<EnvironmentSettings['client_keys']>,
+): EnvironmentSettings {
   return {
     timezone: timezone ?? 'UTC',
     locale: locale ?? 'en',
@@ -353,6 +357,7 @@ function settingsOf({
       ]),
     ),
     ...(preferences !== undefined && { preferences: withChannelIds(preferences) }),
+    ...(keys !== undefined && { client_keys: read }),
   }
 }
 

@@ -48,6 +48,16 @@ export interface EnvironmentSettings {
   readonly channels: Readonly<Record<ChannelKey, Channel>>
   /** What holds for all who say nothing else; channels by their ids. Absent where the file has none. */
   readonly preferences?: PreferenceSet
+  /** By name; without any nobody can sign for a user. */
+  readonly client_keys?: Readonly<Record<string, ClientKey>>
+}
+
+/** A public RSA key of the application: it checks the tokens that the private one signs. */
+export interface ClientKey {
+  /** SPKI. */
+  readonly pem: string
+  /** The path of the file that it stands in, where it has one of its own. */
+  readonly file?: string
 }
 
 export type Variable =

@@ -228,6 +228,17 @@ export const environmentFields = {
     properties: preferences.fields,
     additionalProperties: false,
   },
+  client_keys: {
+    description:
+      'The public keys, by any name, of what signs the tokens of users; see `docs/api.md`.',
+    type: 'object',
+    maxProperties: 20,
+    propertyNames: {
+      description: 'two or more of a-z, 0-9, "_" and "-", starting with a letter or digit',
+      pattern: keyPattern,
+    },
+    additionalProperties: { $ref: '#/$defs/client_key' },
+  },
 } as const
 
 /** The fields of a variable: a value that may be seen, or the name of a secret. */
@@ -235,6 +246,16 @@ export const variableFields = {
   value: { description: 'Any value.' },
   public: { description: 'Also shown to in-app clients.', type: 'boolean' },
   secret: secretSchema,
+} as const
+
+/** The fields of a key: the file that it stands in, or itself. */
+export const clientKeyFields = {
+  file: {
+    description: 'A file beside this one; its name ends in `.pem`.',
+    type: 'string',
+    pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,199}\\.pem$',
+  },
+  pem: { description: 'The key itself, as PEM.', type: 'string', maxLength: 16_384 },
 } as const
 
 /** The fields that channels of all providers share, beside `type`, `provider` and `settings`. */
@@ -275,6 +296,13 @@ export function environmentSchema(providers: readonly ProviderShape[]): object {
           { required: ['value'] },
           { required: ['secret'], properties: { public: { const: false } } },
         ],
+      },
+      client_key: {
+        description: 'either "file" or "pem"',
+        type: 'object',
+        properties: clientKeyFields,
+        additionalProperties: false,
+        oneOf: [{ required: ['file'] }, { required: ['pem'] }],
       },
       channel: {
         type: 'object',

@@ -79,7 +79,11 @@ export function validateFiles(
   }))
   const places = [...tree.environments].map(([name, { path }]) => ({ name, path }))
   found.push(...checkNames(places).map(({ diagnostic }) => diagnostic))
-  const context: EnvironmentContext = { providers, hasSecret: () => true }
+  const context: EnvironmentContext = {
+    providers,
+    hasSecret: () => true,
+    findFile: (path) => files.get(path)?.bytes,
+  }
   const promotions: Promotion[] = []
   for (const [name, { path, file }] of tree.environments) {
     const parsed = parseEnvironment(name as EnvironmentName, path, { bytes: file.bytes, context })

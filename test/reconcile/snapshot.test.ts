@@ -4,6 +4,7 @@ import { sql } from '../../src/db/sql.ts'
 import type { EnvironmentName } from '../../src/ids.ts'
 import { requestReconcile } from '../../src/reconcile/read.ts'
 import { test } from '../support/database.ts'
+import { makeKeys } from '../support/client-keys.ts'
 import { testRepository } from '../support/repository.ts'
 import { clear, environment, live, scene, workflow } from './scene.ts'
 
@@ -230,4 +231,34 @@ test('preferences for a category that no workflow has are a warning, until one h
   await made.commit({ 'workflows/b1/workflow.yaml': `categories: [news]\n${workflow('Two')}` })
   await reconciler.pass()
   expect(await codes()).toEqual(['ready'])
+})
+
+test('another key in the file that an environment names is another setting', async ({
+  database,
+}) => {
+  const keys = () =>
+    database.query<{ keys: unknown }>(sql`
+      select settings -> 'client_keys' as keys from environments where name = 'production'
+    `)
+  const [one, two] = [makeKeys().pem, makeKeys().pem]
+  await using made = await testRepository()
+  await made.commit({
+    'environments/production.yaml': 'ref: main\nclient_keys: { feed: { file: feed.pem } }\n',
+    'environments/feed.pem': one,
+    'workflows/a1/workflow.yaml': workflow('One'),
+  })
+  const { reconciler, source } = await scene(database, made.path)
+  const file = 'environments/feed.pem'
+  await reconciler.pass()
+  expect(await keys()).toEqual([{ keys: { feed: { pem: one, file } } }])
+  await made.commit({ 'environments/other.pem': two })
+  await reconciler.pass()
+  expect(source.blobs).not.toContain(await made.git('rev-parse', 'HEAD:environments/other.pem'))
+  await made.commit({ [file]: two })
+  await reconciler.pass()
+  expect(await keys()).toEqual([{ keys: { feed: { pem: two, file } } }])
+  await made.commit({ [file]: null })
+  await reconciler.pass()
+  expect(await environment(database, 'production')).toMatchObject({ reason: 'invalid_files' })
+  expect(await keys()).toEqual([{ keys: { feed: { pem: two, file } } }])
 })

@@ -95,6 +95,30 @@ export const brokenEnvironments: readonly BrokenFiles[] = [
     'variables: {t: {secret: TOKEN}}\npreferences: {channel_types: {email: {conditions: [{variable: vars.t, operator: exists}]}}}\n',
     '2:63 secret_in_template',
   ),
+  environment(
+    'a client key that is none',
+    'client_keys: {feed: {pem: hello}}\n',
+    '1:27 invalid_public_key',
+  ),
+  environment('a client key of nothing', 'client_keys: {feed: {}}\n', '1:21 invalid_value'),
+  environment(
+    'a client key in a file that is not there',
+    'client_keys: {feed: {file: feed.pem}}\n',
+    '1:28 file_not_found',
+  ),
+  environment(
+    'a client key in a file elsewhere',
+    'client_keys: {feed: {file: ../feed.pem}}\n',
+    '1:28 invalid_value',
+  ),
+  {
+    name: 'a private key in the place of a public one',
+    files: {
+      [ENVIRONMENT]: 'client_keys:\n  feed:\n    file: feed.pem\n',
+      'environments/feed.pem': '-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n',
+    },
+    diagnostic: `${ENVIRONMENT}:3:11 private_key`,
+  },
   {
     name: 'an environment twice',
     files: { [ENVIRONMENT]: 'locale: en\n', 'environments/production.json': '{}' },

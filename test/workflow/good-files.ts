@@ -4,6 +4,18 @@ import { entriesOf } from './files.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
+/** Its private half is nowhere. */
+const publicKey = `-----BEGIN PUBLIC KEY-----
+MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAiQIlnm4/it7b3wpeHNO2
+7JHg0N0pWd8KQ7aW6iS4KmipY+GdXF80giYuxYxUbUx+C+97gcD0gjYiWVEjDL/5
+7YMn9wHHCXmhuwl+yVNPGUHh+UcGRi0E7g8obzwiri/WJbe8jB9fUwE7WMTvvNvT
+hWu9DMMBsy9SAXmowD8JlKYZRUbC1q+V4AJIePeost25pT9/hB0gZK+C/v9vvmT+
+tDQ3rTD5xuS1jkAhG0M8qIq/b+gs+4+19ob+k81IambvzqmlqlSzl3C1uDLeBjOV
+PbBnn0FVsau2TH4BRNC5Sg+Ffq3S1yHSOO62nPPiovy9/1eCyhqdYdSvQ7e3VxPX
+swIDAQAB
+-----END PUBLIC KEY-----
+`
+
 /** What the shipped examples do not use. */
 const FIXTURES = {
   'environments/fixture.yaml': `variables:
@@ -26,7 +38,9 @@ preferences:
   channel_types: {sms: false}
   channels: {email: {conditions: [{variable: recipient.a, operator: exists}]}}
   commercial_subscribed: true
+client_keys: {file: {file: key.pem}, text: {pem: ${JSON.stringify(publicKey)}}}
 `,
+  'environments/key.pem': publicKey,
   'workflows/fixture/workflow.yaml': `name: Fixture
 categories: [fixture]
 commercial: true
