@@ -16,6 +16,8 @@ export interface App extends AsyncDisposable {
   readonly url: string | undefined
   /** The key of `development`, in development mode. */
   readonly key: string | undefined
+  /** The public key of `development`, likewise. */
+  readonly publicKey: string | undefined
   readonly operatorToken: string | undefined
   /** Resolves when Git was looked at once, with whatever result, or after a while. */
   readonly firstLook: Promise<void>

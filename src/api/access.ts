@@ -1,6 +1,7 @@
 import {
   APPLICATION_SCOPES,
   createKey,
+  derivePublicKey,
   findUnknownEnvironments,
   makeKey,
   makeOperatorToken,
@@ -17,6 +18,8 @@ import type { Log } from '../log.ts'
 export interface Access {
   /** The key of `development`; undefined outside development mode. */
   readonly key: string | undefined
+  /** The public key of `development`, likewise. */
+  readonly publicKey: string | undefined
   readonly operatorToken: string | undefined
 }
 
@@ -27,7 +30,8 @@ export interface AccessGround {
   readonly database: Database
 }
 
-const DEVELOPMENT = 'development' as EnvironmentName
+/** The environment of development mode. */
+export const DEVELOPMENT = 'development' as EnvironmentName
 
 /** Makes the stored keys what the settings say; in development mode makes a key and an operator token, once. */
 export async function prepareAccess(ground: AccessGround): Promise<Access> {
@@ -40,20 +44,27 @@ export async function prepareAccess(ground: AccessGround): Promise<Access> {
   if (!config.dev) {
     if (config.operatorToken === undefined && keys.length === 0)
       log.info('no keys in the settings: make one with "belfry keys create"')
-    return { key: undefined, operatorToken: config.operatorToken }
+    return { key: undefined, publicKey: undefined, operatorToken: config.operatorToken }
   }
   const made = { key: makeKey(DEVELOPMENT), operator_token: makeOperatorToken() }
   const kept =
     readDevCredentials(config.dataDirectory) ?? keepDevCredentials(config.dataDirectory, made)
-  await createKey(database, {
-    environment: DEVELOPMENT,
-    name: 'development',
-    scopes: APPLICATION_SCOPES,
-    source: 'development',
+  const publicKey = derivePublicKey(DEVELOPMENT, kept.key)
+  for (const key of [kept.key, publicKey]) {
+    await createKey(database, {
+      environment: DEVELOPMENT,
+      name: 'development',
+      scopes: APPLICATION_SCOPES,
+      source: 'development',
+      key,
+      now,
+    })
+  }
+  return {
     key: kept.key,
-    now,
-  })
-  return { key: kept.key, operatorToken: config.operatorToken ?? kept.operator_token }
+    publicKey,
+    operatorToken: config.operatorToken ?? kept.operator_token,
+  }
 }
 
 /** Says which environments of `BELFRY_API_KEYS` are not there; to be asked when Git was looked at. */

@@ -1,34 +1,81 @@
-import { timingSafeEqual } from 'node:crypto'
+import { createPublicKey, timingSafeEqual, type KeyObject } from 'node:crypto'
 import type { Clock } from '../clock.ts'
 import type { Queryable } from '../db/database.ts'
 import { sql } from '../db/sql.ts'
 import { RequestError } from '../errors.ts'
 import type { EnvironmentName } from '../ids.ts'
-import { findKey, hashKey, type FoundKey } from './keys.ts'
+import { loadEnvironment } from '../messages/environments.ts'
+import type { EnvironmentSettings } from '../workflow/environment.ts'
+import { publicKeyRefused, type Client } from './client-access.ts'
+import { findKey, hashKey, kindOf, type FoundKey } from './keys.ts'
 import type { Caller, EnvironmentFrom, Scope } from './route.ts'
+import { readUserToken } from './user-token.ts'
 
 /** How long a key that was revoked elsewhere may still be taken. */
 const CACHE_MS = 3_000
 const CACHED_KEYS_MAX = 10_000
 
+/** What a request says of who sends it. */
+export interface Credentials {
+  readonly authorization: string | undefined
+  /** Of a public key: what says for which user it calls. */
+  readonly userToken: string | undefined
+}
+
 /** Answers who a request comes from, and what it may do. */
-export type Authenticate = (authorization: string | undefined) => Promise<Caller>
+export interface Authenticate {
+  /** `isPublic`: whether a public key opens what is asked for. */
+  (credentials: Credentials, isPublic: boolean): Promise<Caller>
+}
 
 export interface AuthOptions {
   readonly database: Queryable
   readonly clock: Clock
   readonly operatorToken: string | undefined
+  /** Where users need no signed token as long as the environment names no key that signs them. */
+  readonly unsignedIn?: EnvironmentName | undefined
 }
 
 /**
- * Makes the check of the `authorization` header. What it answers was true at most three seconds ago.
- * Throws a `RequestError`: 401 without a key or with one that is not known, 403 for one of the wrong kind.
+ * Makes the check of what a request says of its sender. What it answers of a key was true at most three seconds ago.
+ * Throws a `RequestError`: 401 without a key, or with a key or token that is not known, 403 for one of the wrong kind.
  */
-export function authenticator({ database, clock, operatorToken }: AuthOptions): Authenticate {
+export function authenticator(options: AuthOptions): Authenticate {
+  const { database, clock, operatorToken } = options
   const operatorHash = operatorToken === undefined ? undefined : hashKey(operatorToken)
-  const cache = new Map<string, { readonly found: FoundKey; readonly at: number }>()
+  const find = keyFinder(database, clock)
+  return async ({ authorization, userToken }, isPublic) => {
+    const key = keyOf(authorization)
+    const hash = hashKey(key)
+    if (operatorHash && timingSafeEqual(hash, operatorHash)) return OPERATOR
+    const isClient = kindOf(key) === 'public'
+    if (isClient && !isPublic) throw publicKeyRefused()
+    const found = await find(hash)
+    if (!found || !timingSafeEqual(hash, found.hash) || (found.kind === 'public') !== isClient) {
+      const message = 'the API key is not known, or it was revoked'
+      throw new RequestError(401, 'api_key_missing', message)
+    }
+    const { environment, scopes } = found
+    const name = `key ${found.name} (${found.id})`
+    if (!isClient) return { name, environment, scopes }
+    const client = await readClient(options, environment, userToken)
+    return { name, environment, scopes: [], client }
+  }
+}
 
-  async function find(hash: Buffer): Promise<FoundKey | undefined> {
+const OPERATOR: Caller = {
+  name: 'operator',
+  environment: null,
+  scopes: ['trigger', 'read', 'write', 'operate'],
+}
+
+/** Finds keys by their digests, and remembers them for a moment. */
+function keyFinder(
+  database: Queryable,
+  clock: Clock,
+): (hash: Buffer) => Promise<FoundKey | undefined> {
+  const cache = new Map<string, { readonly found: FoundKey; readonly at: number }>()
+  return async (hash) => {
     const name = hash.toString('base64')
     const cached = cache.get(name)
     const at = clock.now().getTime()
@@ -40,28 +87,37 @@ export function authenticator({ database, clock, operatorToken }: AuthOptions): 
     cache.set(name, { found, at })
     return found
   }
+}
 
-  return async (authorization) => {
-    const key = keyOf(authorization)
-    const hash = hashKey(key)
-    if (operatorHash && timingSafeEqual(hash, operatorHash))
-      return {
-        name: 'operator',
-        environment: null,
-        scopes: ['trigger', 'read', 'write', 'operate'],
-      }
-    if (key.startsWith('pk_')) {
-      const message = 'this is a public key; the call needs a secret key, sk_…'
-      throw new RequestError(403, 'incorrect_token_type', message)
-    }
-    const found = await find(hash)
-    if (!found || !timingSafeEqual(hash, found.hash)) {
-      const message = 'the API key is not known, or it was revoked'
-      throw new RequestError(401, 'api_key_missing', message)
-    }
-    const { environment, scopes } = found
-    return { name: `key ${found.name} (${found.id})`, environment, scopes }
+/** For whom a public key calls, as the keys say that the environment's applied revision names. */
+async function readClient(
+  { database, clock, unsignedIn }: AuthOptions,
+  environment: EnvironmentName,
+  userToken: string | undefined,
+): Promise<Client> {
+  const keys = signingKeys((await loadEnvironment(database, environment))?.settings)
+  if (keys.length === 0 && environment === unsignedIn)
+    return { user: null, grants: new Map(), expiresAt: null }
+  if (keys.length === 0) {
+    const message = `${environment} names no client_keys, so that nobody can sign for a user`
+    throw new RequestError(401, 'missing_jwt_signing_key', message)
   }
+  if (userToken === undefined) {
+    const message = 'a public key calls for a user: send its token as "x-knock-user-token"'
+    throw new RequestError(401, 'missing_user_token', message)
+  }
+  return readUserToken(userToken, keys, clock.now())
+}
+
+const keysOfSettings = new WeakMap<EnvironmentSettings, readonly KeyObject[]>()
+
+function signingKeys(settings: EnvironmentSettings | undefined): readonly KeyObject[] {
+  if (!settings) return []
+  const known = keysOfSettings.get(settings)
+  if (known) return known
+  const keys = Object.values(settings.client_keys ?? {}).map(({ pem }) => createPublicKey(pem))
+  keysOfSettings.set(settings, keys)
+  return keys
 }
 
 function keyOf(authorization: string | undefined): string {

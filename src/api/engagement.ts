@@ -4,6 +4,7 @@ import { markMessages } from '../messages/engagement-store.ts'
 import { MARKS, type Mark } from '../messages/engagement.ts'
 import { findMessage, listMessages } from '../messages/log-store.ts'
 import { messageToWire } from '../messages/wire.ts'
+import { reachOf } from './client-access.ts'
 import { MESSAGE_IDS_MAX } from './message-filter.ts'
 import { resourceMissing } from './reference.ts'
 import { ok, type MutationRequest, type MutationRoute } from './route.ts'
@@ -41,8 +42,10 @@ function markOne(method: 'PUT' | 'DELETE', name: string, mark: Mark): MutationRo
       // A body is not needed here, so that it is only checked where there is one.
       if (body !== undefined) checkMarkBody(body)
       const id = params['id'] ?? ''
-      await markMessages(tx, { environment, ids: [id] }, mark, optionsOf(request, mark))
-      const row = await findMessage(tx, environment, id)
+      const reach = reachOf(request.caller)
+      const target = { environment, ids: [id], reach }
+      const marked = await markMessages(tx, target, mark, optionsOf(request, mark))
+      const row = marked.length > 0 ? await findMessage(tx, environment, id) : undefined
       if (!row) throw resourceMissing('message', id)
       return ok(messageToWire(row))
     },
@@ -65,10 +68,11 @@ function markBatch(mark: Mark): MutationRoute {
       },
     },
     async handle(request) {
-      const { tx, environment, body } = request
+      const { tx, environment, body, caller } = request
       const { message_ids: ids } = body as { readonly message_ids: readonly string[] }
       const options = optionsOf(request, mark)
-      const marked = await markMessages(tx, { environment, ids }, mark, options)
+      const target = { environment, ids, reach: reachOf(caller) }
+      const marked = await markMessages(tx, target, mark, options)
       return ok(await showMessages(tx, environment, marked))
     },
   }

@@ -7,10 +7,14 @@ import type { Scope } from './route.ts'
 /** Where a key comes from: `belfry keys create`, `BELFRY_API_KEYS`, or the start in development mode. */
 export type KeySource = 'command' | 'settings' | 'development'
 
+/** A secret key acts for an application, a public one for the user whose token comes with it. */
+export type KeyKind = 'secret' | 'public'
+
 /** A key as it is stored and listed; the key itself is kept nowhere. */
 export interface ApiKey {
   readonly environment: EnvironmentName
   readonly id: string
+  readonly kind: KeyKind
   readonly name: string
   readonly scopes: readonly Scope[]
   readonly source: KeySource
@@ -23,6 +27,8 @@ export interface NewKey {
   readonly name: string
   readonly scopes: readonly Scope[]
   readonly source: KeySource
+  /** Of a key that is made; a secret one unless told. */
+  readonly kind?: KeyKind
   /** The key itself, where it is given from outside; else one is made. */
   readonly key?: string
   readonly now: Date
@@ -33,9 +39,22 @@ export const APPLICATION_SCOPES: readonly Scope[] = ['trigger', 'read', 'write']
 
 const KEY_BYTES = 24
 
-/** A new secret key: `sk_<environment>_<192 random bits>`. */
-export function makeKey(environment: EnvironmentName): string {
-  return `sk_${environment}_${randomBytes(KEY_BYTES).toString('base64url')}`
+/** A new key: `sk_<environment>_<192 random bits>`, or `pk_…` for a public one. */
+export function makeKey(environment: EnvironmentName, kind: KeyKind = 'secret'): string {
+  return `${PREFIXES[kind]}${environment}_${randomBytes(KEY_BYTES).toString('base64url')}`
+}
+
+const PREFIXES = { secret: 'sk_', public: 'pk_' } as const
+
+/** What a key says of itself: a public one starts with `pk_`. */
+export function kindOf(key: string): KeyKind {
+  return key.startsWith(PREFIXES.public) ? 'public' : 'secret'
+}
+
+/** The public key that goes with a secret one; it tells nothing of it, and needs to be kept nowhere. */
+export function derivePublicKey(environment: EnvironmentName, secret: string): string {
+  const digest = hashKey(`public key of ${secret}`).subarray(0, KEY_BYTES)
+  return `${PREFIXES.public}${environment}_${digest.toString('base64url')}`
 }
 
 /** A new operator token. */
@@ -54,11 +73,11 @@ export async function createKey(
   request: NewKey,
 ): Promise<{ readonly id: string; readonly key: string }> {
   const { environment, name, scopes, source, now } = request
-  const key = request.key ?? makeKey(environment)
+  const key = request.key ?? makeKey(environment, request.kind)
   const [row] = await db.query<{ id: string }>(sql`
-    insert into api_keys (environment, id, name, hash, scopes, source, created_at)
-    values (${environment}, ${newRowId()}, ${name}, ${hashKey(key)}, ${[...scopes]}::text[],
-      ${source}, ${now})
+    insert into api_keys (environment, id, kind, name, hash, scopes, source, created_at)
+    values (${environment}, ${newRowId()}, ${kindOf(key)}, ${name}, ${hashKey(key)},
+      ${kindOf(key) === 'public' ? [] : [...scopes]}::text[], ${source}, ${now})
     on conflict (hash) do update
       set revoked_at = null, environment = excluded.environment, scopes = excluded.scopes
     returning id
@@ -70,7 +89,7 @@ export async function createKey(
 /** The keys of one environment, or of all, newest first. */
 export function listKeys(db: Queryable, environment: EnvironmentName | null): Promise<ApiKey[]> {
   return db.query<ApiKey>(sql`
-    select environment, id, name, scopes, source, created_at, revoked_at
+    select environment, id, kind, name, scopes, source, created_at, revoked_at
     from api_keys
     where ${environment}::text is null or environment = ${environment}
     order by environment, created_at desc, id desc
@@ -93,7 +112,7 @@ export interface FoundKey extends ApiKey {
 /** The key with this digest, revoked or not. */
 export async function findKey(db: Queryable, hash: Buffer): Promise<FoundKey | undefined> {
   const [row] = await db.query<FoundKey>(sql`
-    select environment, id, name, hash, scopes, source, created_at, revoked_at
+    select environment, id, kind, name, hash, scopes, source, created_at, revoked_at
     from api_keys
     where hash = ${hash}
   `)

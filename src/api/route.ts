@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Database, Queryable, Transaction } from '../db/database.ts'
 import type { EnvironmentName } from '../ids.ts'
+import type { Client } from './client-access.ts'
 import type { BodyBounds } from './body.ts'
 import type { ApiServices } from './services.ts'
 
@@ -104,6 +105,8 @@ export interface Caller {
   /** Null: the operator, who may see each environment. */
   readonly environment: EnvironmentName | null
   readonly scopes: readonly Scope[]
+  /** Of a public key, which has no scopes: for whom it calls. */
+  readonly client?: Client
 }
 
 export interface Reply {

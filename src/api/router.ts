@@ -1,10 +1,12 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import { Router, type RouterContext } from '@koa/router'
 import type { Context } from 'koa'
 import type { Clock } from '../clock.ts'
 import type { Database } from '../db/database.ts'
 import { RequestError } from '../errors.ts'
-import { environmentOf, requireScope, type Authenticate } from './auth.ts'
+import { environmentOf, requireScope, type Authenticate, type Credentials } from './auth.ts'
 import { readJsonBody, readRawBody } from './body.ts'
+import { clientAccess, requireClient } from './client-access.ts'
 import { answerOnce, hashRequest, readIdempotencyKey, type Answer } from './idempotency.ts'
 import { parseQuery } from './query.ts'
 import type {
@@ -75,9 +77,11 @@ function serveKeyed(route: ReadRoute | MutationRoute, options: RouterOptions): S
   const { database, clock, services, authenticate } = options
   const checkQuery: Check = route.query ? queryCheck(route.query) : () => {}
   const mutate = route.kind === 'mutation' ? mutation(route, database) : undefined
+  const isPublic = clientAccess(route) !== undefined
   return metered(route, services, async (ctx) => {
-    const caller = await authenticate(ctx.get('authorization') || undefined)
-    requireScope(caller, route.scope)
+    const caller = await authenticate(credentialsOf(ctx.req.headers), isPublic)
+    if (caller.client) requireClient(caller.client, route, ctx.params)
+    else requireScope(caller, route.scope)
     const query = parseQuery(ctx.querystring)
     checkQuery(query)
     const { params } = ctx
@@ -87,6 +91,14 @@ function serveKeyed(route: ReadRoute | MutationRoute, options: RouterOptions): S
     if (route.kind === 'read') return { reply: await route.handle({ ...base, database }) }
     throw new Error(`${route.method} ${route.path} is served by nobody`)
   })
+}
+
+function credentialsOf(headers: IncomingHttpHeaders): Credentials {
+  const userToken = headers['x-knock-user-token']
+  return {
+    authorization: headers.authorization,
+    userToken: typeof userToken === 'string' && userToken !== '' ? userToken : undefined,
+  }
 }
 
 /** Serves as `serve` does, and measures how long that takes where the route says so. */
@@ -129,7 +141,9 @@ function mutation(route: MutationRoute, database: Database) {
     if (key === undefined) return { reply: await database.transaction(work) }
     const { method, path, querystring, state } = ctx
     const { environment, now } = base
-    const requestHash = hashRequest([method, path, querystring, bytes])
+    // Two users that send the same are two callers, whatever they take for their key.
+    const user = base.caller.client?.user ?? ''
+    const requestHash = hashRequest([method, path, querystring, bytes, user])
     const requestId = String(state['requestId'])
     return answerOnce(
       database,

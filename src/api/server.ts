@@ -4,7 +4,7 @@ import Koa, { type Context, type Next } from 'koa'
 import type { Clock } from '../clock.ts'
 import type { Database } from '../db/database.ts'
 import { ConfigError, RequestError } from '../errors.ts'
-import { newRowId } from '../ids.ts'
+import { newRowId, type EnvironmentName } from '../ids.ts'
 import { authenticator } from './auth.ts'
 import { drainBody } from './body.ts'
 import { failureReply, problemReply, UNROUTED } from './problem.ts'
@@ -27,6 +27,8 @@ export interface ServerOptions {
   /** In the order in which they are tried. */
   readonly routes: readonly Route[]
   readonly operatorToken: string | undefined
+  /** Where a public key needs no signed token as long as the environment names no key that signs them. */
+  readonly unsignedIn?: EnvironmentName
   readonly host: string
   /** A port that was asked for is taken as it is; one that was not, moves up to the next free one. */
   readonly port: { readonly number: number; readonly explicit: boolean }
@@ -68,8 +70,8 @@ export async function startServer(options: ServerOptions): Promise<Server> {
 }
 
 function createApp(options: ServerOptions, isClosing: () => boolean): Koa {
-  const { database, clock, services, operatorToken } = options
-  const authenticate = authenticator({ database, clock, operatorToken })
+  const { database, clock, services, operatorToken, unsignedIn } = options
+  const authenticate = authenticator({ database, clock, operatorToken, unsignedIn })
   const router = createRouter(options.routes, { database, clock, services, authenticate })
   const app = new Koa()
   // What is left for this are connections that broke: nobody's failure, and anybody can make any number of them.

@@ -1,4 +1,4 @@
-import type { Access } from '../api/access.ts'
+import { DEVELOPMENT, type Access } from '../api/access.ts'
 import { routes } from '../api/index.ts'
 import { openGitHooks } from '../api/hooks/journal.ts'
 import { startServer, type Server } from '../api/server.ts'
@@ -21,6 +21,7 @@ export async function openDoorway(
     services: { queue, hasLookedAtGit, startedAt: clock.now(), gitHooks, metrics },
     routes,
     operatorToken: access.operatorToken,
+    ...(config.dev && { unsignedIn: DEVELOPMENT }),
     host: config.host,
     port: { number: config.port, explicit: !config.portIsDefault },
     loopbackOnly: config.dev,

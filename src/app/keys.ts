@@ -16,6 +16,7 @@ export async function openKeys(config: Config, clock: Clock = systemClock) {
       readonly environment: string
       readonly name: string
       readonly scopes: readonly string[]
+      readonly isPublic: boolean
     }) {
       const { environment, name } = request
       if (!isKey(environment))
@@ -25,6 +26,7 @@ export async function openKeys(config: Config, clock: Clock = systemClock) {
       const source = 'command'
       const key = {
         environment: environment as EnvironmentName,
+        kind: request.isPublic ? 'public' : 'secret',
         name,
         scopes,
         source,

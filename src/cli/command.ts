@@ -68,6 +68,7 @@ export interface Host {
 export interface Running {
   readonly url: string | undefined
   readonly key: string | undefined
+  readonly publicKey: string | undefined
   readonly operatorToken: string | undefined
   readonly firstLook: Promise<void>
   listWorkflows(environment: string): Promise<readonly string[]>
@@ -76,7 +77,12 @@ export interface Running {
 
 /** The keys of the installation. */
 export interface KeyRing extends AsyncDisposable {
-  create(key: { environment: string; name: string; scopes: readonly string[] }): Promise<{
+  create(key: {
+    environment: string
+    name: string
+    scopes: readonly string[]
+    isPublic: boolean
+  }): Promise<{
     readonly id: string
     readonly key: string
     /** Whether the environment of the key exists. */
@@ -90,6 +96,7 @@ export interface KeyRing extends AsyncDisposable {
 export interface ListedKey {
   readonly environment: string
   readonly id: string
+  readonly kind: string
   readonly name: string
   readonly scopes: readonly string[]
   readonly source: string

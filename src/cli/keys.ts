@@ -7,7 +7,7 @@ export const keys: Command = {
   name: 'keys',
   summary: 'Make, list and revoke API keys (opens the database)',
   usage: [
-    'create --environment <name> [--scope <scope>]',
+    'create --environment <name> [--scope <scope>] [--public]',
     'list [--environment <name>]',
     'revoke <key id>',
   ],
@@ -19,6 +19,10 @@ export const keys: Command = {
       type: 'string',
       multiple: true,
       help: 'trigger, read, write or operate; default: trigger, read and write',
+    },
+    public: {
+      type: 'boolean',
+      help: 'a key that may stand in a page: for the feed and what else is of its user',
     },
   },
   run(context) {
@@ -41,10 +45,14 @@ async function create({ options, output, host }: CommandContext): Promise<ExitCo
   const unknown = scopes.find((scope) => !SCOPES.includes(scope))
   if (unknown !== undefined)
     throw new ConfigError(`there is no scope "${unknown}", only ${SCOPES.join(', ')}`)
+  const isPublic = options.flag('public')
+  if (isPublic && given.length > 0)
+    throw new ConfigError('a public key has no scopes: leave out --scope or --public')
   const name = options.text('name') ?? 'command line'
   await using ring = await host.openKeys()
-  const { id, key, isKnown } = await ring.create({ environment, name, scopes })
-  const made = { id, key, environment, environment_exists: isKnown, name, scopes }
+  const { id, key, isKnown } = await ring.create({ environment, name, scopes, isPublic })
+  const shown = { kind: isPublic ? 'public' : 'secret', scopes: isPublic ? [] : scopes }
+  const made = { id, key, environment, environment_exists: isKnown, name, ...shown }
   output.result(made, () => [key])
   output.note('This key is shown once and kept nowhere.')
   if (!isKnown) output.note(`warning: there is no environment "${environment}" so far`)
@@ -58,10 +66,11 @@ async function list({ options, output, host }: CommandContext): Promise<ExitCode
     found.length === 0
       ? ['no keys']
       : table(
-          ['KEY', 'ENVIRONMENT', 'NAME', 'SCOPES', 'SOURCE', 'MADE', 'REVOKED'],
+          ['KEY', 'ENVIRONMENT', 'KIND', 'NAME', 'SCOPES', 'SOURCE', 'MADE', 'REVOKED'],
           found.map((key) => [
             key.id,
             key.environment,
+            key.kind,
             key.name,
             key.scopes.join(','),
             key.source,

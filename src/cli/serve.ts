@@ -73,17 +73,23 @@ function stopSignal(): Promise<void> {
 /** Says where Belfry is, who may call, and what to try. */
 async function greet(app: Running, context: CommandContext): Promise<void> {
   const { host, options, output } = context
-  const { url, key, operatorToken } = app
+  const { url, key, publicKey, operatorToken } = app
   const workflow = key === undefined ? undefined : await trialWorkflow(app)
   const dataDir = options.text('data-dir')
   // A shell that copies the commands must find the same data directory.
   const program =
     dataDir === undefined ? host.program : `BELFRY_DATA_DIR=${quoted(dataDir)} ${host.program}`
   const commands = workflow === undefined ? [] : trialCommands(program, workflow)
-  const shown = { url, key, operator_token: key === undefined ? undefined : operatorToken }
+  const shown = {
+    url,
+    key,
+    public_key: publicKey,
+    operator_token: key === undefined ? undefined : operatorToken,
+  }
   output.result({ ...shown, commands }, () => [
     ...labelled('URL', url, output),
     ...labelled('key', shown.key, output),
+    ...labelled('public key', shown.public_key, output),
     ...labelled('operator token', shown.operator_token, output),
     ...(commands.length === 0 ? [] : ['', ...commands.map((command) => `  ${command}`), '']),
   ])

@@ -2,6 +2,7 @@ import type { Transaction } from '../db/database.ts'
 import { sql } from '../db/sql.ts'
 import { isUuid } from '../ids.ts'
 import type { EnvironmentName, MessageId } from '../ids.ts'
+import type { RecipientRef } from './store.ts'
 import { toEvents } from './delivery-store.ts'
 import { noteEvents, type MessageEvent } from './happenings.ts'
 import { applyMark, type Mark, type MarkOptions, type Stamps } from './engagement.ts'
@@ -14,14 +15,31 @@ interface Row extends Stamps {
   readonly events: number
 }
 
-/** Marks those of these messages that the environment has, and returns their ids; the others are passed over. */
+/** Whose messages a caller may change. */
+export interface MessageReach {
+  /** Null: of everybody. */
+  readonly recipient: RecipientRef | null
+  /** Whether only those in feeds. */
+  readonly inAppOnly: boolean
+}
+
+const ALL: MessageReach = { recipient: null, inAppOnly: false }
+
+export interface MarkTarget {
+  readonly environment: EnvironmentName
+  readonly ids: readonly string[]
+  /** All of them where it is left out. */
+  readonly reach?: MessageReach
+}
+
+/** Marks those of these messages that the environment has and the caller reaches, and returns their ids; the others are passed over. */
 export async function markMessages(
   tx: Transaction,
-  { environment, ids }: { readonly environment: EnvironmentName; readonly ids: readonly string[] },
+  { environment, ids, reach = ALL }: MarkTarget,
   mark: Mark,
   options: MarkOptions,
 ): Promise<readonly MessageId[]> {
-  const rows = await lockMessages(tx, environment, ids.filter(isUuid))
+  const rows = await lockMessages(tx, environment, ids.filter(isUuid), reach)
   const { now } = options
   const happened: MessageEvent[] = []
   const marked = rows.map((row) => {
@@ -50,6 +68,7 @@ async function lockMessages(
   tx: Transaction,
   environment: EnvironmentName,
   ids: readonly string[],
+  { recipient, inAppOnly }: MessageReach,
 ): Promise<Row[]> {
   return await tx.query<Row>(sql`
     select id, seen_at as "seenAt", read_at as "readAt", interacted_at as "interactedAt",
@@ -57,6 +76,9 @@ async function lockMessages(
     from messages
     where environment = ${environment}
       and id = any(${ids}::uuid[])
+      and (${recipient?.id ?? null}::text is null
+        or (collection = ${recipient?.collection ?? null} and recipient = ${recipient?.id ?? null}))
+      and (not ${inAppOnly}::boolean or channel_type = 'in_app')
     order by id
     for update
   `)
