@@ -49,7 +49,7 @@ const setPreferences: MutationRoute = {
     }))
     await upsertRecipients(tx, environment, patches, now)
     const done = { name: 'users.set_preferences', total: ids.size }
-    return ok(toWire(await saveCompletedBulk(tx, environment, done, now)))
+    return ok(bulkToWire(await saveCompletedBulk(tx, environment, done, now)))
   },
 }
 
@@ -63,11 +63,12 @@ const find: ReadRoute = {
     const id = params['id'] ?? ''
     const operation = isUuid(id) ? await findBulk(database, environment, id) : undefined
     if (!operation) throw resourceMissing('bulk operation', id)
-    return ok(toWire(operation))
+    return ok(bulkToWire(operation))
   },
 }
 
-function toWire(operation: BulkOperation): object {
+/** A call for many, in the contract's shape. */
+export function bulkToWire(operation: BulkOperation): object {
   const { id, name, status, total, processed, succeeded, errors } = operation
   return {
     __typename: 'BulkOperation',

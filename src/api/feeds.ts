@@ -1,7 +1,13 @@
 import type { Queryable } from '../db/database.ts'
 import type { ChannelKey, EnvironmentName } from '../ids.ts'
 import { loadEnvironment } from '../messages/environments.ts'
-import { countFeed, FEED_STATUSES, type Feed, type FeedCounts } from '../messages/feed-store.ts'
+import {
+  countFeed,
+  EMPTY_FEED,
+  FEED_STATUSES,
+  type Feed,
+  type FeedCounts,
+} from '../messages/feed-store.ts'
 import {
   listMessages,
   loadMessageContents,
@@ -101,7 +107,7 @@ interface FoundFeed {
 const EMPTY: FoundFeed = {
   items: [],
   ends: { after: null, before: null },
-  counts: { total: 0, unread: 0, unseen: 0 },
+  counts: EMPTY_FEED,
 }
 
 async function loadFeed(
@@ -151,4 +157,17 @@ function publicVariables(settings: EnvironmentSettings | undefined): object {
   return Object.fromEntries(named)
 }
 
-export const feeds = [list] as const
+const settingsOfFeed: ReadRoute = {
+  kind: 'read',
+  method: 'GET',
+  path: '/v1/users/:id/feeds/:channel/settings',
+  scope: 'read',
+  environment: 'key',
+  async handle({ database, environment, params }) {
+    checkRecipientId(params['id'], 'path')
+    await findFeedChannel(database, environment, params['channel'] ?? '')
+    return ok({ features: { branding_required: false } })
+  },
+}
+
+export const feeds = [list, settingsOfFeed] as const

@@ -1,6 +1,7 @@
 import { brakes } from './brakes.ts'
 import { bulk } from './bulk.ts'
 import { channelData } from './channel-data.ts'
+import { channelMessages } from './channel-messages.ts'
 import { drift } from './drift.ts'
 import { engagement } from './engagement.ts'
 import { environments } from './environments.ts'
@@ -29,6 +30,7 @@ export const routes: readonly Route[] = [
   ...previews,
   ...messages,
   ...engagement,
+  ...channelMessages,
   ...feeds,
   ...recipientRuns,
   ...workflowRuns,

@@ -115,16 +115,17 @@ function readTimes(query: ContentQuery): NonNullable<MessageFilter['insertedAt']
   return Object.fromEntries(named)
 }
 
-const TRIGGER_DATA = '?/trigger_data'
-
-/** A JSON object of plain values, as text; the query was checked as text and not for what it stands for. */
-function readTriggerData(json: string): Readonly<Record<string, unknown>> {
+/** A JSON object of plain values, as text; what it stands in was checked as text and not for what it stands for. */
+export function readTriggerData(
+  json: string,
+  field = '?/trigger_data',
+): Readonly<Record<string, unknown>> {
   const data = parse(json)
   if (typeof data !== 'object' || data === null || Array.isArray(data))
-    throw invalid(TRIGGER_DATA, 'is not a JSON object')
-  refuseBadText(TRIGGER_DATA, data)
+    throw invalid(field, 'is not a JSON object')
+  refuseBadText(field, data)
   const nested = Object.entries(data).find(([, value]) => typeof value === 'object' && value)
-  if (nested) throw invalid(TRIGGER_DATA, 'may hold texts, numbers, booleans and null only')
+  if (nested) throw invalid(field, 'may hold texts, numbers, booleans and null only')
   return data as Readonly<Record<string, unknown>>
 }
 

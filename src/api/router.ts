@@ -142,8 +142,9 @@ function mutation(route: MutationRoute, database: Database) {
     const { method, path, querystring, state } = ctx
     const { environment, now } = base
     // Two users that send the same are two callers, whatever they take for their key.
-    const user = base.caller.client?.user ?? ''
-    const requestHash = hashRequest([method, path, querystring, bytes, user])
+    const user = base.caller.client?.user ?? null
+    const sent = [method, path, querystring, bytes]
+    const requestHash = hashRequest(user === null ? sent : [...sent, user])
     const requestId = String(state['requestId'])
     return answerOnce(
       database,

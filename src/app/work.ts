@@ -1,3 +1,4 @@
+import { bulkKinds } from '../api/bulk-kinds.ts'
 import { sweepGitDeliveries } from '../api/hooks/store.ts'
 import { sweepIdempotencyKeys } from '../api/idempotency.ts'
 import { openDoor } from '../channels/door.ts'
@@ -18,6 +19,7 @@ import {
   LEASE_MS,
   listDeadProcesses,
 } from '../messages/leases.ts'
+import { BULK_TOPIC, takeBulkTurn } from '../recipients/bulk-work.ts'
 import { sweepBulks } from '../recipients/bulk-store.ts'
 import { sweepPlanRequests } from '../reconcile/promotion-store.ts'
 import { sweepBatches } from '../runs/batch-store.ts'
@@ -59,6 +61,7 @@ export async function startWork(ground: Ground): Promise<void> {
   const delivery = openDelivery({ ...context, recheck: recheckPreferences, metrics })
   const fetching = openFetching({ ...context, queue })
   startWorkLoops(ground, delivery, fetching)
+  await startBulkWork(ground)
   queue.work<DeliverJob>('deliver', {
     concurrency: DELIVERIES_MAX,
     async handle(batch) {
@@ -68,6 +71,16 @@ export async function startWork(ground: Ground): Promise<void> {
   })
   registerRunWorkers({ database, queue, clock, log })
   registerFetchWorkers(fetching)
+}
+
+/** Works on calls for many, from when they are made. */
+async function startBulkWork(ground: Ground): Promise<void> {
+  const { clock, database, topics, stack } = ground
+  const loop = addLoop(ground, { name: 'calls for many' }, () =>
+    takeBulkTurn(database, bulkKinds, clock.now()),
+  )
+  const listening = await topics.listen(BULK_TOPIC, () => loop.wake())
+  stack.defer(() => listening.close())
 }
 
 function startWorkLoops(ground: Ground, delivery: DeliveryContext, fetching: FetchContext): void {

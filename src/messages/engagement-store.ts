@@ -1,10 +1,12 @@
 import type { Transaction } from '../db/database.ts'
 import { sql } from '../db/sql.ts'
 import { isUuid } from '../ids.ts'
-import type { EnvironmentName, MessageId } from '../ids.ts'
+import type { ChannelKey, EnvironmentName, MessageId } from '../ids.ts'
+import type { ChannelType } from '../steps/step.ts'
 import type { RecipientRef } from './store.ts'
 import { toEvents } from './delivery-store.ts'
 import { noteEvents, type MessageEvent } from './happenings.ts'
+import { notifyFeeds, type FeedRef } from './feed-topic.ts'
 import { applyMark, type Mark, type MarkOptions, type Stamps } from './engagement.ts'
 
 /** Of entries in a message's history; a message that is marked to and fro does not grow beyond it. */
@@ -12,6 +14,10 @@ const EVENTS_MAX = 500
 
 interface Row extends Stamps {
   readonly id: MessageId
+  readonly channel: ChannelKey
+  readonly channelType: ChannelType
+  readonly collection: string
+  readonly recipient: string
   readonly events: number
 }
 
@@ -40,6 +46,7 @@ export async function markMessages(
   options: MarkOptions,
 ): Promise<readonly MessageId[]> {
   const rows = await lockMessages(tx, environment, ids.filter(isUuid), reach)
+  if (rows.length === 0) return []
   const { now } = options
   const happened: MessageEvent[] = []
   const marked = rows.map((row) => {
@@ -60,7 +67,41 @@ export async function markMessages(
     where m.environment = ${environment} and m.id = s.id
   `)
   await noteEvents(tx, { messages: happened }, now)
+  await notifyFeeds(tx, feedsOf(environment, rows))
   return rows.map(({ id }) => id)
+}
+
+/**
+ * Deletes these messages with what is known of their deliveries; those that are still to be handed over, or are being so,
+ * stay.
+ */
+export async function deleteMessages(
+  tx: Transaction,
+  environment: EnvironmentName,
+  ids: readonly MessageId[],
+): Promise<void> {
+  const deleted = await tx.query<FeedMessage & { readonly id: MessageId }>(sql`
+    delete from messages
+    where environment = ${environment}
+      and id = any(${ids}::uuid[])
+      and due_at is null
+      and claimed_by is null
+    returning id, channel, channel_type as "channelType", collection, recipient
+  `)
+  await tx.query(sql`
+    delete from deliveries
+    where environment = ${environment}
+      and message_id = any(${deleted.map(({ id }) => id)}::uuid[])
+  `)
+  await notifyFeeds(tx, feedsOf(environment, deleted))
+}
+
+type FeedMessage = Pick<Row, 'channel' | 'channelType' | 'collection' | 'recipient'>
+
+function feedsOf(environment: EnvironmentName, rows: readonly FeedMessage[]): readonly FeedRef[] {
+  return rows
+    .filter(({ channelType }) => channelType === 'in_app')
+    .map(({ channel, collection, recipient }) => ({ environment, channel, collection, recipient }))
 }
 
 /** In id order, as everybody locks messages. */
@@ -71,7 +112,7 @@ async function lockMessages(
   { recipient, inAppOnly }: MessageReach,
 ): Promise<Row[]> {
   return await tx.query<Row>(sql`
-    select id, seen_at as "seenAt", read_at as "readAt", interacted_at as "interactedAt",
+    select id, channel, channel_type as "channelType", collection, recipient, seen_at as "seenAt", read_at as "readAt", interacted_at as "interactedAt",
            archived_at as "archivedAt", jsonb_array_length(events) as events
     from messages
     where environment = ${environment}

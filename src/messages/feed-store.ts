@@ -19,7 +19,12 @@ export interface FeedCounts {
   readonly total: number
   readonly unread: number
   readonly unseen: number
+  /** When one of them was made or marked last; null for an empty feed. */
+  readonly changedAt: Date | null
 }
+
+/** What there is in the feed of somebody who is not known. */
+export const EMPTY_FEED: FeedCounts = { total: 0, unread: 0, unseen: 0, changedAt: null }
 
 /** How much there is in a feed. What was done with its items narrows the list, and not these counts, but for `archived`. */
 export async function countFeed(
@@ -32,7 +37,8 @@ export async function countFeed(
   const [counts] = await tx.query<FeedCounts>(sql`
     select count(*)::integer as total,
            (count(*) filter (where m.read_at is null))::integer as unread,
-           (count(*) filter (where m.seen_at is null))::integer as unseen
+           (count(*) filter (where m.seen_at is null))::integer as unseen,
+           max(m.updated_at) as "changedAt"
     from messages m
     left join versions v on v.id = m.version_id
     where m.environment = ${environment}
@@ -52,5 +58,5 @@ export async function countFeed(
       and (${times.lt}::timestamptz is null or m.inserted_at < ${times.lt})
       and (${times.lte}::timestamptz is null or m.inserted_at <= ${times.lte})
   `)
-  return counts ?? { total: 0, unread: 0, unseen: 0 }
+  return counts ?? EMPTY_FEED
 }

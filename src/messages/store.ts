@@ -14,6 +14,7 @@ import type { ChannelType, MessageContent } from '../steps/step.ts'
 import { AMBIGUOUS, toEvents } from './delivery-store.ts'
 import { noteEvents } from './happenings.ts'
 import type { DeliverJob } from './deliver.ts'
+import { notifyFeeds, type FeedRef } from './feed-topic.ts'
 import { toDeliverJobs } from './due.ts'
 import {
   stopped,
@@ -86,8 +87,17 @@ export async function insertMessages(
     on conflict on constraint messages_once_per_step do nothing
     returning id
   `)
+  await notifyFeeds(tx, messages.filter(isInFeed).map(feedOf))
   const made = new Set(inserted.map(({ id }) => id))
   return toDeliverJobs(messages.filter((message) => isDue(message, now) && made.has(message.id)))
+}
+
+function isInFeed({ channelType, status }: NewMessage): boolean {
+  return channelType === 'in_app' && status === 'delivered'
+}
+
+function feedOf({ environment, channel, recipient }: NewMessage): FeedRef {
+  return { environment, channel, collection: recipient.collection, recipient: recipient.id }
 }
 
 function isDue(message: NewMessage, now: Date): boolean {

@@ -1,0 +1,8 @@
+import type { BulkKind } from '../recipients/bulk-work.ts'
+import { markChannelMessages } from './channel-messages.ts'
+
+/** What is worked on after its answer, by the name that it is kept under. */
+export const bulkKinds: Readonly<Record<string, BulkKind>> = {
+  'messages.mark': markChannelMessages,
+  'messages.delete': markChannelMessages,
+}
