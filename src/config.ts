@@ -41,6 +41,8 @@ export interface Config {
   readonly policyFile: string | undefined
   /** Paths of the files that say who may sign commits. */
   readonly allowedSigners: readonly string[]
+  /** Origins whose pages may call the API; `*` stands for all. */
+  readonly corsOrigins: readonly string[]
   /** CIDRs that outgoing connections may reach although they are private or loopback. */
   readonly allowedTargets: readonly string[]
   /** Undefined: no forge is told anything. */
@@ -125,6 +127,7 @@ export function readConfig(env: Env, flags: ConfigFlags = {}): Config {
       RETENTION_DAYS,
     policyFile: flags.policyFile ?? policyFile,
     allowedSigners: reader.paths('BELFRY_ALLOWED_SIGNERS'),
+    corsOrigins: reader.origins('BELFRY_CORS_ORIGINS'),
     allowedTargets: reader.cidrs('BELFRY_ALLOWED_TARGETS'),
     forge: reader.forge(repository.repository),
     instance: reader.instance('BELFRY_INSTANCE') ?? 'belfry',
@@ -325,6 +328,15 @@ class Reader {
     return forgeSettings(texts, (setting, problem) => this.#problem(setting, problem))
   }
 
+  origins(name: string): readonly string[] {
+    const words = this.#list(name)
+    for (const word of words) {
+      if (word === '*' || isOrigin(word)) continue
+      this.#problem(name, `${JSON.stringify(word)} is no origin, such as https://app.example.com`)
+    }
+    return words
+  }
+
   instance(name: string): string | undefined {
     const value = this.text(name)
     if (value !== undefined && !/^[a-z0-9][a-z0-9_.-]{0,62}$/i.test(value)) {
@@ -363,6 +375,12 @@ class Reader {
   #problem(name: string, text: string): void {
     this.#problems.push(`${name}: ${text}`)
   }
+}
+
+/** As browsers write it: without a path, in small letters. */
+function isOrigin(text: string): boolean {
+  if (!/^[a-z][a-z0-9+.-]*:\/\/[^/?#@\s]+$/.test(text) || !URL.canParse(text)) return false
+  return !/^https?:/.test(text) || new URL(text).origin === text
 }
 
 function isCidr(text: string): boolean {

@@ -112,6 +112,7 @@ describe('readConfig', () => {
     const config = readConfig({
       PORT: '8080',
       BELFRY_API_KEYS: 'production=sk_0123456789, staging=sk_abc=defghij ,',
+      BELFRY_CORS_ORIGINS: 'https://app.example.com, http://localhost:3000,app://local, *',
       BELFRY_ALLOWED_TARGETS: '10.0.0.0/8, ::1/128,127.0.0.1',
       BELFRY_ALLOWED_SIGNERS: '/etc/signers, keys.asc',
       BELFRY_ROLES: 'api,work',
@@ -126,6 +127,8 @@ describe('readConfig', () => {
       { environment: 'production', key: 'sk_0123456789' },
       { environment: 'staging', key: 'sk_abc=defghij' },
     ])
+    const origins = ['https://app.example.com', 'http://localhost:3000', 'app://local', '*']
+    expect(config.corsOrigins).toEqual(origins)
     expect(config.allowedTargets).toEqual(['10.0.0.0/8', '::1/128', '127.0.0.1'])
     expect(config.roles).toEqual(['work', 'api'])
     expect(config.webhookSecrets).toEqual(['one-secret', `whsec_${'ab+/'.repeat(10)}=`])
@@ -140,6 +143,9 @@ describe('readConfig', () => {
     ['BELFRY_POLL_SECONDS', '1.5', 'whole number'],
     ['BELFRY_RETENTION_DAYS', '0', 'from 1 to 36500'],
     ['BELFRY_ROLES', 'api,cook', '"cook" is not one of reconcile, work, api'],
+    ['BELFRY_CORS_ORIGINS', 'https://app.example.com/', 'no origin'],
+    ['BELFRY_CORS_ORIGINS', 'https://App.example.com', 'no origin'],
+    ['BELFRY_CORS_ORIGINS', 'app.example.com', 'no origin'],
     ['BELFRY_ALLOWED_TARGETS', '10.0.0.0/33', 'range of addresses'],
     ['BELFRY_ALLOWED_TARGETS', 'example.com', 'range of addresses'],
     ['BELFRY_SHARED_SECRETS', 'EU__KEY', 'shared secret'],

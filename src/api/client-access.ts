@@ -110,3 +110,9 @@ export function publicKeyRefused(): RequestError {
   const message = 'this is a public key; the call needs a secret key, sk_…'
   return new RequestError(403, 'incorrect_token_type', message)
 }
+
+/** What a secret key is told where only a public one opens anything. */
+export function publicKeyNeeded(): RequestError {
+  const message = 'connections of browsers need a public key, pk_…'
+  return new RequestError(403, 'incorrect_token_type', message)
+}

@@ -32,6 +32,14 @@ interface FeedQuery extends FeedView {
   readonly has_tenant?: boolean
 }
 
+/** Query parameters that narrow a feed. */
+export const feedQuery = {
+  ...contentFilterQuery,
+  status: { enum: ['unread', 'read', 'unseen', 'seen', 'all'] },
+  archived: { enum: ['exclude', 'include', 'only'] },
+  has_tenant: { type: 'boolean' },
+} as const
+
 const list: ReadRoute = {
   kind: 'read',
   method: 'GET',
@@ -42,10 +50,7 @@ const list: ReadRoute = {
     type: 'object',
     properties: {
       ...pageQuery,
-      ...contentFilterQuery,
-      status: { enum: ['unread', 'read', 'unseen', 'seen', 'all'] },
-      archived: { enum: ['exclude', 'include', 'only'] },
-      has_tenant: { type: 'boolean' },
+      ...feedQuery,
       mode: { enum: ['rich', 'compact'] },
       exclude: { type: 'string' },
     },
@@ -61,12 +66,7 @@ const list: ReadRoute = {
     const { items, ends, counts } = found
     const body = {
       entries: items,
-      meta: {
-        __typename: 'FeedMetadata',
-        total_count: counts.total,
-        unread_count: counts.unread,
-        unseen_count: counts.unseen,
-      },
+      meta: metadataToWire(counts),
       page_info: pageInfo(ends, page),
       vars: publicVariables(settings),
     }
@@ -74,8 +74,18 @@ const list: ReadRoute = {
   },
 }
 
-/** A feed is named by its channel's key or id. */
-async function findFeedChannel(
+/** The counts of a feed, in the contract's shape. */
+export function metadataToWire({ total, unread, unseen }: FeedCounts): object {
+  return {
+    __typename: 'FeedMetadata',
+    total_count: total,
+    unread_count: unread,
+    unseen_count: unseen,
+  }
+}
+
+/** A feed is named by its channel's key or id; throws a 404 `RequestError` where there is no such one. */
+export async function findFeedChannel(
   db: Queryable,
   environment: EnvironmentName,
   name: string,
@@ -86,7 +96,8 @@ async function findFeedChannel(
   throw resourceMissing('in-app channel', name)
 }
 
-function readFeedFilter(query: Readonly<Record<string, unknown>>): MessageFilter {
+/** The filter that a query of `feedQuery` asks for. */
+export function readFeedFilter(query: Readonly<Record<string, unknown>>): MessageFilter {
   const { status = 'all', archived = 'exclude', has_tenant: hasTenant } = query as FeedQuery
   const engagement: readonly EngagementStatus[] = status === 'all' ? [] : [status]
   return {

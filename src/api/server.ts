@@ -2,14 +2,17 @@ import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import Koa, { type Context, type Next } from 'koa'
 import type { Clock } from '../clock.ts'
+import type { Topics } from '../db/topics.ts'
 import type { Database } from '../db/database.ts'
 import { ConfigError, RequestError } from '../errors.ts'
 import { newRowId, type EnvironmentName } from '../ids.ts'
-import { authenticator } from './auth.ts'
+import { authenticator, type Authenticate } from './auth.ts'
 import { drainBody } from './body.ts'
+import { cors, type AllowsOrigin } from './cors.ts'
 import { failureReply, problemReply, UNROUTED } from './problem.ts'
 import { decodeText } from './query.ts'
 import type { Route } from './route.ts'
+import { openSockets } from './realtime/sockets.ts'
 import { createRouter, writeReply } from './router.ts'
 import type { ApiServices } from './services.ts'
 import { problemOfText } from './text.ts'
@@ -17,6 +20,7 @@ import { problemOfText } from './text.ts'
 /** Where failures of ours are written down. */
 export interface FailureLog {
   error(message: string, fields: Readonly<Record<string, unknown>>): void
+  warn(message: string, fields?: Readonly<Record<string, unknown>>): void
 }
 
 export interface ServerOptions {
@@ -34,6 +38,12 @@ export interface ServerOptions {
   readonly port: { readonly number: number; readonly explicit: boolean }
   /** Whether only requests to a loopback name are served: in development mode, against DNS rebinding. */
   readonly loopbackOnly: boolean
+  /** Which pages of other origins may call; none where it is left out. */
+  readonly allowsOrigin?: AllowsOrigin
+  /** Where changes of feeds are heard of; without it no browser can listen. */
+  readonly topics?: Topics
+  /** How often the connections of browsers are looked after, in milliseconds. */
+  readonly sweepMs?: number
 }
 
 export interface Server {
@@ -53,25 +63,49 @@ const CLOSE_MS_MAX = 2_500
 /** Starts the API. Throws a `ConfigError` where the port that was asked for is taken. */
 export async function startServer(options: ServerOptions): Promise<Server> {
   let closing = false
-  const app = createApp(options, () => closing)
+  const { database, clock, operatorToken, unsignedIn, topics, log } = options
+  const authenticate = authenticator({ database, clock, operatorToken, unsignedIn })
+  const app = createApp(options, authenticate, () => closing)
   const respond = app.callback()
   // koa answers its own failures; nothing is left to reject.
   const server = http.createServer((request, response) => void respond(request, response))
   server.requestTimeout = REQUEST_MS_MAX
   server.keepAliveTimeout = KEEP_ALIVE_MS
+  const admit = (request: http.IncomingMessage) => admitSocket(request, options)
+  const sweeping = options.sweepMs === undefined ? {} : { sweepMs: options.sweepMs }
+  const sockets =
+    topics &&
+    (await openSockets({ database, clock, log, topics, authenticate, admit, ...sweeping }))
+  if (sockets)
+    server.on('upgrade', (request, socket, head) => void sockets.take(request, socket, head))
   await listen(server, options)
   const { port } = server.address() as AddressInfo
   const host = options.host.includes(':') ? `[${options.host}]` : options.host
-  const close = (): Promise<void> => {
+  const close = async (): Promise<void> => {
     closing = true
-    return closeServer(server)
+    // The server waits for what it has handed over, too.
+    await sockets?.close()
+    await closeServer(server)
   }
   return { port, url: `http://${host}:${port}`, close }
 }
 
-function createApp(options: ServerOptions, isClosing: () => boolean): Koa {
-  const { database, clock, services, operatorToken, unsignedIn } = options
-  const authenticate = authenticator({ database, clock, operatorToken, unsignedIn })
+/** Throws a `RequestError` for a page that may not call, as browsers do not ask before a connection. */
+function admitSocket({ headers }: http.IncomingMessage, options: ServerOptions): void {
+  const { host = '', origin } = headers
+  if (options.loopbackOnly) refuseOtherHost(host)
+  const isOwn = origin !== undefined && /^https?:\/\/(.*)$/.exec(origin)?.[1] === host
+  if (origin === undefined || isOwn || options.allowsOrigin?.(origin)) return
+  const message = `pages of ${origin} may not connect: see BELFRY_CORS_ORIGINS`
+  throw new RequestError(403, 'origin_not_allowed', message)
+}
+
+function createApp(
+  options: ServerOptions,
+  authenticate: Authenticate,
+  isClosing: () => boolean,
+): Koa {
+  const { database, clock, services } = options
   const router = createRouter(options.routes, { database, clock, services, authenticate })
   const app = new Koa()
   // What is left for this are connections that broke: nobody's failure, and anybody can make any number of them.
@@ -84,6 +118,7 @@ function createApp(options: ServerOptions, isClosing: () => boolean): Koa {
     if (isClosing()) ctx.set('connection', 'close')
     await answerErrors(ctx, next, options.log)
   })
+  app.use(cors(options.allowsOrigin ?? (() => false)))
   app.use((ctx, next) => {
     if (options.loopbackOnly) refuseOtherHost(ctx.get('host'))
     refuseBadPath(ctx.path)

@@ -1,4 +1,5 @@
 import { DEVELOPMENT, type Access } from '../api/access.ts'
+import { originCheck } from '../api/cors.ts'
 import { routes } from '../api/index.ts'
 import { openGitHooks } from '../api/hooks/journal.ts'
 import { startServer, type Server } from '../api/server.ts'
@@ -8,7 +9,7 @@ import type { FirstLook } from './reconcile.ts'
 
 /** Serves the API, and notes where for the commands of this machine. */
 export async function openDoorway(
-  { config, clock, log, database, queue, metrics, stack }: Ground,
+  { config, clock, log, database, queue, metrics, topics, stack }: Ground,
   access: Access,
   looking: FirstLook | undefined,
 ): Promise<Server> {
@@ -25,6 +26,8 @@ export async function openDoorway(
     host: config.host,
     port: { number: config.port, explicit: !config.portIsDefault },
     loopbackOnly: config.dev,
+    allowsOrigin: originCheck(config.corsOrigins, config.dev),
+    topics,
   })
   stack.defer(() => server.close())
   const note = { url: server.url, pid: process.pid, started_at: clock.now().toISOString() }

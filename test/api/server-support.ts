@@ -41,7 +41,10 @@ export async function serve(
     database,
     clock,
     routes,
-    log: { error: (message, fields) => failures.push({ message, ...fields }) },
+    log: {
+      error: (message, fields) => failures.push({ message, ...fields }),
+      warn: (message, fields) => failures.push({ message, ...fields }),
+    },
     services: {
       queue: undefined as never,
       hasLookedAtGit: () => true,
