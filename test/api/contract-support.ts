@@ -2,6 +2,7 @@ import fs from 'node:fs'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { expect } from 'vitest'
 import { routes } from '../../src/api/index.ts'
+import type { ServerOptions } from '../../src/api/server.ts'
 import type { Database } from '../../src/db/database.ts'
 import { openQueue } from '../../src/db/queue.ts'
 import { silentLog } from '../../src/log.ts'
@@ -24,11 +25,14 @@ export function expectShape(name: string, body: unknown): void {
 }
 
 /** A server with all routes and a queue of its own. */
-export async function serveAll(database: Database): Promise<TestServer> {
+export async function serveAll(
+  database: Database,
+  options: Partial<ServerOptions> = {},
+): Promise<TestServer> {
   await using stack = new AsyncDisposableStack()
   const queue = stack.use(await openQueue(database, { log: silentLog }))
   const services = { queue, hasLookedAtGit: () => true, startedAt: new Date(NOW) }
-  const api = stack.use(await serve(database, routes, { services }))
+  const api = stack.use(await serve(database, routes, { services, ...options }))
   const opened = stack.move()
   return { ...api, [Symbol.asyncDispose]: () => opened.disposeAsync() }
 }

@@ -1,6 +1,7 @@
 import { expect } from 'vitest'
 import {
   createKey,
+  derivePublicKey,
   findKey,
   hashKey,
   listKeys,
@@ -82,4 +83,24 @@ test('keys of the settings follow the setting', async ({ database }) => {
   api.clock.advance(3_001)
   expect(await api.call('GET', '/v1/me', { key: one })).toMatchObject({ status: 200 })
   expect(await api.call('GET', '/v1/me', { key: two })).toMatchObject({ status: 401 })
+})
+
+test('a public key is made, listed and named in the settings as such, and has no scopes', async ({
+  database,
+}) => {
+  const scopes = ['read', 'write'] as const
+  const made = { environment: development, name: 'page', source: 'command', now } as const
+  const { key } = await createKey(database, { ...made, kind: 'public', scopes })
+  expect(key).toMatch(/^pk_development_[\w-]{32}$/)
+  expect(await findKey(database, hashKey(key))).toMatchObject({ kind: 'public', scopes: [] })
+  await syncSettingsKeys(database, [{ environment: production, key: 'pk_production_page' }], now)
+  const found = await findKey(database, hashKey('pk_production_page'))
+  expect(found).toMatchObject({ kind: 'public', scopes: [], environment: 'production' })
+})
+
+test('the public key of a secret one is always the same, and tells nothing of it', () => {
+  const one = derivePublicKey(development, 'sk_one')
+  expect(one).toMatch(/^pk_development_[\w-]{32}$/)
+  expect(derivePublicKey(development, 'sk_one')).toBe(one)
+  expect(derivePublicKey(development, 'sk_two')).not.toBe(one)
 })
