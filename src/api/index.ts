@@ -1,6 +1,7 @@
 import { brakes } from './brakes.ts'
 import { bulk } from './bulk.ts'
 import { channelData } from './channel-data.ts'
+import { bulkRecipients } from './bulk-recipients.ts'
 import { channelMessages } from './channel-messages.ts'
 import { drift } from './drift.ts'
 import { engagement } from './engagement.ts'
@@ -37,6 +38,7 @@ export const routes: readonly Route[] = [
   ...preferences,
   ...bulk,
   ...channelData,
+  ...bulkRecipients,
   ...users,
   ...objects,
   ...subscriptions,

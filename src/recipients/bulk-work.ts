@@ -98,6 +98,8 @@ async function saveBulkPart(
   await tx.query(sql`
     update bulk_operations
     set status = ${isDone ? 'completed' : 'processing'}, cursor = ${cursor}, attempts = 0,
+      -- What it was about is kept where it belongs, and nowhere else.
+      request = case when ${isDone}::boolean then null else request end,
       processed = processed + ${processed}::integer,
       succeeded = succeeded + ${processed - errors.length}::integer,
       total = greatest(total, processed + ${processed}::integer),
@@ -117,6 +119,7 @@ async function saveBulkFailure(
     update bulk_operations
     set attempts = attempts + 1,
       status = case when attempts + 1 < ${ATTEMPTS_MAX} then status else 'failed' end,
+      request = case when attempts + 1 < ${ATTEMPTS_MAX} then request end,
       failed_at = case when attempts + 1 < ${ATTEMPTS_MAX} then null else ${now}::timestamptz end,
       updated_at = ${now}
     where environment = ${environment} and id = ${id} and status in ('queued', 'processing')

@@ -147,6 +147,11 @@ const BODIES: Readonly<Record<string, object>> = {
   'POST /v1/workflows/:key/cancel': { cancellation_key: 'a' },
   'PUT /v1/workflows/:key/activate': { status: false, reason: 'x' },
   'POST /v1/users/:id/merge': { from_user_id: 'bo' },
+  'POST /v1/users/bulk/identify': { users: [{ id: 'ann' }] },
+  'POST /v1/users/bulk/delete': { user_ids: ['ann'] },
+  'POST /v1/objects/:collection/bulk/set': { objects: [{ id: 'core' }] },
+  'POST /v1/objects/:collection/bulk/delete': { object_ids: ['core'] },
+  'POST /v1/tenants/bulk/set': { tenants: [{ id: 'acme' }] },
   'POST /v1/users/bulk/preferences': { user_ids: ['ann'], preferences: {} },
 }
 

@@ -1,0 +1,187 @@
+import type { Transaction } from '../db/database.ts'
+import { RequestError } from '../errors.ts'
+import { startBulk, type BulkKind } from '../recipients/bulk-work.ts'
+import { readFields } from '../recipients/fields.ts'
+import type { Properties } from '../recipients/merge.ts'
+import { checkCollection, checkRecipientId, TENANTS, USERS } from '../recipients/recipient.ts'
+import { deleteRecipient, upsertRecipients } from '../recipients/store.ts'
+import { bulkToWire } from './bulk.ts'
+import { ok, type MutationRequest, type MutationRoute, type Reply } from './route.ts'
+
+/** Of those that one call writes or deletes. */
+const ITEMS_MAX = 1_000
+/** How many of them one part does. */
+const PART_MAX = 100
+
+type Params = Readonly<Record<string, string>>
+
+/** What tells users, objects and tenants apart. */
+interface Resource {
+  /** Of the names of what is done. */
+  readonly what: 'users' | 'objects' | 'tenants'
+  readonly path: string
+  readonly verb: 'identify' | 'set'
+  readonly ids: 'user_ids' | 'object_ids' | 'tenant_ids'
+  readonly collectionOf: (params: Params) => string
+}
+
+interface SetRequest {
+  readonly collection: string
+  readonly items: readonly Properties[]
+}
+
+interface DeleteRequest {
+  readonly collection: string
+  readonly ids: readonly string[]
+}
+
+const list = (items: object) => ({ type: 'array', minItems: 1, maxItems: ITEMS_MAX, items })
+
+function setRoute({ what, path, verb, collectionOf }: Resource): MutationRoute {
+  return {
+    kind: 'mutation',
+    method: 'POST',
+    path: `${path}/bulk/${verb}`,
+    scope: 'write',
+    environment: 'key',
+    body: {
+      type: 'object',
+      required: [what],
+      properties: { [what]: list({ type: 'object', required: ['id'] }) },
+    },
+    async handle(request) {
+      const items = (request.body as Readonly<Record<string, readonly Properties[]>>)[what] ?? []
+      const collection = collectionOf(request.params)
+      // What is wrong with one of them is said at once, and not after the call.
+      const problems = items.flatMap((item, index) => {
+        const id = checkRecipientId(item['id'], `/${what}/${index}/id`)
+        return readFields({ collection, id }, item, `/${what}/${index}`).problems
+      })
+      const [first] = problems
+      if (first)
+        throw new RequestError(422, 'invalid_params', `${first.field} ${first.message}`, problems)
+      return await start(request, `${what}.${verb}`, items.length, { collection, items })
+    },
+  }
+}
+
+function deleteRoute(resource: Resource): MutationRoute {
+  const { what, path, ids: name, collectionOf } = resource
+  const schema = {
+    type: 'object',
+    required: [name],
+    properties: { [name]: list({ type: 'string' }) },
+  }
+  // Clients name tenants in the query, and all others in the body.
+  const isInQuery = what === 'tenants'
+  return {
+    kind: 'mutation',
+    method: 'POST',
+    path: `${path}/bulk/delete`,
+    scope: 'write',
+    environment: 'key',
+    ...(isInQuery ? { query: schema } : { body: schema }),
+    async handle(request) {
+      const given = (isInQuery ? request.query : request.body) as Readonly<
+        Record<string, readonly string[]>
+      >
+      const root = isInQuery ? '?' : ''
+      const ids = (given[name] ?? []).map((id, index) =>
+        checkRecipientId(id, `${root}/${name}/${index}`),
+      )
+      const collection = collectionOf(request.params)
+      return await start(request, `${what}.delete`, ids.length, { collection, ids })
+    },
+  }
+}
+
+async function start(
+  { tx, environment, now }: MutationRequest,
+  name: string,
+  total: number,
+  request: SetRequest | DeleteRequest,
+): Promise<Reply> {
+  return ok(bulkToWire(await startBulk(tx, environment, { name, total, request }, now)))
+}
+
+/** Writes the next of the users, objects or tenants of one of these calls. */
+export const setRecipients: BulkKind = async (tx, { environment, request, cursor }, now) => {
+  const { collection, items } = request as SetRequest
+  const { part, next } = cut(items, cursor)
+  const write = (some: readonly Properties[]) =>
+    upsertRecipients(
+      tx,
+      environment,
+      some.map((item) => readFields({ collection, id: String(item['id']) }, item, '').patch),
+      now,
+    )
+  const errors = await each(tx, part, write)
+  const refs = errors.map((item) => ({ collection, id: String(item['id']) }))
+  return { processed: part.length, errors: refs, cursor: next }
+}
+
+/** Deletes the next of the users, objects or tenants of one of these calls. */
+export const deleteRecipients: BulkKind = async (tx, { environment, request, cursor }) => {
+  const { collection, ids } = request as DeleteRequest
+  const { part, next } = cut(ids, cursor)
+  // In one order, as everybody locks recipients.
+  for (const id of part.toSorted()) await deleteRecipient(tx, environment, { collection, id })
+  return { processed: part.length, errors: [], cursor: next }
+}
+
+function cut<Item>(items: readonly Item[], cursor: string | null) {
+  const from = Number(cursor ?? 0)
+  const to = from + PART_MAX
+  return { part: items.slice(from, to), next: to < items.length ? String(to) : null }
+}
+
+/** Writes all at once, or else one by one; answers those that are refused. */
+async function each<Item>(
+  tx: Transaction,
+  items: readonly Item[],
+  write: (items: readonly Item[]) => Promise<unknown>,
+): Promise<readonly Item[]> {
+  if (await isTaken(tx, () => write(items))) return []
+  const refused: Item[] = []
+  for (const item of items) if (!(await isTaken(tx, () => write([item])))) refused.push(item)
+  return refused
+}
+
+async function isTaken(tx: Transaction, write: () => Promise<unknown>): Promise<boolean> {
+  try {
+    await tx.savepoint(write)
+    return true
+  } catch (error) {
+    if (error instanceof RequestError) return false
+    throw error
+  }
+}
+
+const resources: readonly Resource[] = [
+  {
+    what: 'users',
+    path: '/v1/users',
+    verb: 'identify',
+    ids: 'user_ids',
+    collectionOf: () => USERS,
+  },
+  {
+    what: 'objects',
+    path: '/v1/objects/:collection',
+    verb: 'set',
+    ids: 'object_ids',
+    collectionOf: ({ collection }) => checkCollection(collection, 'path'),
+  },
+  {
+    what: 'tenants',
+    path: '/v1/tenants',
+    verb: 'set',
+    ids: 'tenant_ids',
+    collectionOf: () => TENANTS,
+  },
+]
+
+export const bulkRecipients: readonly MutationRoute[] = resources.flatMap((resource) => [
+  setRoute(resource),
+  deleteRoute(resource),
+])
