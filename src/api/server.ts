@@ -12,7 +12,7 @@ import { cors, type AllowsOrigin } from './cors.ts'
 import { failureReply, problemReply, UNROUTED } from './problem.ts'
 import { decodeText } from './query.ts'
 import type { Route } from './route.ts'
-import { openSockets } from './realtime/sockets.ts'
+import { isForSocket, openSockets } from './realtime/sockets.ts'
 import { createRouter, writeReply } from './router.ts'
 import type { ApiServices } from './services.ts'
 import { problemOfText } from './text.ts'
@@ -68,7 +68,11 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const app = createApp(options, authenticate, () => closing)
   const respond = app.callback()
   // koa answers its own failures; nothing is left to reject.
-  const server = http.createServer((request, response) => void respond(request, response))
+  const server = http.createServer(
+    // Whatever else asks for another protocol is served as it is, as that asks for no more than may be.
+    { shouldUpgradeCallback: (request) => options.topics !== undefined && isForSocket(request) },
+    (request, response) => void respond(request, response),
+  )
   server.requestTimeout = REQUEST_MS_MAX
   server.keepAliveTimeout = KEEP_ALIVE_MS
   const admit = (request: http.IncomingMessage) => admitSocket(request, options)
@@ -84,8 +88,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const close = async (): Promise<void> => {
     closing = true
     // The server waits for what it has handed over, too.
-    await sockets?.close()
-    await closeServer(server)
+    await Promise.all([closeServer(server), sockets?.close()])
   }
   return { port, url: `http://${host}:${port}`, close }
 }

@@ -221,7 +221,7 @@ export async function moveMessages(
   environment: EnvironmentName,
   { collection, from, into, since, now }: Move,
 ): Promise<void> {
-  await tx.query(sql`
+  const moved = await tx.query<{ channel: ChannelKey; channelType: ChannelType }>(sql`
     with theirs as (
       select id
       from messages
@@ -236,7 +236,12 @@ export async function moveMessages(
     set recipient = ${into}, updated_at = ${now}
     from theirs
     where m.environment = ${environment} and m.id = theirs.id
+    returning m.channel, m.channel_type as "channelType"
   `)
+  const feeds = moved
+    .filter(({ channelType }) => channelType === 'in_app')
+    .map(({ channel }) => ({ environment, channel, collection, recipient: into }))
+  await notifyFeeds(tx, feeds)
 }
 
 /** How a step's message fares, as conditions see it in `refs.<step>`. */

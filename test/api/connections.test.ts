@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import http from 'node:http'
 import { beforeEach, describe, expect } from 'vitest'
 import { WebSocket } from 'ws'
 import { createKey, findKey, hashKey, revokeKey } from '../../src/api/keys.ts'
@@ -62,6 +63,15 @@ describe('a connection is refused', () => {
     const own = new WebSocket(url, { origin: server.server.url })
     await once(own, 'open')
     own.terminate()
+  })
+
+  test('and a call that would like another protocol is served in this one', async ({ server }) => {
+    const headers = { connection: 'Upgrade, HTTP2-Settings', upgrade: 'h2c', 'http2-settings': '' }
+    const request = http.get(`${server.server.url}/v1/nothing`, { headers })
+    const [response] = (await once(request, 'response')) as [http.IncomingMessage]
+    response.resume()
+    expect(response.statusCode).toBe(404)
+    expect(response.headers['x-request-id']).toMatch(/./)
   })
 
   test('beyond fifty of one user', async ({ server }) => {

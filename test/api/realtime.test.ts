@@ -2,6 +2,7 @@ import { beforeEach, describe, expect } from 'vitest'
 import type { Database } from '../../src/db/database.ts'
 import { channelId, type ChannelKey } from '../../src/ids.ts'
 import { markMessages } from '../../src/messages/engagement-store.ts'
+import { moveMessages } from '../../src/messages/store.ts'
 import {
   FEED,
   environment,
@@ -160,3 +161,20 @@ describe('a join is refused', () => {
 function status(reply: unknown): unknown {
   return (reply as Frame)[4]['status']
 }
+
+test('the feed of a user that another one is merged into is told of what moves there', async ({
+  database,
+  server,
+}) => {
+  await save(database, { recipient: { collection: '$users', id: 'bo' } })
+  await using socket = await open(server)
+  await join(socket)
+  await database.transaction((tx) =>
+    moveMessages(tx, environment, {
+      ...{ collection: '$users', from: 'bo', into: 'ann' },
+      since: new Date(0),
+      now: new Date(),
+    }),
+  )
+  expect(await socket.next()).toMatchObject({ 4: { data: { a: meta(1, 1, 1) } } })
+})

@@ -6,7 +6,7 @@ import { messageOf, RequestError } from '../../errors.ts'
 import type { Topics } from '../../db/topics.ts'
 import type { Authenticate, Credentials } from '../auth.ts'
 import { publicKeyNeeded } from '../client-access.ts'
-import { failureReply, problemReply, UNROUTED } from '../problem.ts'
+import { failureReply, problemReply } from '../problem.ts'
 import type { Reply } from '../route.ts'
 import { CLOSE, Connection, type ConnectionOptions, type Visitor } from './connection.ts'
 import { openFeedWatch } from './feed-watch.ts'
@@ -32,6 +32,12 @@ export interface Sockets {
 }
 
 const PATH = '/ws/v1/websocket'
+
+/** Whether a request asks for such a connection. */
+export function isForSocket({ url = '', headers }: IncomingMessage): boolean {
+  return headers.upgrade?.toLowerCase() === 'websocket' && url.split('?', 1)[0] === PATH
+}
+
 const CONNECTIONS_MAX = 10_000
 const CONNECTIONS_PER_USER_MAX = 50
 const FRAME_BYTES_MAX = 65_536
@@ -90,7 +96,6 @@ export async function openSockets(options: SocketsOptions): Promise<Sockets> {
     async take(request, socket, head) {
       // Connections break; nobody has failed by that.
       socket.on('error', () => {})
-      if (pathOf(request) !== PATH) return refuse(socket, UNROUTED)
       try {
         await enter(request, socket, head)
       } catch (error) {
@@ -168,10 +173,6 @@ function credentialsOf(request: IncomingMessage): Credentials {
     authorization: key === null || key === '' ? undefined : `Bearer ${key}`,
     userToken: query.get('user_token') || undefined,
   }
-}
-
-function pathOf({ url = '' }: IncomingMessage): string {
-  return url.split('?', 1)[0] ?? ''
 }
 
 function nameOf({ environment, client }: Visitor): string | undefined {
