@@ -15,7 +15,8 @@ async function saidOfData(data: string): Promise<string> {
 
 function ringWith(isKnown: boolean): KeyRing {
   return {
-    create: () => Promise.resolve({ id: 'k1', key: 'sk_nope_1', isKnown }),
+    create: ({ isPublic }) =>
+      Promise.resolve({ id: 'k1', key: isPublic ? 'pk_nope_1' : 'sk_nope_1', isKnown }),
     list: () => Promise.resolve([]),
     revoke: () => Promise.resolve(false),
     [Symbol.asyncDispose]: () => Promise.resolve(),
@@ -78,6 +79,14 @@ describe('a command line', () => {
     expect(warned).toMatchObject({ code: 0, out: 'sk_nope_1\n' })
     expect(warned.error).toContain('there is no environment "nope"')
     expect((await run(argv, { keys: ringWith(true) })).error).not.toContain('there is no')
+  })
+
+  test('that makes a public key takes no scopes for it', async () => {
+    const argv = ['keys', 'create', '-e', 'nope', '--public', '--output', 'json']
+    const made = await run(argv, { keys: ringWith(true) })
+    expect(JSON.parse(made.out)).toMatchObject({ kind: 'public', scopes: [], key: 'pk_nope_1' })
+    const refused = await run([...argv, '--scope', 'read'], { keys: ringWith(true) })
+    expect(refused).toMatchObject({ code: 2, error: expect.stringContaining('has no scopes') })
   })
 
   test('that needs a server which is not there exits with 2', async () => {

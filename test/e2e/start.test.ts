@@ -17,6 +17,7 @@ interface Served {
   readonly child: ChildProcess
   readonly url: string
   readonly key: string
+  readonly publicKey: string
   readonly commands: readonly string[]
   /** Resolves with the exit code. */
   readonly ended: Promise<number | null>
@@ -42,7 +43,8 @@ async function start(options: readonly string[] = []): Promise<Served> {
   const text = await greeting
   const word = (name: string) => new RegExp(`^${name} +(\\S+)$`, 'm').exec(text)?.[1] ?? ''
   const commands = text.split('\n').flatMap((line) => (line.startsWith('  ') ? [line.trim()] : []))
-  return { child, url: word('URL'), key: word('key'), commands, ended, error: () => error }
+  const [key, publicKey] = [word('key'), word('public key')]
+  return { child, url: word('URL'), key, publicKey, commands, ended, error: () => error }
 }
 
 /** The surroundings of the test, without settings of Belfry. */
@@ -88,12 +90,18 @@ test('serve prints what to try, it works as printed, and a signal stops all of i
   await expect.poll(() => paste(show), { timeout: 10_000, interval: 200 }).toContain('welcome/feed')
   expect((await fetch(`${served.url}/readyz`)).status).toBe(200)
 
+  const feed = await fetch(`${served.url}/v1/users/ada/feeds/feed`, {
+    headers: { authorization: `Bearer ${served.publicKey}`, origin: 'http://localhost:3000' },
+  })
+  expect(await feed.json()).toMatchObject({ meta: { total_count: 1 } })
+  expect(feed.headers.get('access-control-allow-origin')).toBe('http://localhost:3000')
+
   const running = execFileSync('ps', ['-eo', 'args'], { encoding: 'utf8' })
   expect(running).toContain(`${dataDir}/postgres`)
 
   const second = await start()
   expect(second.url).not.toBe(served.url)
-  expect(second.key).toBe(served.key)
+  expect([second.key, second.publicKey]).toEqual([served.key, served.publicKey])
   const reply = await fetch(`${second.url}/v1/messages`, {
     headers: { authorization: `Bearer ${served.key}` },
   })
