@@ -171,7 +171,9 @@ test('the feed of a user that another one is merged into is told of what moves t
   await join(socket)
   await database.transaction((tx) =>
     moveMessages(tx, environment, {
-      ...{ collection: '$users', from: 'bo', into: 'ann' },
+      collection: '$users',
+      from: 'bo',
+      into: 'ann',
       since: new Date(0),
       now: new Date(),
     }),
