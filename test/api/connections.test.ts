@@ -81,7 +81,7 @@ describe('a connection is refused', () => {
     const user_token = signToken(keys, now, { sub: 'many' })
     expect(await refused(address(server, { api_key: key, user_token }))).toBe(503)
     stack.use(await open(server, 'other'))
-  })
+  }, 60_000)
 })
 
 function foreignToken(): string {

@@ -56,7 +56,8 @@ steps:
 
 afterAll(async () => {
   Reflect.deleteProperty(globalThis, 'window')
-  await scene.stack.disposeAsync()
+  // Where the servers did not start there is none.
+  await (scene as Partial<typeof scene> | undefined)?.stack?.disposeAsync()
 })
 
 function serve(
@@ -104,7 +105,7 @@ const soon = (assert: () => void | Promise<void>) =>
         await assert()
         return true
       },
-      { timeout: 20_000, interval: 5 },
+      { timeout: 25_000, interval: 5 },
     )
     .toBe(true)
 
