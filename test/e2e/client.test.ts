@@ -47,10 +47,8 @@ steps:
 `,
   })
   const fleet = stack.use(openFleet())
-  const [first, second] = await Promise.all([
-    serve(fleet, repository, clone.database),
-    serve(fleet, repository, clone.database),
-  ])
+  const first = await serve(fleet, repository, clone.database)
+  const second = await serve(fleet, repository, clone.database)
   scene = { stack: stack.move(), database: clone.database, repository, fleet, first, second }
 }, 60_000)
 
