@@ -3,8 +3,16 @@ import { RequestError } from '../errors.ts'
 import { startBulk, type BulkKind } from '../recipients/bulk-work.ts'
 import { readFields } from '../recipients/fields.ts'
 import type { Properties } from '../recipients/merge.ts'
-import { checkCollection, checkRecipientId, TENANTS, USERS } from '../recipients/recipient.ts'
-import { deleteRecipient, upsertRecipients } from '../recipients/store.ts'
+import {
+  channelDataOf,
+  checkCollection,
+  checkRecipientId,
+  TENANTS,
+  USERS,
+} from '../recipients/recipient.ts'
+import { deleteRecipient } from '../recipients/store.ts'
+import { storeInline } from '../runs/channel-data.ts'
+import type { InlineEntity } from '../runs/trigger-request.ts'
 import { bulkToWire } from './bulk.ts'
 import { ok, type MutationRequest, type MutationRoute, type Reply } from './route.ts'
 
@@ -109,15 +117,22 @@ export const setRecipients: BulkKind = async (tx, { environment, request, cursor
   const { collection, items } = request as SetRequest
   const { part, next } = cut(items, cursor)
   const write = (some: readonly Properties[]) =>
-    upsertRecipients(
+    storeInline(
       tx,
       environment,
-      some.map((item) => readFields({ collection, id: String(item['id']) }, item, '').patch),
+      some.map((item) => readItem(collection, item)),
       now,
     )
   const errors = await each(tx, part, write)
   const refs = errors.map((item) => ({ collection, id: String(item['id']) }))
   return { processed: part.length, errors: refs, cursor: next }
+}
+
+function readItem(collection: string, item: Properties): InlineEntity {
+  const ref = { collection, id: String(item['id']) }
+  const pointer = (name: string) => `/channel_data/${name}`
+  const channelData = { ...ref, channelData: channelDataOf(item), pointer }
+  return { ...readFields(ref, item, '').patch, channelData }
 }
 
 /** Deletes the next of the users, objects or tenants of one of these calls. */

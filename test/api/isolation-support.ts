@@ -35,7 +35,8 @@ export async function openScene(): Promise<Scene> {
   const { database } = clone
   await clear(database)
   const feed = aChannel({ key: 'feed' as ChannelKey, type: 'in_app', provider: 'in_app' })
-  await saveEnvironment(database, { feed })
+  const push = aChannel({ key: 'push' as ChannelKey, type: 'push', provider: 'expo' })
+  await saveEnvironment(database, { feed, push })
   await saveWorkflow(database, 'hello')
   const production = await anEnvironment(database, 'production')
   const other = await anEnvironment(database, 'staging')
@@ -101,6 +102,12 @@ async function fill(database: Database): Promise<Scene['messages']> {
       values ('production', ${collection}, ${id}, 'default', ${JSON.stringify({ categories: { [MARK]: false } })}, ${now}, ${now})
     `)
   }
+  for (const id of ['ann', 'bo']) {
+    await database.query(sql`
+      insert into channel_data (environment, collection, recipient, channel, data, updated_at)
+      values ('production', '$users', ${id}, 'push', ${JSON.stringify({ devices: [{ token: MARK }] })}, ${now})
+    `)
+  }
   return Object.fromEntries(names.map((name, index) => [name, made[index]?.id ?? '']))
 }
 
@@ -110,6 +117,7 @@ export async function stateOf(database: Database): Promise<unknown> {
     select 'm' as what, m::text as row from messages m where environment = 'production'
     union all select 'r', r::text from recipients r where environment = 'production'
     union all select 'p', p::text from preference_sets p where environment = 'production'
+    union all select 'c', c::text from channel_data c where environment = 'production'
     union all select 'b', b::text from bulk_operations b where environment = 'production'
     union all select 's', s::text from switches s where environment = 'production'
     union all select 'w', w::text from workflow_runs w where environment = 'production'
@@ -138,8 +146,13 @@ function pathOf({ path }: Route, scene: Scene, user: string): string {
     messages: scene.messages[user],
   }
   return path.replaceAll(/:(\w+)/g, (_, name: string) =>
-    name === 'id' ? (ids[resource] ?? scene.messages['ann'] ?? '') : (VALUES[name] ?? name),
+    name === 'id' ? (ids[resource] ?? scene.messages['ann'] ?? '') : valueOf(name, path),
   )
+}
+
+function valueOf(name: string, path: string): string {
+  if (name === 'channel' && path.includes('/channel_data/')) return 'push'
+  return VALUES[name] ?? name
 }
 
 const BODIES: Readonly<Record<string, object>> = {
@@ -152,6 +165,8 @@ const BODIES: Readonly<Record<string, object>> = {
   'POST /v1/objects/:collection/bulk/set': { objects: [{ id: 'core' }] },
   'POST /v1/objects/:collection/bulk/delete': { object_ids: ['core'] },
   'POST /v1/tenants/bulk/set': { tenants: [{ id: 'acme' }] },
+  'POST /v1/objects/:collection/:id/subscriptions': { recipients: ['ann'] },
+  'DELETE /v1/objects/:collection/:id/subscriptions': { recipients: ['ann'] },
   'POST /v1/users/bulk/preferences': { user_ids: ['ann'], preferences: {} },
 }
 
@@ -161,6 +176,7 @@ function bodyOf(route: Route, scene: Scene, user: string): object | undefined {
   if (path.includes('/batch/')) return { message_ids: [scene.messages[user]] }
   if (path.includes('/bulk/:action')) return { user_ids: [user] }
   if (path.endsWith('/preferences/:set')) return {}
+  if (path.includes('/channel_data/')) return { data: { tokens: ['changed'] } }
   return BODIES[nameOf(route)] ?? { name: 'changed', reason: 'x', status: false, revision: 'abc' }
 }
 

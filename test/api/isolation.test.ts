@@ -23,8 +23,8 @@ import {
 
 // Every route with every key that must not open it. A route that is not in the table fails the first test.
 
-/** `secret`: no public key opens it; `user`, `messages`: one does, for its own user; `open`, `signed`: it asks for no key. */
-type Verdict = 'secret' | 'user' | 'messages' | 'open' | 'signed'
+/** `secret`: no public key opens it; `user`, `messages`: one does, for its own user; `granted`: for whom its token names beside; `open`, `signed`: it asks for no key. */
+type Verdict = 'secret' | 'user' | 'granted' | 'messages' | 'open' | 'signed'
 
 const table: Readonly<Record<string, Verdict>> = {
   'POST /v1/workflows/:key/trigger': 'secret',
@@ -88,6 +88,18 @@ const table: Readonly<Record<string, Verdict>> = {
   'GET /v1/objects/:collection/:id': 'secret',
   'PUT /v1/objects/:collection/:id': 'secret',
   'DELETE /v1/objects/:collection/:id': 'secret',
+  'POST /v1/objects/:collection/:id/subscriptions': 'secret',
+  'DELETE /v1/objects/:collection/:id/subscriptions': 'secret',
+  'GET /v1/objects/:collection/:id/subscriptions': 'secret',
+  'GET /v1/users/:id/subscriptions': 'secret',
+  'GET /v1/users/:id/channel_data/:channel': 'user',
+  'PUT /v1/users/:id/channel_data/:channel': 'user',
+  'DELETE /v1/users/:id/channel_data/:channel': 'secret',
+  'GET /v1/objects/:collection/:id/channel_data/:channel': 'granted',
+  'PUT /v1/objects/:collection/:id/channel_data/:channel': 'granted',
+  'DELETE /v1/objects/:collection/:id/channel_data/:channel': 'secret',
+  'POST /v1/workflows/:key/preview': 'secret',
+  'GET /v1/installation': 'secret',
   'GET /v1/tenants': 'secret',
   'GET /v1/tenants/:id': 'secret',
   'PUT /v1/tenants/:id': 'secret',
@@ -121,6 +133,7 @@ const forClients = keyed.filter((route) =>
 )
 const [firstForClients = keyed[0] as Route] = forClients
 const secret = keyed.filter((route) => table[nameOf(route)] === 'secret')
+const granted = keyed.filter((route) => table[nameOf(route)] === 'granted')
 const ann = signToken(own, now, { sub: 'ann' })
 const seconds = now.getTime() / 1000
 const claims = { sub: 'ann', iat: seconds, exp: seconds + 3600 }
@@ -180,6 +193,13 @@ describe('what belongs to production', () => {
       expect({ route: nameOf(route), ...reply }).toMatchObject({
         status: 403,
         body: { code: 'incorrect_token_type' },
+      })
+    }
+    for (const route of granted) {
+      const reply = await callRoute(scene, route, { key: PAGE, token: ann })
+      expect({ route: nameOf(route), ...reply }).toMatchObject({
+        status: 403,
+        body: { code: 'user_mismatch' },
       })
     }
     expect(await stateOf(scene.database)).toEqual(before)
