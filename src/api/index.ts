@@ -1,3 +1,4 @@
+import { audiences } from './audiences.ts'
 import { brakes } from './brakes.ts'
 import { bulk } from './bulk.ts'
 import { channelData } from './channel-data.ts'
@@ -42,6 +43,7 @@ export const routes: readonly Route[] = [
   ...users,
   ...objects,
   ...subscriptions,
+  ...audiences,
   ...tenants,
   ...environments,
   ...plan,

@@ -3,6 +3,7 @@ import type { Queryable, Transaction } from '../db/database.ts'
 import { sql } from '../db/sql.ts'
 import { RequestError } from '../errors.ts'
 import type { EnvironmentName } from '../ids.ts'
+import { forgetMember, moveMemberships } from './audience-store.ts'
 import { mergeChannelData } from './channel-data-store.ts'
 import { mergeProperties } from './merge.ts'
 import type { Properties } from './merge.ts'
@@ -182,7 +183,7 @@ export async function findRecipient(
 }
 
 /**
- * Deletes a recipient for good, with its preferences and subscriptions; false where there was none. Its messages
+ * Deletes a recipient for good, with its preferences, subscriptions and memberships; false where there was none. Its messages
  * stay, its runs end as they wake.
  */
 export async function deleteRecipient(
@@ -199,6 +200,7 @@ export async function deleteRecipient(
   // Afterwards, so that what a writer stored who held the recipient's lock is seen.
   await deletePreferences(tx, environment, ref, null)
   await forgetSubscriber(tx, environment, ref)
+  if (collection === USERS) await forgetMember(tx, environment, id)
   return deleted.length > 0
 }
 
@@ -223,6 +225,7 @@ export async function mergeUsers(
   checkSize(target!, properties)
   await saveProperties(tx, environment, [{ collection: USERS, id: into, properties }], now)
   await moveSubscriptions(tx, environment, { collection: USERS, from, into })
+  await moveMemberships(tx, environment, { from, into })
   await mergePreferences(tx, environment, { from, into }, now)
   await mergeChannelData(tx, environment, { from, into })
   await deleteRecipient(tx, environment, { collection: USERS, id: from })

@@ -65,7 +65,7 @@ export interface WorkflowRun {
 }
 
 /** What has triggered a workflow. */
-export type TriggerSource = 'api' | 'replay' | 'workflow_step'
+export type TriggerSource = 'api' | 'replay' | 'workflow_step' | 'audience' | 'integration'
 
 export interface TriggerSettings {
   readonly sandbox_mode?: boolean

@@ -29,6 +29,7 @@ import {
   weightOfSource,
   type TemplateSource,
 } from './template-source.ts'
+import { checkAudiences } from './triggers.ts'
 import {
   channelUses,
   checkPlacedConditions,
@@ -159,11 +160,14 @@ function* readWorkflow(
   }
   for (const placed of steps) yield* readStep(reading, placed)
   const trigger = readTrigger(reading, workflow)
-  const schema = (trigger.trigger ?? workflow.trigger)?.data_schema
+  const read = trigger.trigger ?? workflow.trigger
+  const schema = read?.data_schema
+  const isSound = !reading.diagnostics.some(({ severity }) => severity === 'error')
   // Of these there may be more than a call takes arguments.
   const diagnostics = sortDiagnostics([
     ...reading.diagnostics,
     ...checkNames(reading.names, schema),
+    ...(isSound && read !== undefined ? checkAudiences(file, read) : []),
   ])
   readSamples(reading)
   const blobs = [...entries].map(([path, { blob }]) => [path, blob] as const)

@@ -24,6 +24,8 @@ export interface Trigger {
   readonly data_schema?: object
   /** Absent: every trigger. */
   readonly frequency?: TriggerFrequency
+  /** Keys of audiences: it runs for whoever joins one. */
+  readonly audiences?: readonly string[]
 }
 
 /** How often a workflow runs for the same recipient. */

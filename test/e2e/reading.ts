@@ -32,6 +32,7 @@ export async function readApi(
   const done = await app.call<{ id: string }>('POST', '/v1/users/bulk/preferences', {
     body: { user_ids: ['ada'], preferences: { categories: { news: true } } },
   })
+  await app.call('POST', '/v1/audiences/beta/members', { body: { members: [{ user: 'ada' }] } })
   const values: Readonly<Record<string, readonly string[]>> = {
     messages: messages.map(({ id }) => id),
     workflow_recipient_runs: runs.map(({ id }) => id),
@@ -39,6 +40,7 @@ export async function readApi(
     objects: ['teams/core'],
     tenants: ['acme'],
     bulk_operations: [done.body.id],
+    audiences: ['beta'],
     ...named,
   }
   expect(messages.length).toBeGreaterThan(8)

@@ -224,6 +224,11 @@ const SHAPE: readonly BrokenFiles[] = [
     `trigger: {data_schema: {type: objct}}\n${SOUND}`,
     '1:31 invalid_data_schema',
   ),
+  workflow(
+    'data that whoever joins an audience does not bring',
+    `trigger: {audiences: [beta], data_schema: {required: [page]}}\n${SOUND}`,
+    '1:22 audience_data',
+  ),
 ]
 
 const TEMPLATES: readonly BrokenFiles[] = [
