@@ -2,6 +2,7 @@ import type { Transaction } from '../db/database.ts'
 import { sql } from '../db/sql.ts'
 import type { EnvironmentName } from '../ids.ts'
 import { stepTypeOf, type Step } from '../steps/index.ts'
+import { awaitedEvent } from '../steps/wait-for-event.ts'
 import type { StepBase } from '../steps/step.ts'
 import type { PackedVersion } from './versions.ts'
 
@@ -30,6 +31,6 @@ export function awaitedEvents(steps: readonly StepBase[]): readonly string[] {
     const step = base as Step
     const nested = stepTypeOf(step).children?.(step) ?? []
     const inside = nested.flatMap((child) => awaitedEvents(child.steps))
-    return step.type === 'wait_for_event' ? [step.event, ...inside] : inside
+    return step.type === 'wait_for_event' ? [awaitedEvent(step), ...inside] : inside
   })
 }

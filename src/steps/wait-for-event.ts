@@ -5,10 +5,13 @@ import {
   durationSchema,
   type Duration,
 } from '../language/durations.ts'
+import { didYouMean } from '../language/text.ts'
 import type { StepType } from './step.ts'
 
 export interface WaitForEvent {
-  readonly event: AwaitedEvent
+  readonly event: string
+  /** The key of a source, of which `event` is one. */
+  readonly source?: string
   /** With `event` in their scope. */
   readonly match?: Conditions
   readonly expires_after?: Duration
@@ -36,7 +39,18 @@ export const AWAITED_EVENTS = [
   'workflow.started',
   'workflow.completed',
 ] as const
-export type AwaitedEvent = (typeof AWAITED_EVENTS)[number]
+
+const AWAITED: readonly string[] = AWAITED_EVENTS
+
+/** What an event of a source is called where waits and what has happened meet; no other event has such a name. */
+export function sourceEvent(source: string, event: string): string {
+  return `source:${source}:${event}`
+}
+
+/** What a step waits for, by that name. */
+export function awaitedEvent({ event, source }: WaitForEvent): string {
+  return source === undefined ? event : sourceEvent(source, event)
+}
 
 const EXPIRES_AFTER_DEFAULT: Duration = '15m'
 
@@ -47,7 +61,17 @@ export const waitForEvent: StepType<'wait_for_event', WaitForEvent> = {
   schema: {
     required: ['event'],
     properties: {
-      event: { description: 'What it waits for, such as `message.read`.', enum: AWAITED_EVENTS },
+      event: {
+        description: 'What it waits for, such as `message.read`; with `source`, an event of it.',
+        type: 'string',
+        minLength: 1,
+        maxLength: 255,
+      },
+      source: {
+        description: 'The key of a source of the environment: the wait is for an event of it.',
+        type: 'string',
+        pattern: '^[a-z0-9][a-z0-9_-]{1,254}$',
+      },
       match: {
         $ref: '#/$defs/conditions',
         description: 'Which events count: conditions that can name `event`.',
@@ -67,11 +91,15 @@ export const waitForEvent: StepType<'wait_for_event', WaitForEvent> = {
     },
   },
   example: {
-    event: 'message.read',
+    event: 'Order Completed',
+    source: 'segment',
     match: {
       all: [
-        { variable: 'event.run_id', operator: 'equal_to', argument: 'run.id' },
-        { variable: 'event.step_ref', operator: 'equal_to', argument: 'feed' },
+        {
+          variable: 'event.properties.order_id',
+          operator: 'equal_to',
+          argument: 'data.order_id',
+        },
       ],
     },
     expires_after: '1d',
@@ -88,9 +116,14 @@ export const waitForEvent: StepType<'wait_for_event', WaitForEvent> = {
     return match === undefined ? [] : [{ path: ['match'], conditions: match }]
   },
 
-  check({ match, expires_after: after }) {
+  check({ event, source, match, expires_after: after }) {
     const problems = []
-    if (match === undefined) {
+    if (source === undefined && !AWAITED.includes(event)) {
+      const message = `"${event}" is nothing that a run can wait for`
+      const hint = didYouMean(event, AWAITED).hint ?? 'An event of a source needs its "source".'
+      problems.push({ path: ['event'], code: 'invalid_value', message, hint })
+    }
+    if (source === undefined && match === undefined) {
       const message = 'a wait for messages or workflows needs "match": which of them it means'
       const hint = 'Those of the run: `event.run_id`, `equal_to`, `run.id`.'
       problems.push({ path: [], code: 'missing_key', message, hint })
@@ -105,7 +138,7 @@ export const waitForEvent: StepType<'wait_for_event', WaitForEvent> = {
   execute(step, { now, timeZone, waited, matched }) {
     if (!waited) {
       const until = addDuration(now, step.expires_after ?? EXPIRES_AFTER_DEFAULT, timeZone)
-      return { kind: 'await', event: step.event, until }
+      return { kind: 'await', event: awaitedEvent(step), until }
     }
     const then = matched ? (step.on_match ?? 'continue') : (step.on_timeout ?? 'halt')
     if (then === 'continue') return { kind: 'next' }

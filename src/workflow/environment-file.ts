@@ -23,6 +23,7 @@ import { readClientKeys, type ClientKeyEntry, type FindFile } from './client-key
 import { explainViolations } from './explain.ts'
 import { parseYaml, type ParsedFile, type Pointer } from './parse.ts'
 import { soundEnvironment } from './salvage.ts'
+import type { Source } from './sources.ts'
 import { validateEnvironment, validatePolicies, type ProviderShape } from './schema.ts'
 
 /** Where the environments stand in a repository. */
@@ -67,6 +68,7 @@ interface EnvironmentFile {
     >
   >
   readonly channels?: Readonly<Record<ChannelKey, ChannelEntry>>
+  readonly sources?: Readonly<Record<string, Source>>
   readonly preferences?: PreferenceSet
   readonly client_keys?: Readonly<Record<string, ClientKeyEntry>>
 }
@@ -313,7 +315,7 @@ function secretInCondition(name: string): Problem {
 }
 
 /** Every `{ secret: NAME }` of the file, with the place of the name. */
-function secretsOf({ variables, channels }: EnvironmentFile) {
+function secretsOf({ variables, channels, sources }: EnvironmentFile) {
   const found: { readonly secret: string; readonly pointer: Pointer }[] = []
   const visit = (value: unknown, pointer: Pointer): void => {
     if (isSecretReference(value)) {
@@ -329,6 +331,7 @@ function secretsOf({ variables, channels }: EnvironmentFile) {
   for (const [key, { settings }] of Object.entries<ChannelEntry>(channels ?? {})) {
     visit(settings, ['channels', key, 'settings'])
   }
+  visit(sources, ['sources'])
   return found
 }
 
@@ -341,7 +344,15 @@ function variablePrefix(name: string): string {
 }
 
 function settingsOf(
-  { timezone, locale, variables, channels, preferences, client_keys: keys }: EnvironmentFile,
+  {
+    timezone,
+    locale,
+    variables,
+    channels,
+    sources,
+    preferences,
+    client_keys: keys,
+  }: EnvironmentFile,
   read: NonNullable<EnvironmentSettings['client_keys']>,
 ): EnvironmentSettings {
   return {
@@ -356,6 +367,7 @@ function settingsOf(
         channelOf(key as ChannelKey, entry),
       ]),
     ),
+    ...(sources !== undefined && { sources }),
     ...(preferences !== undefined && { preferences: withChannelIds(preferences) }),
     ...(keys !== undefined && { client_keys: read }),
   }

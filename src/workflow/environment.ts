@@ -2,6 +2,7 @@ import type { ChannelKey, EnvironmentName } from '../ids.ts'
 import type { Conditions } from '../language/conditions.ts'
 import type { PreferenceSet } from '../language/preferences.ts'
 import type { ChannelType } from '../steps/step.ts'
+import type { Source } from './sources.ts'
 
 /** Characters of a branch's name; Git keeps it as the name of a file, to which it adds `.lock`. */
 export const BRANCH_LENGTH_MAX = 250
@@ -46,6 +47,8 @@ export interface EnvironmentSettings {
   readonly locale: string
   readonly variables: Readonly<Record<string, Variable>>
   readonly channels: Readonly<Record<ChannelKey, Channel>>
+  /** Whence events come, by key. Absent where the file has none. */
+  readonly sources?: Readonly<Record<string, Source>>
   /** What holds for all who say nothing else; channels by their ids. Absent where the file has none. */
   readonly preferences?: PreferenceSet
   /** By name; without any nobody can sign for a user. */

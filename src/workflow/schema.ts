@@ -4,6 +4,8 @@ import { conditionsSchema } from '../language/conditions.ts'
 import { preferenceSchemas } from '../language/preference-schema.ts'
 import { listStepTypes } from '../steps/index.ts'
 import { BRANCH_LENGTH_MAX } from './environment.ts'
+import { sourceDefinitions } from './sources.ts'
+import { eventsSchema } from './triggers.ts'
 import { TRIGGER_FREQUENCIES } from './workflow.ts'
 
 /** What the environment schema needs to know of a provider. */
@@ -82,6 +84,7 @@ export const workflowFields = {
           'How often the workflow runs for the same recipient; `every_trigger` unless told.',
         enum: TRIGGER_FREQUENCIES,
       },
+      events: eventsSchema,
       audiences: {
         description: 'Keys of audiences: the workflow runs for whoever joins one of them.',
         type: 'array',
@@ -230,6 +233,16 @@ export const environmentFields = {
     },
     additionalProperties: { $ref: '#/$defs/channel' },
   },
+  sources: {
+    description: 'Whence events come, by key.',
+    type: 'object',
+    maxProperties: 200,
+    propertyNames: {
+      description: 'two or more of a-z, 0-9, "_" and "-", starting with a letter or digit',
+      pattern: keyPattern,
+    },
+    additionalProperties: { $ref: '#/$defs/source' },
+  },
   preferences: {
     description: 'What holds for all who say nothing else in their preferences.',
     type: 'object',
@@ -295,6 +308,7 @@ export function environmentSchema(providers: readonly ProviderShape[]): object {
     $defs: {
       conditions: conditionsSchema,
       ...preferences.$defs,
+      ...sourceDefinitions,
       variable: {
         description: 'either "value" or "secret"',
         type: 'object',

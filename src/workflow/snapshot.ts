@@ -29,7 +29,7 @@ import {
   weightOfSource,
   type TemplateSource,
 } from './template-source.ts'
-import { checkAudiences } from './triggers.ts'
+import { checkAudiences, checkEventNames, eventTemplates } from './triggers.ts'
 import {
   channelUses,
   checkPlacedConditions,
@@ -159,6 +159,7 @@ function* readWorkflow(
     reading.variables.push(...variablesOf(file, placed))
   }
   for (const placed of steps) yield* readStep(reading, placed)
+  yield* readEvents(reading, workflow)
   const trigger = readTrigger(reading, workflow)
   const read = trigger.trigger ?? workflow.trigger
   const schema = read?.data_schema
@@ -197,6 +198,18 @@ function* readStep(reading: Reading, { step, pointer }: PlacedStep): Portions<vo
     const place = () => ({ path: file.path, ...file.locate([...pointer, ...path]) })
     const uses = variableUse(value, place, secrets)
     reading.variables.push(...(required ? uses.map((use) => ({ ...use, required })) : uses))
+  }
+}
+
+/** The templates that make a trigger of an event; they know of the event alone. */
+function* readEvents(reading: Reading, { trigger = {} }: Workflow): Portions<void> {
+  for (const field of eventTemplates(trigger)) {
+    const source = templateSource(reading, field, field.path)
+    if (source === undefined) continue
+    const { diagnostics, parts, names } = readSource(source, field)
+    reading.diagnostics.push(...diagnostics, ...checkEventNames(names))
+    reading.parts.push(...parts)
+    yield weightOfSource(source, field)
   }
 }
 

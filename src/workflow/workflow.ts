@@ -2,6 +2,7 @@ import type { ChannelKey, StepRef, VersionId, WorkflowKey } from '../ids.ts'
 import type { Conditions } from '../language/conditions.ts'
 import type { ChannelType } from '../steps/step.ts'
 import type { Step } from '../steps/index.ts'
+import type { EventTrigger } from './triggers.ts'
 
 /** A workflow file, parsed and checked. What a file leaves out is absent here too. */
 export interface Workflow {
@@ -24,6 +25,8 @@ export interface Trigger {
   readonly data_schema?: object
   /** Absent: every trigger. */
   readonly frequency?: TriggerFrequency
+  /** Events of sources that start it. */
+  readonly events?: readonly EventTrigger[]
   /** Keys of audiences: it runs for whoever joins one. */
   readonly audiences?: readonly string[]
 }

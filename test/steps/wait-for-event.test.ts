@@ -6,6 +6,17 @@ import { aContext } from './context.ts'
 const { match } = waitForEvent.example
 const step = { ref: 'wait' as StepRef, event: 'message.read', match } as const
 
+test('a wait for an event of a source goes by both names, and needs no conditions', () => {
+  const waits = { ref: 'wait' as StepRef, event: 'Signed Up', source: 'segment' }
+  expect(waitForEvent.execute(waits, aContext())).toMatchObject({
+    kind: 'await',
+    event: 'source:segment:Signed Up',
+  })
+  expect(waitForEvent.check?.(waits)).toEqual([])
+  const plain = { ref: waits.ref, event: waits.event }
+  expect(waitForEvent.check?.(plain)?.map(({ path }) => path)).toEqual([['event'], []])
+})
+
 describe('a wait for an event', () => {
   test.each([
     [undefined, '2026-03-01T12:15:00.000Z'],

@@ -12,10 +12,26 @@ const feed = (lines: string): string => `channels:\n  feed:\n    type: in_app\n$
 /** Environment files with one mistake, and workflows that do not fit their environment. */
 export const brokenEnvironments: readonly BrokenFiles[] = [
   environment('an empty environment file', '', '1:1 empty_file'),
-  environment('an unknown key of an environment', 'sources: {}\n', '1:1 unknown_key'),
+  environment('an unknown key of an environment', 'pipes: {}\n', '1:1 unknown_key'),
   environment('an unknown time zone', 'timezone: Europe/Berlim\n', '1:11 unknown_timezone'),
   environment('a locale that is none', 'locale: "de AT"\n', '1:9 invalid_locale'),
   environment('a ref that is no branch', 'ref: "a b"\n', '1:6 invalid_value'),
+  environment(
+    'an unknown type of source',
+    'sources:\n  crm: {type: segmnt, secret: {secret: A}}\n',
+    '2:15 unknown_type',
+  ),
+  environment('a source without a secret', 'sources:\n  crm: {type: stripe}\n', '2:3 missing_key'),
+  environment(
+    'a source that says its secret itself',
+    'sources:\n  crm: {type: stripe, secret: {secret: whsec_1}}\n',
+    '2:40 invalid_value',
+  ),
+  environment(
+    'a field of a source of another type',
+    'sources:\n  crm: {type: stripe, secret: {secret: A}, signature: {}}\n',
+    '2:44 unknown_key',
+  ),
   environment('an unknown provider', feed('    provider: in_ap\n'), '4:15 unknown_provider'),
   environment('a channel without a provider', feed('    name: Feed\n'), '2:3 missing_key'),
   environment(
