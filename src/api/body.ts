@@ -66,6 +66,8 @@ function parse(text: string): unknown {
 export interface BodyBounds {
   readonly bytesMax: number
   readonly msMax: number
+  /** Whether it may be compressed; the bound then holds for what comes out as well. */
+  readonly inflates?: true
 }
 
 /**
@@ -74,25 +76,34 @@ export interface BodyBounds {
  */
 export async function readRawBody(
   request: IncomingMessage,
-  { bytesMax, msMax }: BodyBounds,
+  { bytesMax, msMax, inflates }: BodyBounds,
 ): Promise<Buffer> {
-  if ((request.headers['content-encoding'] ?? 'identity').trim().toLowerCase() !== 'identity') {
+  const inflate = inflates ? inflaterFor(request) : undefined
+  if (!inflates && encodingOf(request) !== 'identity') {
     throw new RequestError(415, 'unsupported_encoding', 'send the body without a content-encoding')
   }
   if (Number(request.headers['content-length'] ?? 0) > bytesMax) throw tooLarge(bytesMax)
-  return collect(request, undefined, { bytesMax, msMax })
+  return collect(request, inflate, { bytesMax, msMax })
 }
 
 async function readBody(request: IncomingMessage): Promise<Buffer> {
-  const encoding = (request.headers['content-encoding'] ?? 'identity').trim().toLowerCase()
-  const inflate = encoding === 'identity' ? undefined : inflaters[encoding]?.()
-  if (!inflate && encoding !== 'identity') {
-    const message = `content-encoding "${encoding}" is not known; send gzip, deflate, br or none`
-    throw new RequestError(415, 'unsupported_encoding', message)
-  }
+  const inflate = inflaterFor(request)
   if (Number(request.headers['content-length'] ?? 0) > BODY_BYTES_MAX)
     throw tooLarge(BODY_BYTES_MAX)
   return collect(request, inflate, { bytesMax: BODY_BYTES_MAX })
+}
+
+/** What inflates a body; undefined for one that is sent as it is. Throws a 415 for an encoding that is not known. */
+function inflaterFor(request: IncomingMessage): Transform | undefined {
+  const encoding = encodingOf(request)
+  const inflate = encoding === 'identity' ? undefined : inflaters[encoding]?.()
+  if (inflate || encoding === 'identity') return inflate
+  const message = `content-encoding "${encoding}" is not known; send gzip, deflate, br or none`
+  throw new RequestError(415, 'unsupported_encoding', message)
+}
+
+function encodingOf(request: IncomingMessage): string {
+  return (request.headers['content-encoding'] ?? 'identity').trim().toLowerCase()
 }
 
 /** Collects the bytes, counted before and after inflation, chunk by chunk. */

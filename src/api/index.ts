@@ -9,6 +9,7 @@ import { engagement } from './engagement.ts'
 import { environments } from './environments.ts'
 import { feeds } from './feeds.ts'
 import { gitHook } from './hooks/git.ts'
+import { sourceHooks } from './hooks/sources.ts'
 import { health } from './health.ts'
 import { installation } from './installation.ts'
 import { messages } from './messages.ts'
@@ -20,6 +21,7 @@ import { plan } from './plan.ts'
 import { previews } from './preview.ts'
 import type { Route } from './route.ts'
 import { revisions } from './revisions.ts'
+import { sources } from './sources.ts'
 import { subscriptions } from './subscriptions.ts'
 import { tenants } from './tenants.ts'
 import { users } from './users.ts'
@@ -44,6 +46,8 @@ export const routes: readonly Route[] = [
   ...objects,
   ...subscriptions,
   ...audiences,
+  ...sourceHooks,
+  ...sources,
   ...tenants,
   ...environments,
   ...plan,

@@ -71,7 +71,9 @@ export interface OpenRequest {
 export interface SignedRequest {
   readonly params: Readonly<Record<string, string>>
   readonly headers: IncomingHttpHeaders
-  /** The bytes as they were sent. Throws a `RequestError` beyond the route's bounds. */
+  /** The query, parsed with brackets. Throws a `RequestError` where it cannot be read. */
+  readonly readQuery: () => Readonly<Record<string, unknown>>
+  /** The bytes as they were sent, inflated where the route says so. Throws a `RequestError` beyond the route's bounds. */
   readonly readBody: () => Promise<Buffer>
   readonly database: Queryable & Pick<Database, 'transaction'>
   readonly now: Date

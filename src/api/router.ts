@@ -65,10 +65,11 @@ function serveOpen(route: OpenRoute, { database, clock, services }: RouterOption
 }
 
 function serveSigned(route: SignedRoute, { database, clock, services }: RouterOptions): Serve {
-  return async ({ params, req }) => {
+  return async ({ params, req, querystring }) => {
     const readBody = () => readRawBody(req, route.bounds)
+    const readQuery = () => parseQuery(querystring)
     const { headers } = req
-    const request = { params, headers, readBody, database, services, now: clock.now() }
+    const request = { params, headers, readBody, readQuery, database, services, now: clock.now() }
     return { reply: await route.handle(request) }
   }
 }

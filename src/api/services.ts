@@ -16,6 +16,8 @@ export interface ApiServices {
   readonly startedAt: Date
   /** Where calls are measured, and what `/metrics` shows; absent: nowhere, and nothing. */
   readonly metrics?: Metrics & Exposition
+  /** The secret of an environment by its name; absent: no source can prove itself. */
+  readonly findSecret?: (environment: string, name: string) => string | undefined
   /** Absent: no webhook of a Git host is taken. */
   readonly gitHooks?: GitHooks
 }

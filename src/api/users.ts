@@ -1,15 +1,8 @@
-import { moveMessages } from '../messages/store.ts'
 import { USERS, checkRecipientId, invalid, userToWire } from '../recipients/recipient.ts'
-import { mergeUsers } from '../recipients/store.ts'
-import { moveLedger } from '../runs/frequency.ts'
-import { moveWaits } from '../runs/wait-store.ts'
-import { moveRuns } from '../runs/store.ts'
+import { mergeUser } from '../runs/merge.ts'
 import { pageQuery } from './page.ts'
 import { recipientPage, recipientRoutes } from './recipient-resource.ts'
 import { ok, type MutationRoute, type ReadRoute } from './route.ts'
-
-/** How much of what has ended goes over to the user that another one is merged into. */
-const HISTORY_MS = 30 * 86_400_000
 
 const list: ReadRoute = {
   kind: 'read',
@@ -44,14 +37,7 @@ const merge: MutationRoute = {
     const { from_user_id: named } = body as { readonly from_user_id: string }
     const from = checkRecipientId(named, '/from_user_id')
     if (from === into) throw invalid('/from_user_id', 'is the user that it would be merged into')
-    const move = { collection: USERS, from, into, since: new Date(now.getTime() - HISTORY_MS), now }
-    // Runs first: one that is at work holds its lock until its messages are there to be moved, and until
-    // what it changes of a user is stored.
-    await moveRuns(tx, environment, move)
-    await moveWaits(tx, environment, move)
-    await moveLedger(tx, environment, move)
-    await moveMessages(tx, environment, move)
-    const user = await mergeUsers(tx, environment, { from, into }, now)
+    const user = await mergeUser(tx, environment, { from, into }, now)
     return ok(userToWire(user))
   },
 }

@@ -9,17 +9,18 @@ import type { FirstLook } from './reconcile.ts'
 
 /** Serves the API, and notes where for the commands of this machine. */
 export async function openDoorway(
-  { config, clock, log, database, queue, metrics, topics, stack }: Ground,
+  { config, clock, log, secrets, database, queue, metrics, topics, stack }: Ground,
   access: Access,
   looking: FirstLook | undefined,
 ): Promise<Server> {
   const hasLookedAtGit = () => looking?.isDone() ?? true
+  const findSecret = (environment: string, name: string) => secrets.find(environment, name)
   const gitHooks = openGitHooks({ secrets: config.webhookSecrets, clock, log, metrics })
   const server = await startServer({
     database,
     clock,
     log,
-    services: { queue, hasLookedAtGit, startedAt: clock.now(), gitHooks, metrics },
+    services: { queue, hasLookedAtGit, startedAt: clock.now(), findSecret, gitHooks, metrics },
     routes,
     operatorToken: access.operatorToken,
     ...(config.dev && { unsignedIn: DEVELOPMENT }),

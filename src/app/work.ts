@@ -30,6 +30,7 @@ import {
   type FetchContext,
 } from '../runs/fetch-call.ts'
 import { sweepThrottleWindows } from '../runs/gates.ts'
+import { sweepSourceEvents } from '../runs/source-store.ts'
 import { sweepEvents, tellWaitingRuns } from '../runs/wait-store.ts'
 import { openRetention } from '../runs/retention.ts'
 import { recheckPreferences } from '../runs/recheck.ts'
@@ -118,8 +119,12 @@ function startWorkLoops(ground: Ground, delivery: DeliveryContext, fetching: Fet
   addLoop(ground, { name: 'bulk operations', pollMs: SWEEP_MS }, () =>
     sweepBulks(database, clock.now()),
   )
+  const { retentionDays } = ground.config
+  addLoop(ground, { name: 'source events', pollMs: SWEEP_MS }, () =>
+    sweepSourceEvents(database, clock.now(), retentionDays),
+  )
   addLoop(ground, { name: 'batches', pollMs: SWEEP_MS }, () => sweepBatches(database, clock.now()))
-  const retention = openRetention(database, ground.config.retentionDays)
+  const retention = openRetention(database, retentionDays)
   addLoop(ground, { name: 'retention', pollMs: RETENTION_MS }, () =>
     retention.turn(clock.now()).then(() => 0),
   )

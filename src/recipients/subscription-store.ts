@@ -64,6 +64,30 @@ export async function upsertSubscriptions(
   return inOrder(rows.map(toSubscription), subscribers)
 }
 
+/** Subscribes one to another, each pair once; a subscription that is there stays as it is. */
+export async function keepSubscriptions(
+  tx: Transaction,
+  environment: EnvironmentName,
+  pairs: readonly { readonly object: RecipientRef; readonly subscriber: RecipientRef }[],
+  now: Date,
+): Promise<void> {
+  if (pairs.length === 0) return
+  await tx.query(sql`
+    insert into subscriptions (environment, object_collection, object_id, collection, recipient, id,
+      properties, inserted_at, updated_at)
+    select ${environment}, i.object_collection, i.object_id, i.collection, i.recipient, i.id, '{}',
+      ${now}, ${now}
+    from unnest(${pairs.map(({ object }) => object.collection)}::text[],
+      ${pairs.map(({ object }) => object.id)}::text[],
+      ${pairs.map(({ subscriber }) => subscriber.collection)}::text[],
+      ${pairs.map(({ subscriber }) => subscriber.id)}::text[],
+      ${pairs.map(() => newRowId())}::uuid[])
+      as i (object_collection, object_id, collection, recipient, id)
+    order by i.object_collection, i.object_id, i.collection, i.recipient
+    on conflict on constraint subscriptions_pkey do nothing
+  `)
+}
+
 /** Ends the subscriptions of recipients to an object; answers those that there were, in the order of `subscribers`. */
 export async function deleteSubscriptions(
   tx: Transaction,

@@ -80,13 +80,13 @@ function named(ref: RecipientRef): unknown {
 }
 
 /** One recipient is a list of one. */
-function listed(value: unknown): unknown {
+export function listed(value: unknown): unknown {
   if (Array.isArray(value)) return value
   return present(value) === null ? [] : [value]
 }
 
 /** What an expression that names nothing renders to counts as left out. */
-function present(value: unknown): unknown {
+export function present(value: unknown): unknown {
   return value === '' || value === undefined ? null : value
 }
 

@@ -103,7 +103,7 @@ function localesOf(version: RenderedVersion): readonly LocaleTexts[] {
 const partialsByVersion = new WeakMap<RenderedVersion, Readonly<Record<string, string>>>()
 
 /** The version's partials by the name that templates call them. */
-function partialsOf(version: RenderedVersion): Readonly<Record<string, string>> {
+export function partialsOf(version: RenderedVersion): Readonly<Record<string, string>> {
   const known = partialsByVersion.get(version)
   if (known) return known
   const prefix = `${PARTIALS}/`

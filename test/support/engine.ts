@@ -193,7 +193,7 @@ export async function openEngine(
         messages, deliveries, recipients, subscriptions, cancellations, leases,
         idempotency_keys, run_actions, throttle_windows, frequency_ledger, batches,
         batch_activities, fetches, event_waits, recipient_events, event_listeners,
-        preference_sets, bulk_operations, channel_data, audiences, audience_members cascade`)
+        preference_sets, bulk_operations, channel_data, audiences, audience_members, source_events cascade`)
     },
   }
 }

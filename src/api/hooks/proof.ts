@@ -73,8 +73,13 @@ export function problemBeforeBody(
   if (proof.kind === 'token') return isAnyToken(proof.token, secrets) ? undefined : 'bad_signature'
   if (proof.kind === 'hmac') return proof.digest === NO_DIGEST ? 'bad_signature' : undefined
   if (proof.digests.length === 0 || proof.id === '') return 'bad_signature'
-  const at = /^\d{1,12}$/.test(proof.at) ? Number(proof.at) * 1000 : Number.NaN
-  return Math.abs(now.getTime() - at) <= SKEW_MS_MAX ? undefined : 'bad_timestamp'
+  return isRecent(proof.at, now) ? undefined : 'bad_timestamp'
+}
+
+/** Whether something was signed within five minutes of now; `at` is in seconds. */
+export function isRecent(at: string, now: Date): boolean {
+  const time = /^\d{1,12}$/.test(at) ? Number(at) * 1000 : Number.NaN
+  return Math.abs(now.getTime() - time) <= SKEW_MS_MAX
 }
 
 /** Whether one of the secrets has signed this body; a token proves what comes with it. */
@@ -100,11 +105,12 @@ function isAnyToken(token: string, secrets: readonly string[]): boolean {
 }
 
 /** Asks about each of them, so that the time taken does not tell which one it was. */
-function isAny<Item>(items: readonly Item[], holds: (item: Item) => boolean): boolean {
+export function isAny<Item>(items: readonly Item[], holds: (item: Item) => boolean): boolean {
   return items.filter(holds).length > 0
 }
 
-function isSame(one: Buffer, other: Buffer): boolean {
+/** Whether two digests are the same, in a time that does not tell where they differ. */
+export function isSame(one: Buffer, other: Buffer): boolean {
   return one.length === other.length && timingSafeEqual(one, other)
 }
 
