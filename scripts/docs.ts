@@ -3,6 +3,7 @@ import { providers } from '../src/channels/index.ts'
 import { templateHelpers } from '../src/language/templates.ts'
 import { listStepTypes } from '../src/steps/index.ts'
 import { editorSchemas } from '../src/workflow/editor.ts'
+import { sourceFields } from '../src/workflow/sources.ts'
 import {
   channelFields,
   clientKeyFields,
@@ -37,6 +38,7 @@ const tables: Readonly<Record<string, Fields>> = {
   policy: { properties: policyFields },
   variable: { properties: variableFields },
   'client key': { properties: clientKeyFields },
+  source: { properties: sourceFields, required: ['type', 'secret'] },
   channel: { properties: channelFields, required: ['type', 'provider'] },
   helpers: {
     head: 'helper',

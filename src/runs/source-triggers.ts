@@ -1,15 +1,16 @@
 import type { Transaction } from '../db/database.ts'
 import { RequestError } from '../errors.ts'
+import type { VersionId, WorkflowKey } from '../ids.ts'
 import { renderTree, TemplateError } from '../language/templates.ts'
 import { invalid } from '../recipients/recipient.ts'
 import { checkText } from '../recipients/text.ts'
 import { eventTrees, type EventTrigger } from '../workflow/triggers.ts'
 import { partialsOf } from '../workflow/render.ts'
 import { listed, present } from './nested-step.ts'
-import type { OutsideTrigger, StartContext } from './outside.ts'
+import type { OutsideTrigger, StartContext, Started } from './outside.ts'
 import { startWorkflows } from './outside.ts'
 import type { EventResult } from './source-event.ts'
-import { listEventWorkflows, type NumberedEvent } from './source-store.ts'
+import { listEventWorkflows, type EventWorkflow, type NumberedEvent } from './source-store.ts'
 import { parseTrigger, type TriggerRequest } from './trigger-request.ts'
 import { loadVersions, type LoadedVersion } from './versions.ts'
 
@@ -35,40 +36,57 @@ export async function startForEvents(
     tx,
     named.map(({ versionId }) => versionId),
   )
+  const made = triggersOf(source, events, { named, versions })
+  const triggers = made.flatMap((one) => ('trigger' in one ? [one] : []))
+  const started = await startWorkflows(
+    tx,
+    context,
+    triggers.map(({ trigger }) => trigger),
+  )
+  return [
+    ...made.flatMap((one) => ('trigger' in one ? [] : [one])),
+    ...triggers.map(({ id, trigger: { workflow } }, index) => ({
+      id,
+      result: resultOf(workflow, started[index]!),
+    })),
+  ]
+}
+
+/** What each of these events makes with each workflow that names it: a trigger, or why it makes none. */
+function triggersOf(
+  source: string,
+  events: readonly NumberedEvent[],
+  {
+    named,
+    versions,
+  }: {
+    readonly named: readonly EventWorkflow[]
+    readonly versions: ReadonlyMap<VersionId, LoadedVersion>
+  },
+): readonly (EventOutcome | { readonly id: string; readonly trigger: OutsideTrigger })[] {
   const byEvent = Map.groupBy(named, ({ event }) => event)
-  const outcomes: EventOutcome[] = []
-  const triggers: (OutsideTrigger & { readonly id: string })[] = []
-  for (const event of events) {
-    for (const { workflow, versionId } of byEvent.get(event.event ?? '') ?? []) {
+  return events.flatMap((one) => {
+    const { id, event } = one
+    return (byEvent.get(event ?? '') ?? []).flatMap(({ workflow, versionId }) => {
       const version = versions.get(versionId)!
-      for (const trigger of version.workflow.trigger?.events ?? []) {
-        if (trigger.source !== source || trigger.event !== event.event) continue
-        const request = requestOf(version, trigger, event)
-        if (request instanceof RequestError) {
-          const { code, message } = request
-          outcomes.push({ id: event.id, result: { workflow, error: { code, message } } })
-          continue
-        }
-        const of = {
-          type: 'integration',
-          source,
-          event: trigger.event,
-          event_id: event.id,
-        } as const
-        triggers.push({ id: event.id, workflow, request, source: of })
-      }
-    }
-  }
-  const started = await startWorkflows(tx, context, triggers)
-  for (const [index, one] of started.entries()) {
-    const { id, workflow } = triggers[index]!
-    const result: EventResult =
-      one.kind === 'started'
-        ? { workflow, workflow_run_id: one.workflowRunId }
-        : { workflow, error: { code: one.code, message: one.message } }
-    outcomes.push({ id, result })
-  }
-  return outcomes
+      const meant = (version.workflow.trigger?.events ?? []).filter(
+        (trigger) => trigger.source === source && trigger.event === event,
+      )
+      return meant.map((trigger) => {
+        const request = requestOf(version, trigger, one)
+        if (request instanceof RequestError) return { id, result: resultOf(workflow, request) }
+        const of = { type: 'integration', source, event, event_id: id } as const
+        return { id, trigger: { workflow, request, source: of } }
+      })
+    })
+  })
+}
+
+function resultOf(workflow: WorkflowKey, one: Started | RequestError): EventResult {
+  if ('kind' in one && one.kind === 'started')
+    return { workflow, workflow_run_id: one.workflowRunId }
+  const { code, message } = one
+  return { workflow, error: { code, message } }
 }
 
 /** The trigger that an event makes, read as a call's body is; or what is wrong with it. */

@@ -41,6 +41,7 @@ export async function readApi(
     tenants: ['acme'],
     bulk_operations: [done.body.id],
     audiences: ['beta'],
+    sources: ['segment'],
     ...named,
   }
   expect(messages.length).toBeGreaterThan(8)

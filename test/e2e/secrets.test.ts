@@ -17,6 +17,7 @@ const SECRETS = {
   SMTP_USER,
   SMTP_PASSWORD: 'p4ss "wörd" & <more>/\\ 42',
   DENIED_PASSWORD: 'denied & "quoted" pass+word/1',
+  WRITE_KEY: 'write+key & "more"/=2',
   CRM_TOKEN: 'crm/token+"77"=<&>header',
   PATH_TOKEN: 'path token/with?parts#9',
   QUERY_TOKEN: 'query+token & more=1',
@@ -45,6 +46,8 @@ variables:
   body_token: { secret: BODY_TOKEN }
   hook_url: { secret: HOOK_URL }
   signing: { secret: SIGNING_SECRET }
+sources:
+  segment: { type: segment, secret: { secret: WRITE_KEY } }
 channels:
   hook: { type: webhook, provider: webhook, settings: { signing_secret: { secret: SIGNING_SECRET } } }
   mail: { type: email, provider: smtp, settings: { host: 127.0.0.1, port: ${ports.smtp}, from: a@example.com, username: { secret: SMTP_USER }, password: { secret: SMTP_PASSWORD } } }
@@ -218,6 +221,13 @@ test('secrets reach those they are for, and nobody who reads Belfry', async ({ d
     users: ['ada'],
     environments: ['production', 'development', 'wanting', 'crafty'],
   }
+  const { WRITE_KEY: writeKey } = SECRETS
+  const sent = await app.call('POST', '/v1/batch', {
+    key: null,
+    headers: { authorization: `Basic ${Buffer.from(`${writeKey}:`).toString('base64')}` },
+    body: { batch: [{ type: 'identify', userId: 'ada', messageId: 'm1', writeKey }] },
+  })
+  expect(sent.status).toBe(200)
   expect(found(app.lines.join(''), hidden)).toEqual([])
   expect(found(await readApi(app, values), hidden)).toEqual([])
   expect(found(await readTables(database), hidden)).toEqual([])

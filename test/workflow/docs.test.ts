@@ -44,6 +44,7 @@ const others = new Set([
   'first_sight',
   'commercial_subscribed',
   'in_app_feed',
+  'standard_webhooks',
   'idle_in_transaction_session_timeout',
   ...Object.keys(METRICS),
 ])

@@ -122,7 +122,7 @@ export function readMessage(value: unknown, { sentAt, now }: Clocks): SourceEven
   const kind = KINDS.find((one) => one === type)
   const said = parseTimestamp(originalTimestamp ?? timestamp)
   const sent = parseTimestamp(message['sentAt'] ?? sentAt)
-  const found = checked(value, kind ?? 'unknown', {
+  const found = checked(withoutKey(value), kind ?? 'unknown', {
     event: kind === 'track' ? nameOf(event) : null,
     userId: idOf(userId),
     messageId: idOf(messageId),
@@ -142,6 +142,13 @@ const LAST_MOMENT = Date.UTC(9999, 11, 31)
 /** A time in milliseconds, unless it is none that can be stored. */
 function moment(ms: number | undefined): Date | null {
   return ms !== undefined && ms >= 0 && ms < LAST_MOMENT ? new Date(ms) : null
+}
+
+/** Some clients say their write key in each message; it is not to be read in the log. */
+function withoutKey(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || !Object.hasOwn(value, 'writeKey')) return value
+  const { writeKey: _, ...others } = value as Json
+  return others
 }
 
 /** An event whose body can be stored, or one that says why not. */

@@ -27,11 +27,15 @@ const webhook: SignedRoute = {
     const { params, headers } = request
     const isMeant = ({ key }: Candidate) => key === params['key']
     const { proven, body } = await readProven(request, isMeant, UNPROVEN)
-    const { type } = proven.source
-    if (type === 'segment' || type === 'rudderstack') return takeMessages(request, proven, body)
+    if (sendsMessages(proven)) return takeMessages(request, proven, body)
     const taken = await take(request, proven, readWebhook(proven.source, headers, body))
     return ok({ events: taken.map((one) => one ?? { duplicate: true }) })
   },
+}
+
+/** Whether what a source sends are messages of a client of Segment or RudderStack. */
+function sendsMessages({ source: { type } }: ProvenSource): boolean {
+  return type === 'segment' || type === 'rudderstack'
 }
 
 /** What clients of Segment and RudderStack call; the last part of the path is the type of a single message. */
@@ -42,9 +46,7 @@ const messageRoutes = ['batch', 'track', 'identify', 'group', 'alias', 'page', '
     path: `/v1/${name}`,
     bounds: { bytesMax: BATCH_BYTES_MAX, msMax: BODY_MS_MAX, inflates: true },
     async handle(request) {
-      const isMeant = ({ source: { type } }: Candidate) =>
-        type === 'segment' || type === 'rudderstack'
-      const { proven, body } = await readProven(request, isMeant, UNKNOWN_KEY)
+      const { proven, body } = await readProven(request, sendsMessages, UNKNOWN_KEY)
       return takeMessages(request, proven, body, name === 'batch' ? undefined : name)
     },
   }),

@@ -54,6 +54,8 @@ steps: [{ ref: feed, type: in_app, body: "Page {{data.page}}" }]
 export interface SourceScene extends AsyncDisposable {
   readonly engine: Engine
   readonly url: string
+  /** Forgets what was sent and what came of it. */
+  reset(): Promise<void>
   readonly failures: readonly unknown[]
   /** With a secret key of production. */
   call(method: string, path: string, body?: unknown): Promise<TestReply>
@@ -123,6 +125,10 @@ export async function openScene(
     engine,
     url: server.server.url,
     failures: server.failures,
+    async reset() {
+      await database.execute(`truncate source_events, recipients, subscriptions, workflow_runs, runs,
+        run_steps, messages, recipient_events, event_waits cascade`)
+    },
     call,
     send: (path, options) => server.call('POST', path, options),
     async events(source, query = '') {
@@ -142,7 +148,10 @@ export function basic(writeKey: string): string {
 export function mac(
   key: string | Buffer,
   text: string,
-  { algorithm = 'sha256', encoding = 'hex' as 'hex' | 'base64' } = {},
+  {
+    algorithm = 'sha256',
+    encoding = 'hex',
+  }: { readonly algorithm?: string; readonly encoding?: 'hex' | 'base64' } = {},
 ): string {
   return createHmac(algorithm, key).update(text).digest(encoding)
 }
