@@ -42,14 +42,16 @@ function writeFile(to: NodeJS.WritableStream, file: string, content: Content): v
   to.write('\n')
 }
 
-/** One in eight of the files that the validation is tested with, where it finds an error. */
+/** One in eight of the files that the validation is tested with, where it finds an error; what is wrong with a sample keeps nothing from being applied. */
 async function mutated(): Promise<readonly BrokenFiles[]> {
   const all = [...(await goodFiles())].filter(([path]) => path.startsWith('workflows/'))
-  const made = mutants(new Map(all), { count: 400, seed: 8 })
+  const made = mutants(new Map(all), { count: 800, seed: 8 })
   return made.flatMap(({ name, files }, index) => {
     if (index % 8 !== 0) return []
     const { diagnostics } = validateFiles(entriesOf(files), { providers: providerShapes })
-    const found = diagnostics.find(({ severity }) => severity === 'error')
+    const found = diagnostics.find(
+      ({ severity, path }) => severity === 'error' && !path.includes('/samples/'),
+    )
     return found === undefined ? [] : [{ name, files, diagnostic: `${found.path}:` }]
   })
 }

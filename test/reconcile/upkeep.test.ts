@@ -26,8 +26,15 @@ async function untilObserved(database: Database, revision: string): Promise<void
 
 async function pushed(made: TestRepository, text: string): Promise<string> {
   const tip = await made.commit({ 'workflows/a1/workflow.yaml': workflow(text) })
-  await made.git('push', '--quiet', '--force', 'origin', 'main')
-  return tip
+  // Git itself may lose what it is sent while it removes what nobody names; whoever pushes does it again.
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      await made.git('push', '--quiet', '--force', 'origin', 'main')
+      return tip
+    } catch (error) {
+      if (attempt === 3) throw error
+    }
+  }
 }
 
 async function followed(made: TestRepository): Promise<TestRepository> {

@@ -235,11 +235,6 @@ const SHAPE: readonly BrokenFiles[] = [
     '1:73 invalid_template',
   ),
   workflow(
-    'a template of an event that names what is not known',
-    `trigger: {events: [{source: crm, event: Signed Up, recipients: "{{data.id}}"}]}\n${SOUND}`,
-    '1:67 unknown_name',
-  ),
-  workflow(
     'data that whoever joins an audience does not bring',
     `trigger: {audiences: [beta], data_schema: {required: [page]}}\n${SOUND}`,
     '1:22 audience_data',
