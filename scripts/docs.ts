@@ -9,10 +9,9 @@ import {
   clientKeyFields,
   environmentFields,
   policyFields,
-  stepFields,
   variableFields,
-  workflowFields,
-} from '../src/workflow/schema.ts'
+} from '../src/workflow/environment-schema.ts'
+import { stepFields, workflowFields } from '../src/workflow/schema.ts'
 
 /** The pages that hold tables made from the code. */
 const PAGES = ['workflow', 'environment', 'templates', 'providers'].map(

@@ -1,7 +1,7 @@
 import { readFileSync, readdirSync } from 'node:fs'
 import { join, relative, sep } from 'node:path'
 import { editorSchemas } from '../workflow/editor.ts'
-import type { ProviderShape } from '../workflow/schema.ts'
+import type { ProviderShape } from '../workflow/environment-schema.ts'
 
 const DIRECTORY = join(import.meta.dirname, 'init')
 

@@ -12,7 +12,7 @@ import {
   parseDeclaration,
 } from '../workflow/environment-file.ts'
 import type { Promotion } from '../workflow/environment-file.ts'
-import type { ProviderShape } from '../workflow/schema.ts'
+import type { ProviderShape } from '../workflow/environment-schema.ts'
 
 /** The branch that says which environments exist, and where it is. */
 export interface DefaultTip {

@@ -1,4 +1,5 @@
-import { environmentSchema, workflowSchema, type ProviderShape } from './schema.ts'
+import { environmentSchema, type ProviderShape } from './environment-schema.ts'
+import { workflowSchema } from './schema.ts'
 
 /** The schemas that editors check and complete files with, by path from the repository's root. */
 export function editorSchemas(

@@ -1,9 +1,7 @@
 import { isSecretReference } from '../channels/secret.ts'
-import { isKey, type ChannelKey, type EnvironmentName } from '../ids.ts'
+import { isKey, type EnvironmentName } from '../ids.ts'
 import { checkConditions, conditionVariables } from '../language/conditions.ts'
 import { isTimeZone } from '../language/durations.ts'
-import { withChannelIds } from '../language/preference-schema.ts'
-import type { PreferenceSet } from '../language/preferences.ts'
 import { didYouMean } from '../language/text.ts'
 import {
   errorAt,
@@ -13,18 +11,19 @@ import {
   type Problem,
 } from './diagnostic.ts'
 import { DEFAULT_POLICY } from './environment.ts'
-import type { Channel, Declaration, EnvironmentSettings, Policy, Variable } from './environment.ts'
+import type { Declaration, EnvironmentSettings, Policy } from './environment.ts'
 import {
   checkDefaultPreferences,
   listPreferenceUses,
   type PreferenceUse,
 } from './environment-preferences.ts'
-import { readClientKeys, type ClientKeyEntry, type FindFile } from './client-keys.ts'
+import { readClientKeys, type FindFile } from './client-keys.ts'
+import { settingsOf, type ChannelEntry, type EnvironmentFile } from './environment-settings.ts'
 import { explainViolations } from './explain.ts'
 import { parseYaml, type ParsedFile, type Pointer } from './parse.ts'
 import { soundEnvironment } from './salvage.ts'
-import type { Source } from './sources.ts'
-import { validateEnvironment, validatePolicies, type ProviderShape } from './schema.ts'
+import type { ProviderShape } from './environment-schema.ts'
+import { validateEnvironment, validatePolicies } from './schema.ts'
 
 /** Where the environments stand in a repository. */
 export const ENVIRONMENTS = 'environments'
@@ -54,27 +53,6 @@ export interface EnvironmentContext {
   /** What else stands in the repository; without it no file is found. */
   readonly findFile?: FindFile
 }
-
-interface EnvironmentFile {
-  readonly ref?: string
-  readonly promotes_from?: EnvironmentName
-  readonly timezone?: string
-  readonly locale?: string
-  readonly policy?: Partial<Omit<Policy, 'promotes_from'>>
-  readonly variables?: Readonly<
-    Record<
-      string,
-      { readonly value?: unknown; readonly public?: boolean; readonly secret?: string }
-    >
-  >
-  readonly channels?: Readonly<Record<ChannelKey, ChannelEntry>>
-  readonly sources?: Readonly<Record<string, Source>>
-  readonly preferences?: PreferenceSet
-  readonly client_keys?: Readonly<Record<string, ClientKeyEntry>>
-}
-
-type ChannelEntry = Pick<Channel, 'type' | 'provider' | 'name' | 'conditions'> &
-  Partial<Pick<Channel, 'sandbox' | 'on_ambiguous' | 'settings'>>
 
 /**
  * The name of the environment that a file of `environments/` is about; undefined for a file that is
@@ -341,59 +319,6 @@ function variableName(environment: EnvironmentName, secret: string): string {
 
 function variablePrefix(name: string): string {
   return name.toUpperCase().replaceAll('-', '_')
-}
-
-function settingsOf(
-  {
-    timezone,
-    locale,
-    variables,
-    channels,
-    sources,
-    preferences,
-    client_keys: keys,
-  }: EnvironmentFile,
-  read: NonNullable<EnvironmentSettings['client_keys']>,
-): EnvironmentSettings {
-  return {
-    timezone: timezone ?? 'UTC',
-    locale: locale ?? 'en',
-    variables: Object.fromEntries(
-      Object.entries(variables ?? {}).map(([name, entry]) => [name, variableOf(entry)]),
-    ),
-    channels: Object.fromEntries(
-      Object.entries<ChannelEntry>(channels ?? {}).map(([key, entry]) => [
-        key,
-        channelOf(key as ChannelKey, entry),
-      ]),
-    ),
-    ...(sources !== undefined && { sources }),
-    ...(preferences !== undefined && { preferences: withChannelIds(preferences) }),
-    ...(keys !== undefined && { client_keys: read }),
-  }
-}
-
-function variableOf(entry: {
-  readonly value?: unknown
-  readonly public?: boolean
-  readonly secret?: string
-}): Variable {
-  if (entry.secret !== undefined) return { secret: entry.secret }
-  return { value: entry.value, public: entry.public ?? false }
-}
-
-function channelOf(key: ChannelKey, entry: ChannelEntry): Channel {
-  const { type, provider, name, conditions, sandbox, on_ambiguous, settings } = entry
-  return {
-    key,
-    type,
-    provider,
-    ...(name !== undefined && { name }),
-    sandbox: sandbox ?? false,
-    ...(conditions !== undefined && { conditions }),
-    on_ambiguous: on_ambiguous ?? 'retry',
-    settings: settings ?? {},
-  }
 }
 
 function isLocale(tag: string): boolean {

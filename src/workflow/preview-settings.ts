@@ -2,7 +2,7 @@ import type { EnvironmentName } from '../ids.ts'
 import type { Entry } from './draft.ts'
 import { parseEnvironment } from './environment-file.ts'
 import type { EnvironmentSettings } from './environment.ts'
-import type { ProviderShape } from './schema.ts'
+import type { ProviderShape } from './environment-schema.ts'
 
 /** The environment in which templates are written. */
 const WRITTEN_IN = 'development'

@@ -15,7 +15,7 @@ import {
 import { checkPreferenceUses } from './environment-preferences.ts'
 import type { EnvironmentSettings } from './environment.ts'
 import { linkVersion } from './link.ts'
-import type { ProviderShape } from './schema.ts'
+import type { ProviderShape } from './environment-schema.ts'
 import { previewSettings } from './preview-settings.ts'
 import { previewWorkflow } from './preview.ts'
 import { samplesOf } from './sample.ts'

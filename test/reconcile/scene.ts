@@ -10,7 +10,7 @@ import { Reconciler } from '../../src/reconcile/reconciler.ts'
 import type { ReconcilerOptions } from '../../src/reconcile/reconciler.ts'
 import { findEnvironment, listWorkflows } from '../../src/reconcile/read.ts'
 import type { EnvironmentView } from '../../src/reconcile/read.ts'
-import type { ProviderShape } from '../../src/workflow/schema.ts'
+import type { ProviderShape } from '../../src/workflow/environment-schema.ts'
 import { testClock } from '../support/clock.ts'
 import type { TestClock } from '../support/clock.ts'
 

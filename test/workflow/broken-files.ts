@@ -1,17 +1,12 @@
 import { brokenEnvironments } from './broken-environments.ts'
-import { inApp, step, type BrokenFiles, type Content } from './files.ts'
+import { brokenDirectories } from './broken-directories.ts'
+import { brokenWorkflow as workflow, inApp, step, type BrokenFiles } from './files.ts'
 
-const POINTER = `version https://git-lfs.github.com/spec/v1\noid sha256:${'0'.repeat(64)}\nsize 9\n`
 const WORKFLOW = 'workflows/welcome/workflow.yaml'
 
 const SOUND = inApp('Hello')
 const STEPS = SOUND.slice(SOUND.indexOf('steps:'))
 
-function workflow(name: string, content: Content, place: string): BrokenFiles {
-  return { name, files: { [WORKFLOW]: content }, diagnostic: `${WORKFLOW}:${place}` }
-}
-
-/** A workflow whose steps lie in `depth` branches. */
 function nested(depth: number): string {
   const lines = ['name: Welcome', 'steps:']
   for (let level = 0; level <= depth; level++) {
@@ -314,94 +309,11 @@ const TEMPLATES: readonly BrokenFiles[] = [
   },
 ]
 
-const DIRECTORY: readonly BrokenFiles[] = [
-  workflow('a file that is not there', inApp('{file: feed.md.hbs}'), '5:18 file_not_found'),
-  workflow(
-    'a path that leaves the directory',
-    inApp('{file: ../../secret.txt}'),
-    '5:18 path_leaves_directory',
-  ),
-  workflow(
-    'a path into another workflow',
-    inApp('{file: ../other/feed.md.hbs}'),
-    '5:18 path_leaves_directory',
-  ),
-  workflow('a path from the root', inApp('{file: /etc/passwd}'), '5:18 path_leaves_directory'),
-  workflow(
-    'a path with backslashes',
-    inApp('{file: "..\\\\secret"}'),
-    '5:18 path_leaves_directory',
-  ),
-  {
-    name: 'a symbolic link',
-    files: { [WORKFLOW]: SOUND, 'workflows/welcome/feed.md.hbs': { mode: '120000' } },
-    diagnostic: 'workflows/welcome/feed.md.hbs:1:1 symlink',
-  },
-  {
-    name: 'a workflow file that is a symbolic link',
-    files: { [WORKFLOW]: { mode: '120000' } },
-    diagnostic: `${WORKFLOW}:1:1 symlink`,
-  },
-  {
-    name: 'a directory that is a symbolic link',
-    files: { 'workflows/welcome': { mode: '120000' } },
-    diagnostic: 'workflows/welcome:1:1 symlink',
-  },
-  {
-    name: 'a submodule',
-    files: { 'workflows/welcome': { mode: '160000' } },
-    diagnostic: 'workflows/welcome:1:1 submodule',
-  },
-  {
-    name: 'a submodule inside a workflow',
-    files: { [WORKFLOW]: SOUND, 'workflows/welcome/images': { mode: '160000' } },
-    diagnostic: 'workflows/welcome/images:1:1 submodule',
-  },
-  {
-    name: 'a template that is in LFS',
-    files: { [WORKFLOW]: inApp('{file: feed.md.hbs}'), 'workflows/welcome/feed.md.hbs': POINTER },
-    diagnostic: 'workflows/welcome/feed.md.hbs:1:1 lfs_pointer',
-  },
-  {
-    name: 'a partial that is a symbolic link',
-    files: { [WORKFLOW]: SOUND, 'workflows/_partials/button.hbs': { mode: '120000' } },
-    diagnostic: 'workflows/_partials/button.hbs:1:1 symlink',
-  },
-  {
-    name: 'a directory without a workflow',
-    files: { 'workflows/welcome/email.html.hbs': 'Hello' },
-    diagnostic: `${WORKFLOW}:1:1 missing_workflow_file`,
-  },
-  {
-    name: 'a workflow twice',
-    files: { [WORKFLOW]: SOUND, 'workflows/welcome/workflow.json': '{}' },
-    diagnostic: 'workflows/welcome/workflow.json:1:1 two_workflow_files',
-  },
-  {
-    name: 'a directory whose name is no key',
-    files: { 'workflows/Welcome/workflow.yaml': SOUND },
-    diagnostic: 'workflows/Welcome:1:1 invalid_key',
-  },
-  {
-    name: 'a directory of 11 MB',
-    files: { [WORKFLOW]: SOUND, 'workflows/welcome/film.mp4': Buffer.alloc(11 * 1024 * 1024) },
-    diagnostic: 'workflows/welcome:1:1 directory_too_large',
-  },
-  {
-    name: 'an unfinished schema file',
-    files: {
-      [WORKFLOW]: `trigger: {data_schema: {file: data.json}}\n${SOUND}`,
-      'workflows/welcome/data.json': '{\n  "type": "object",\n  "required": "id"\n}\n',
-    },
-    diagnostic: 'workflows/welcome/data.json:3:15 invalid_data_schema',
-  },
-]
-
 /** Every kind of mistake that a repository can hold, each alone. */
 export const brokenFiles: readonly BrokenFiles[] = [
   ...GRAMMAR,
   ...SHAPE,
   ...TEMPLATES,
-  ...DIRECTORY,
+  ...brokenDirectories,
   ...brokenEnvironments,
 ]

@@ -43,3 +43,12 @@ export function step(...lines: readonly string[]): string {
 
 /** A workflow with an in-app step whose body is `body`, as YAML, from line 5 column 11 on. */
 export const inApp = (body: string): string => step('type: in_app', `body: ${body}`)
+
+const WELCOME = 'workflows/welcome/workflow.yaml'
+
+/** A workflow file with a fault at this place. */
+export function brokenWorkflow(name: string, content: Content, place: string): BrokenFiles {
+  return { name, files: { [WELCOME]: content }, diagnostic: `${WELCOME}:${place}` }
+}
+
+/** A workflow whose steps lie in `depth` branches. */
