@@ -128,9 +128,10 @@ export const setRecipients: BulkKind = async (tx, { environment, request, cursor
   return { processed: part.length, errors: refs, cursor: next }
 }
 
+const pointer = (name: string): string => `/channel_data/${name}`
+
 function readItem(collection: string, item: Properties): InlineEntity {
   const ref = { collection, id: String(item['id']) }
-  const pointer = (name: string) => `/channel_data/${name}`
   const channelData = { ...ref, channelData: channelDataOf(item), pointer }
   return { ...readFields(ref, item, '').patch, channelData }
 }
