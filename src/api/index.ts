@@ -22,6 +22,7 @@ import { previews } from './preview.ts'
 import type { Route } from './route.ts'
 import { revisions } from './revisions.ts'
 import { sources } from './sources.ts'
+import { schedules } from './schedules.ts'
 import { subscriptions } from './subscriptions.ts'
 import { tenants } from './tenants.ts'
 import { users } from './users.ts'
@@ -48,6 +49,7 @@ export const routes: readonly Route[] = [
   ...audiences,
   ...sourceHooks,
   ...sources,
+  ...schedules,
   ...tenants,
   ...environments,
   ...plan,

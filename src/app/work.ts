@@ -34,6 +34,7 @@ import { sweepSourceEvents } from '../runs/source-store.ts'
 import { sweepEvents, tellWaitingRuns } from '../runs/wait-store.ts'
 import { openRetention } from '../runs/retention.ts'
 import { recheckPreferences } from '../runs/recheck.ts'
+import { startDueSchedules } from '../runs/schedules.ts'
 import { wakeDueRuns } from '../runs/wake.ts'
 import { registerRunWorkers } from '../runs/workers.ts'
 import type { Ground } from './ground.ts'
@@ -96,6 +97,9 @@ function startWorkLoops(ground: Ground, delivery: DeliveryContext, fetching: Fet
   addLoop(ground, { name: 'wake-up' }, () => wakeDueRuns(runs, clock.now()))
   addLoop(ground, { name: 'waiting runs' }, () => tellWaitingRuns(runs))
   addLoop(ground, { name: 'events', pollMs: SWEEP_MS }, () => sweepEvents(database, clock.now()))
+  addLoop(ground, { name: 'schedules' }, () =>
+    startDueSchedules({ ...runs, log: ground.log }, clock.now()),
+  )
   const due = addLoop(ground, { name: 'due messages' }, () =>
     enqueueDueMessages(messages, clock.now()),
   )

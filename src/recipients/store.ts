@@ -15,6 +15,7 @@ import {
 } from './preference-store.ts'
 import { invalid, recipientKey, USERS } from './recipient.ts'
 import type { Recipient, RecipientRef } from './recipient.ts'
+import { forgetScheduled, moveSchedules, rezoneSchedules } from './schedule-store.ts'
 import { forgetSubscriber, moveSubscriptions } from './subscription-store.ts'
 
 /** What a request says about a recipient; laid over what is known. */
@@ -99,6 +100,15 @@ export async function upsertRecipients(
       (sets ?? []).map((set) => ({ ...set, collection, id })),
     )
   await savePreferences(tx, environment, preferences, now)
+  const moved = changed.filter(
+    ({ recipient, properties }) => recipient.properties['timezone'] !== properties['timezone'],
+  )
+  await rezoneSchedules(
+    tx,
+    environment,
+    moved.map(({ recipient }) => recipient),
+    now,
+  )
   const isChanged = new Set(changed.map(({ recipient }) => recipient))
   return merged.map(({ recipient, properties }) => ({
     ...recipient,
@@ -183,8 +193,8 @@ export async function findRecipient(
 }
 
 /**
- * Deletes a recipient for good, with its preferences, subscriptions and memberships; false where there was none. Its messages
- * stay, its runs end as they wake.
+ * Deletes a recipient for good, with its preferences, subscriptions, memberships and schedules; false where there was none.
+ * Its messages stay, its runs end as they wake.
  */
 export async function deleteRecipient(
   tx: Queryable,
@@ -201,6 +211,8 @@ export async function deleteRecipient(
   await deletePreferences(tx, environment, ref, null)
   await forgetSubscriber(tx, environment, ref)
   if (collection === USERS) await forgetMember(tx, environment, id)
+  // Behind the recipient itself, whom everyone locks first who gives it schedules.
+  await forgetScheduled(tx, environment, ref)
   return deleted.length > 0
 }
 
@@ -228,6 +240,7 @@ export async function mergeUsers(
   await moveMemberships(tx, environment, { from, into })
   await mergePreferences(tx, environment, { from, into }, now)
   await mergeChannelData(tx, environment, { from, into })
+  await moveSchedules(tx, environment, { collection: USERS, from, into }, now)
   await deleteRecipient(tx, environment, { collection: USERS, id: from })
   return { ...target!, properties, updatedAt: now }
 }

@@ -6,6 +6,7 @@ import { saveArchivedHistory, saveHistory } from './history-store.ts'
 import { assertLead } from './leader-store.ts'
 import { saveListeners } from './listener-store.ts'
 import { announce } from './outbox.ts'
+import { writeSchedules } from './schedules.ts'
 import type { Looking } from './settle.ts'
 import type { Snapshot } from './snapshot.ts'
 import { applied } from './status.ts'
@@ -51,6 +52,7 @@ export async function applyRevision(
   const { diagnostics } = snapshot
   await applyNext(ground, known, async (tx, at) => {
     await write(tx, at, applicable)
+    await writeSchedules(tx, at, { settings: applicable.settings, before: known.settings })
     const status = applied(revision)
     const finding = { environment, gitRef, revision, status, diagnostics, now: at.now }
     await announce(tx, ground.announcing, finding)

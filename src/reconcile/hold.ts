@@ -6,6 +6,7 @@ import type { PastRevision } from './history-store.ts'
 import { assertLead } from './leader-store.ts'
 import { announce, announceReplaced } from './outbox.ts'
 import { planRestoration } from './plan.ts'
+import { writeSchedules } from './schedules.ts'
 import { settle } from './settle.ts'
 import type { Looking } from './settle.ts'
 import { pinned, released, short, suspended } from './status.ts'
@@ -51,6 +52,7 @@ async function applyPin(
     const { revision } = pin
     const brought = { origin: 'pin', rewrittenFrom: null, signer: null } as const
     await saveRevision(tx, at, { ...brought, status, revision, ...past, ...changes })
+    await writeSchedules(tx, at, { settings: past.settings, before: row.settings })
     const subject = { environment: row.name, gitRef: row.gitRef, now: at.now }
     const { announcing } = looking
     await announce(tx, announcing, { ...subject, ...past, revision, status })

@@ -1,6 +1,7 @@
 import type { MergedTree } from '../git/merge.ts'
 import type { Entry, RevisionTree } from '../git/source.ts'
 import type { EnvironmentName, WorkflowKey } from '../ids.ts'
+import { checkScheduledWorkflows } from '../workflow/declared-schedules.ts'
 import { checkAgainstEnvironment } from '../workflow/check.ts'
 import { sortDiagnostics } from '../workflow/diagnostic.ts'
 import type { Diagnostic } from '../workflow/diagnostic.ts'
@@ -129,5 +130,9 @@ async function checkSettings(
   const context = { providers, hasSecret: (name: string) => hasSecret(environment, name), findFile }
   const parsed = parseEnvironment(environment, path, { bytes, context })
   if (parsed.kind === 'invalid') return parsed.diagnostics
-  return versions.flatMap((version) => checkAgainstEnvironment(version, parsed.settings))
+  const workflows = [...tree.directories.keys()].filter(isWorkflowDirectory)
+  return [
+    ...versions.flatMap((version) => checkAgainstEnvironment(version, parsed.settings)),
+    ...checkScheduledWorkflows(parsed.settings, workflows),
+  ]
 }

@@ -6,6 +6,7 @@ import { sortDiagnostics } from '../workflow/diagnostic.ts'
 import type { Diagnostic } from '../workflow/diagnostic.ts'
 import type { EnvironmentSettings } from '../workflow/environment.ts'
 import { checkAgainstEnvironment } from '../workflow/check.ts'
+import { checkScheduledWorkflows } from '../workflow/declared-schedules.ts'
 import { checkCount, checkEntry } from '../workflow/entry.ts'
 import { checkPreferenceUses, type PreferenceUse } from '../workflow/environment-preferences.ts'
 import { parseEnvironment } from '../workflow/environment-file.ts'
@@ -52,7 +53,8 @@ export async function readSnapshot(
   context: SnapshotContext,
 ): Promise<Snapshot> {
   const { database, known } = context
-  const tooMany = checkCount([...tree.directories.keys()].filter(isWorkflowDirectory).length)
+  const workflows = [...tree.directories.keys()].filter(isWorkflowDirectory)
+  const tooMany = checkCount(workflows.length)
   if (tooMany.length > 0) {
     const plan = planChanges([], new Map())
     return { plan, versions: [], settings: null, parts: {}, diagnostics: tooMany }
@@ -74,6 +76,7 @@ export async function readSnapshot(
     ...shared.flatMap((entry) => checkEntry(entry.path, entry)),
     ...settings.diagnostics,
     ...read.diagnostics,
+    ...(settings.value === null ? [] : checkScheduledWorkflows(settings.value, workflows)),
     ...(await checkOthers(settings, { context, plan, versions: read.versions })),
     ...(await checkNamed(settings, { context, plan, versions: read.versions })),
     ...keptWarnings(known, { plan, touched, settings }),

@@ -62,10 +62,27 @@ export interface WorkflowRun {
   readonly cancellationKey: string | null
   /** How many runs have started each other before this trigger; 0 of one that came from outside. */
   readonly depth: number
+  /** The schedule that triggered it; null where something else did. */
+  readonly schedule: ScheduledBy | null
+}
+
+/** What a run shows of the schedule that it comes from. */
+export interface ScheduledBy {
+  readonly id: string
+  /** Its name in the environment's file; null for one that was made through the API. */
+  readonly key: string | null
+  /** When it was due, ISO 8601. */
+  readonly occurrence_at: string
 }
 
 /** What has triggered a workflow. */
-export type TriggerSource = 'api' | 'replay' | 'workflow_step' | 'audience' | 'integration'
+export type TriggerSource =
+  | 'api'
+  | 'replay'
+  | 'workflow_step'
+  | 'audience'
+  | 'integration'
+  | 'schedule'
 
 export interface TriggerSettings {
   readonly sandbox_mode?: boolean

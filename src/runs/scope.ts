@@ -62,6 +62,7 @@ export function scopeOf(walker: Walker): Scope {
         object: show(entityOf(run.subscription.object)),
       },
     }),
+    ...(shared.schedule && { schedule: shared.schedule }),
   }
   const actor = show(shared.actor && entityOf(shared.actor))
   const tenant = shared.tenant === null ? null : { collection: '$tenants', id: shared.tenant }

@@ -228,7 +228,10 @@ export async function loadWorkflowRuns(
   ids: Iterable<WorkflowRunId>,
 ): Promise<ReadonlyMap<WorkflowRunId, WorkflowRun>> {
   const rows = await tx.query<WorkflowRun>(sql`
-    select id, data, actor, tenant, settings, cancellation_key as "cancellationKey", depth
+    select id, data, actor, tenant, settings, cancellation_key as "cancellationKey", depth,
+      case when trigger_source ->> 'type' = 'schedule' then jsonb_build_object(
+        'id', trigger_source ->> 'schedule_id', 'key', trigger_source ->> 'schedule',
+        'occurrence_at', trigger_source ->> 'occurrence_at') end as schedule
     from workflow_runs
     where environment = ${environment} and id = any(${[...new Set(ids)]}::uuid[])
   `)

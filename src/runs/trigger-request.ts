@@ -182,7 +182,8 @@ function readRecipients(reader: BodyReader, value: unknown): readonly NamedRecip
   return [...named.values()]
 }
 
-function readTenant(reader: BodyReader, value: unknown): string | null {
+/** The tenant that a body names; one that it brings is kept. */
+export function readTenant(reader: BodyReader, value: unknown): string | null {
   if (value == null) return null
   const tenant = reader.entity('/tenant', value, TENANTS)
   if (!tenant) return null

@@ -26,7 +26,7 @@ export interface TriggerCall {
 }
 
 /** What the call found: the workflow as it is live in this environment. */
-interface Admission {
+export interface Admission {
   readonly sequence: string
   readonly revision: Revision
   readonly version_id: VersionId | null
@@ -77,6 +77,14 @@ export async function admit(tx: Transaction, call: Omit<TriggerCall, 'body'>) {
     left join workflows w on w.environment = e.name and w.key = ${workflow}
     where e.name = ${environment}
   `)
+  return requireAdmission(call, found)
+}
+
+/** What may run of what was found. Throws a `RequestError`: 404 `workflow_missing`, 422 `workflow_inactive`. */
+export function requireAdmission(
+  { environment, workflow }: Pick<TriggerCall, 'environment' | 'workflow'>,
+  found: Admission | undefined,
+) {
   if (!found?.version_id || found.archived_at) {
     const why = found?.archived_at ? 'was archived' : 'does not exist'
     throw new RequestError(
@@ -93,7 +101,12 @@ export async function admit(tx: Transaction, call: Omit<TriggerCall, 'body'>) {
   return { sequence: Number(sequence), revision, versionId }
 }
 
-async function requireActor(tx: Transaction, environment: EnvironmentName, actor: RecipientRef) {
+/** Throws a 422 `RequestError` `actor_missing` where nobody is known by this name. */
+export async function requireActor(
+  tx: Transaction,
+  environment: EnvironmentName,
+  actor: RecipientRef,
+): Promise<void> {
   const found = await loadRecipients(tx, environment, [actor])
   if (found.length > 0) return
   const name = actor.collection === '$users' ? actor.id : `${actor.collection}/${actor.id}`

@@ -19,6 +19,7 @@ import {
 } from './environment-preferences.ts'
 import { readClientKeys, type FindFile } from './client-keys.ts'
 import { settingsOf, type ChannelEntry, type EnvironmentFile } from './environment-settings.ts'
+import { checkSchedules } from './declared-schedules.ts'
 import { explainViolations } from './explain.ts'
 import { parseYaml, type ParsedFile, type Pointer } from './parse.ts'
 import { soundEnvironment } from './salvage.ts'
@@ -166,6 +167,7 @@ export function parseEnvironment(
       channels: Object.keys(value.channels ?? {}),
       isSecret: (variable) => value.variables?.[variable]?.secret !== undefined,
     }),
+    ...checkSchedules(file, value.schedules),
   ]
   for (const { secret, pointer } of secretsOf(value)) {
     if (context.hasSecret(secret)) continue
@@ -175,7 +177,7 @@ export function parseEnvironment(
   }
   if (diagnostics.length > 0) return { kind: 'invalid', diagnostics: sortDiagnostics(diagnostics) }
   const uses = listPreferenceUses(file, value.preferences)
-  return { kind: 'settings', settings: settingsOf(value, clientKeys.keys), uses }
+  return { kind: 'settings', settings: settingsOf(file, value, clientKeys.keys), uses }
 }
 
 /**

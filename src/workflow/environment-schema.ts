@@ -1,6 +1,7 @@
 import { conditionsSchema } from '../language/conditions.ts'
 import { preferenceSchemas } from '../language/preference-schema.ts'
 import type { ChannelType } from '../steps/step.ts'
+import { scheduleSchema } from './declared-schedules.ts'
 import { BRANCH_LENGTH_MAX } from './environment.ts'
 import { sourceDefinitions } from './sources.ts'
 
@@ -116,6 +117,16 @@ export const environmentFields = {
     },
     additionalProperties: { $ref: '#/$defs/source' },
   },
+  schedules: {
+    description: 'Which workflows start without being triggered, and when, by name.',
+    type: 'object',
+    maxProperties: 200,
+    propertyNames: {
+      description: 'two or more of a-z, 0-9, "_" and "-", starting with a letter or digit',
+      pattern: keyPattern,
+    },
+    additionalProperties: { $ref: '#/$defs/schedule' },
+  },
   preferences: {
     description: 'What holds for all who say nothing else in their preferences.',
     type: 'object',
@@ -199,6 +210,7 @@ export function environmentSchema(providers: readonly ProviderShape[]): object {
         additionalProperties: false,
         oneOf: [{ required: ['file'] }, { required: ['pem'] }],
       },
+      schedule: scheduleSchema,
       channel: {
         type: 'object',
         required: ['type', 'provider'],

@@ -2,7 +2,9 @@ import type { ChannelKey, EnvironmentName } from '../ids.ts'
 import { withChannelIds } from '../language/preference-schema.ts'
 import type { PreferenceSet } from '../language/preferences.ts'
 import type { ClientKeyEntry } from './client-keys.ts'
+import { schedulesOf, type ScheduleEntry } from './declared-schedules.ts'
 import type { Channel, EnvironmentSettings, Policy, Variable } from './environment.ts'
+import type { ParsedFile } from './parse.ts'
 import type { Source } from './sources.ts'
 
 /** An environment file that fits its schema. */
@@ -20,6 +22,7 @@ export interface EnvironmentFile {
   >
   readonly channels?: Readonly<Record<ChannelKey, ChannelEntry>>
   readonly sources?: Readonly<Record<string, Source>>
+  readonly schedules?: Readonly<Record<string, ScheduleEntry>>
   readonly preferences?: PreferenceSet
   readonly client_keys?: Readonly<Record<string, ClientKeyEntry>>
 }
@@ -29,6 +32,7 @@ export type ChannelEntry = Pick<Channel, 'type' | 'provider' | 'name' | 'conditi
 
 /** What an environment file that is in order says, as it is kept. */
 export function settingsOf(
+  file: ParsedFile,
   {
     timezone,
     locale,
@@ -37,6 +41,7 @@ export function settingsOf(
     sources,
     preferences,
     client_keys: keys,
+    schedules,
   }: EnvironmentFile,
   read: NonNullable<EnvironmentSettings['client_keys']>,
 ): EnvironmentSettings {
@@ -53,6 +58,7 @@ export function settingsOf(
       ]),
     ),
     ...(sources !== undefined && { sources }),
+    ...(schedules !== undefined && { schedules: schedulesOf(file, schedules) }),
     ...(preferences !== undefined && { preferences: withChannelIds(preferences) }),
     ...(keys !== undefined && { client_keys: read }),
   }

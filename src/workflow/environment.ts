@@ -1,4 +1,4 @@
-import type { ChannelKey, EnvironmentName } from '../ids.ts'
+import type { ChannelKey, EnvironmentName, WorkflowKey } from '../ids.ts'
 import type { Conditions } from '../language/conditions.ts'
 import type { PreferenceSet } from '../language/preferences.ts'
 import type { ChannelType } from '../steps/step.ts'
@@ -53,6 +53,8 @@ export interface EnvironmentSettings {
   readonly preferences?: PreferenceSet
   /** By name; without any nobody can sign for a user. */
   readonly client_keys?: Readonly<Record<string, ClientKey>>
+  /** By name; absent where the file has none. */
+  readonly schedules?: Readonly<Record<string, DeclaredSchedule>>
 }
 
 /** A public RSA key of the application: it checks the tokens that the private one signs. */
@@ -61,6 +63,28 @@ export interface ClientKey {
   readonly pem: string
   /** The path of the file that it stands in, where it has one of its own. */
   readonly file?: string
+}
+
+/** When a workflow starts without being triggered. */
+export interface DeclaredSchedule {
+  readonly workflow: WorkflowKey
+  readonly recipients: readonly Reference[]
+  readonly actor: Reference | null
+  readonly tenant: string | null
+  readonly data: Readonly<Record<string, unknown>>
+  /** As the file says; none for what happens once. */
+  readonly repeats: readonly Readonly<Record<string, unknown>>[]
+  /** ISO 8601, as is `ending_at`. */
+  readonly scheduled_at: string | null
+  readonly ending_at: string | null
+  readonly paused: boolean
+  /** Where the file names the workflow. */
+  readonly at: { readonly path: string; readonly line: number; readonly column: number }
+}
+
+interface Reference {
+  readonly collection: string
+  readonly id: string
 }
 
 export type Variable =

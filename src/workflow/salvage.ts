@@ -17,10 +17,12 @@ export function soundWorkflow(value: unknown, violations: readonly ErrorObject[]
   })
 }
 
-/** The same for an environment file, whose variables, channels, sources and keys are broken one by one. */
+const ENTRIES = new Set(['channels', 'variables', 'sources', 'client_keys', 'schedules'])
+
+/** The same for an environment file, whose variables, channels, sources, keys and schedules are broken one by one. */
 export function soundEnvironment(value: unknown, violations: readonly ErrorObject[]): unknown {
   return without(value, violations, (segments) => {
-    const isEntry = ['channels', 'variables', 'sources', 'client_keys'].includes(segments[0] ?? '')
+    const isEntry = ENTRIES.has(segments[0] ?? '')
     return { path: segments.slice(0, isEntry ? 2 : 1), isStep: false }
   })
 }

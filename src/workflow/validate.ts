@@ -1,6 +1,7 @@
 import type { EnvironmentName } from '../ids.ts'
 import { checkAgainstEnvironment } from './check.ts'
 import { errorAt, sortDiagnostics, warningAt, type Diagnostic } from './diagnostic.ts'
+import { checkScheduledWorkflows } from './declared-schedules.ts'
 import { readDirectory } from './directory.ts'
 import type { Entry } from './draft.ts'
 import { checkCount } from './entry.ts'
@@ -93,6 +94,7 @@ export function validateFiles(
       // Of a workflow that is broken nobody knows its categories.
       if (workflows.length === tree.workflows.size)
         found.push(...checkPreferenceUses(parsed.uses, workflows))
+      found.push(...checkScheduledWorkflows(parsed.settings, tree.workflows.keys()))
     }
     const declared = parseDeclaration(name, path, { bytes: file.bytes, providers })
     if (declared.kind === 'invalid') continue

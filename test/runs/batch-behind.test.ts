@@ -28,6 +28,7 @@ function comes(minutes: number): JoinRequest {
     tenant: null,
     settings: {},
     cancellationKey: null,
+    schedule: null,
     depth: 0,
   }
   const { run } = storedRun(trigger, version, 'ada')

@@ -107,6 +107,7 @@ export class BatchPlay {
       tenant: null,
       settings: { sandbox_mode: chance(0.2) },
       cancellationKey: null,
+      schedule: null,
       depth: 0,
     }
     const version = this.#versions.at(-1)!

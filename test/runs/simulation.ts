@@ -127,6 +127,7 @@ class Simulation {
       tenant: null,
       settings: { sandbox_mode: chance(0.1), skip_delay: chance(0.1) },
       cancellationKey: null,
+      schedule: null,
       depth: chance(0.1) ? NESTED_DEPTH_MAX : 0,
     }
     const stored = storedRun(trigger, this.#versions.at(-1)!, pick(USERS))

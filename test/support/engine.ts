@@ -25,6 +25,7 @@ import { findRun, listRuns, loadTimeline, type RunRow } from '../../src/runs/rea
 import { recheckPreferences } from '../../src/runs/recheck.ts'
 import { triggerWorkflow } from '../../src/runs/trigger.ts'
 import { tellWaitingRuns } from '../../src/runs/wait-store.ts'
+import { startDueSchedules } from '../../src/runs/schedules.ts'
 import { wakeDueRuns } from '../../src/runs/wake.ts'
 import { registerRunWorkers } from '../../src/runs/workers.ts'
 import { testClock, type TestClock } from './clock.ts'
@@ -193,7 +194,8 @@ export async function openEngine(
         messages, deliveries, recipients, subscriptions, cancellations, leases,
         idempotency_keys, run_actions, throttle_windows, frequency_ledger, batches,
         batch_activities, fetches, event_waits, recipient_events, event_listeners,
-        preference_sets, bulk_operations, channel_data, audiences, audience_members, source_events cascade`)
+        preference_sets, bulk_operations, channel_data, audiences, audience_members, source_events,
+        schedules cascade`)
     },
   }
 }
@@ -209,12 +211,13 @@ async function drain(database: Database, queue: Queue, clock: TestClock): Promis
   const enqueue = (tx: Parameters<Queue['enqueue']>[0], jobs: readonly object[]) =>
     queue.enqueue(tx, 'deliver', jobs)
   for (;;) {
+    const started = await startDueSchedules({ database, queue, log: silentLog }, clock.now())
     const woken = await wakeDueRuns({ database, queue }, clock.now())
     const told = await tellWaitingRuns({ database, queue })
     const due = await enqueueDueMessages({ database, enqueue }, clock.now())
     const { handled, failures } = await queue.drain()
     if (failures.length > 0) throw new AggregateError(failures, 'jobs failed')
-    if (woken + told + due + handled === 0) return
+    if (started + woken + told + due + handled === 0) return
   }
 }
 

@@ -1,0 +1,216 @@
+import type { Database, Transaction } from '../db/database.ts'
+import type { Queue } from '../db/queue.ts'
+import { messageOf, RequestError } from '../errors.ts'
+import { newId, type RunId, type VersionId, type WorkflowRunId } from '../ids.ts'
+import type { Log } from '../log.ts'
+import {
+  firstOccurrence,
+  latest,
+  nextOccurrenceOf,
+  zoneOf,
+  type Schedule,
+} from '../recipients/schedule.ts'
+import { lockDueSchedules, saveOccurred, type Occurred } from '../recipients/schedule-store.ts'
+import type { RunJob } from './jobs.ts'
+import {
+  insertOccurrences,
+  listAdmissions,
+  listScheduled,
+  type Occurrence,
+  type ScheduleAdmission,
+} from './schedule-store.ts'
+import { requireAdmission } from './trigger.ts'
+import { checkData, loadVersions, type LoadedVersion } from './versions.ts'
+import { enqueueRuns } from './wake.ts'
+
+/** Schedules that one transaction starts. */
+const DUE_MAX = 200
+/** How long a schedule is left alone that the engine itself could not start. */
+const POSTPONED_MS = 60_000
+
+interface ScheduleContext {
+  readonly database: Database
+  readonly queue: Queue
+  readonly log: Log
+}
+
+/**
+ * Starts the workflows of schedules that are due, and says of how many. The runs and the step to the next occurrence
+ * commit together, so that an occurrence is neither lost nor doubled whenever the process ends, and any number of
+ * processes may do this at the same time. However many occurrences have passed meanwhile, a schedule runs once.
+ */
+export async function startDueSchedules(context: ScheduleContext, now: Date): Promise<number> {
+  return context.database.transaction(async (tx) => {
+    const due = await lockDueSchedules(tx, now, DUE_MAX)
+    if (due.length > 0) await startSplit(context, tx, due, now)
+    return due.length
+  })
+}
+
+/** Starts schedules together; where that fails, in halves, until the one that fails stands alone. */
+async function startSplit(
+  context: ScheduleContext,
+  tx: Transaction,
+  due: readonly Schedule[],
+  now: Date,
+): Promise<void> {
+  try {
+    await tx.savepoint(() => start(context, tx, due, now))
+  } catch (error) {
+    const [first] = due
+    if (!first) return
+    if (due.length === 1) {
+      const { environment, id: schedule } = first
+      context.log.error('a schedule could not be started', { environment, schedule, error })
+      await tx.savepoint(() => saveOccurred(tx, [postponed(first, error, now)]))
+      return
+    }
+    const half = Math.ceil(due.length / 2)
+    await startSplit(context, tx, due.slice(0, half), now)
+    await startSplit(context, tx, due.slice(half), now)
+  }
+}
+
+function postponed(schedule: Schedule, error: unknown, now: Date): Occurred {
+  const at = schedule.nextOccurrenceAt ?? now
+  return {
+    schedule,
+    timezone: schedule.timezone,
+    occurredAt: null,
+    nextOccurrenceAt: new Date(now.getTime() + POSTPONED_MS),
+    problem: {
+      code: 'internal_error',
+      message: messageOf(error),
+      occurrence_at: at.toISOString(),
+    },
+  }
+}
+
+/** All that decides whether schedules may start something. */
+interface Found {
+  readonly admissions: ReadonlyMap<string, ScheduleAdmission>
+  readonly versions: ReadonlyMap<VersionId, LoadedVersion>
+  /** The time zones of the recipients that are there, null for one without, by schedule. */
+  readonly recipients: ReadonlyMap<string, { readonly timezone: string | null }>
+}
+
+async function start(
+  { queue }: ScheduleContext,
+  tx: Transaction,
+  due: readonly Schedule[],
+  now: Date,
+): Promise<void> {
+  const admissions = await listAdmissions(tx, due, now)
+  const ids = admissions.flatMap(({ version_id: id }) => id ?? [])
+  const found: Found = {
+    admissions: new Map(admissions.map((one) => [placeOf(one), one])),
+    versions: await loadVersions(tx, ids),
+    recipients: new Map((await listScheduled(tx, due)).map((one) => [one.id, one])),
+  }
+  const decided = due.map((schedule) => decide(found, schedule, now))
+  const occurrences = decided.flatMap(({ occurrence }) => occurrence ?? [])
+  await insertOccurrences(tx, occurrences, now)
+  await enqueue(tx, queue, occurrences)
+  await saveOccurred(
+    tx,
+    decided.map(({ occurred }) => occurred),
+  )
+}
+
+function placeOf({ environment, workflow }: Pick<Schedule, 'environment' | 'workflow'>): string {
+  return `${environment}/${workflow}`
+}
+
+interface Decided {
+  readonly occurred: Occurred
+  readonly occurrence?: Occurrence
+}
+
+function decide(found: Found, schedule: Schedule, now: Date): Decided {
+  const { environment, workflow } = schedule
+  const admission = found.admissions.get(placeOf(schedule))
+  const recipient = found.recipients.get(schedule.id)
+  const timezone = zoneOf({ timezone: recipient?.timezone }, admission?.timezone ?? 'UTC')
+  const due = dueAt(schedule, timezone, now)
+  if (due === null || due > now) {
+    const occurred = { schedule, timezone, occurredAt: null, problem: undefined }
+    return { occurred: { ...occurred, nextOccurrenceAt: due } }
+  }
+  // A clock that was set back does not bring an occurrence again, nor one that was set forward a flood of them.
+  const nextOccurrenceAt =
+    schedule.repeats.length === 0 ? null : nextOccurrenceOf(schedule, latest(now, due), timezone)
+  const moved = { schedule, timezone, nextOccurrenceAt }
+  try {
+    const admitted = requireAdmission({ environment, workflow }, admission)
+    const version = found.versions.get(admitted.versionId)!
+    checkData(version, schedule.data)
+    if (!recipient) throw recipientMissing(schedule)
+    return {
+      occurred: { ...moved, occurredAt: due, problem: null },
+      occurrence: occurrenceOf(schedule, { due, admitted, version }),
+    }
+  } catch (error) {
+    if (!(error instanceof RequestError)) throw error
+    const { code, message } = error
+    const problem = { code, message, occurrence_at: due.toISOString() }
+    return { occurred: { ...moved, occurredAt: null, problem } }
+  }
+}
+
+/** The occurrence that brought the schedule here; worked out again where its zone is another one by now. */
+function dueAt(schedule: Schedule, timezone: string, now: Date): Date | null {
+  const at = schedule.nextOccurrenceAt ?? now
+  return schedule.timezone === null ? firstOccurrence(schedule, at, timezone) : at
+}
+
+function recipientMissing({ recipient, environment }: Schedule): RequestError {
+  const { collection, id } = recipient
+  const name = collection === '$users' ? id : `${collection}/${id}`
+  const message = `recipient "${name}" is not known in ${environment}`
+  return new RequestError(422, 'recipient_missing', message)
+}
+
+function occurrenceOf(
+  schedule: Schedule,
+  {
+    due,
+    admitted,
+    version,
+  }: {
+    readonly due: Date
+    readonly admitted: ReturnType<typeof requireAdmission>
+    readonly version: LoadedVersion
+  },
+): Occurrence {
+  const frequency = version.workflow.trigger?.frequency ?? 'every_trigger'
+  const { id, declaredKey } = schedule
+  return {
+    ...admitted,
+    schedule,
+    workflowRunId: newId<WorkflowRunId>(),
+    // Who is in the ledger already is found out by the fan-out.
+    runId: frequency === 'every_trigger' ? newId<RunId>() : null,
+    source: {
+      type: 'schedule',
+      cancellation_key: null,
+      schedule_id: id,
+      ...(declaredKey !== null && { schedule: declaredKey }),
+      occurrence_at: due.toISOString(),
+    },
+  }
+}
+
+async function enqueue(
+  tx: Transaction,
+  queue: Queue,
+  occurrences: readonly Occurrence[],
+): Promise<void> {
+  const jobs: RunJob[] = []
+  const runs = occurrences.flatMap(({ schedule: { environment }, workflowRunId, runId }) => {
+    if (runId !== null) return [{ environment, id: runId }]
+    jobs.push({ kind: 'start', environment, workflowRunId })
+    return []
+  })
+  await enqueueRuns(tx, queue, runs)
+  await queue.enqueue(tx, jobs.length > 1 ? 'run_bulk' : 'run', jobs)
+}
