@@ -18,6 +18,7 @@ import { findWorkflow } from '../reconcile/read.ts'
 import { requireActor } from '../runs/trigger.ts'
 import { BodyReader, readTenant } from '../runs/trigger-request.ts'
 import { checkData, loadVersions } from '../runs/versions.ts'
+import { requireScope } from './auth.ts'
 import { cutPage, pageQuery, readPage } from './page.ts'
 import { readReference, referenceSchema, type WireReference } from './reference.ts'
 import { ok, type MutationRoute, type ReadRequest, type ReadRoute, type Reply } from './route.ts'
@@ -62,8 +63,7 @@ const create: MutationRoute = {
   kind: 'mutation',
   method: 'POST',
   path: PATH,
-  // It is a trigger, though a later one.
-  scope: 'trigger',
+  scope: 'write',
   environment: 'key',
   body: {
     type: 'object',
@@ -74,7 +74,9 @@ const create: MutationRoute = {
       ...timingFields,
     },
   },
-  async handle({ tx, environment, body, now }) {
+  async handle({ tx, environment, body, caller, now }) {
+    // It is a trigger, though a later one.
+    requireScope(caller, 'trigger')
     const asked = body as CreateBody
     const workflow = await requireWorkflow(tx, environment, asked.workflow)
     const reader = new BodyReader()
@@ -133,14 +135,15 @@ const update: MutationRoute = {
   kind: 'mutation',
   method: 'PUT',
   path: PATH,
-  scope: 'trigger',
+  scope: 'write',
   environment: 'key',
   body: {
     type: 'object',
     required: ['schedule_ids'],
     properties: { schedule_ids: scheduleIds, ...timingFields },
   },
-  async handle({ tx, environment, body, now }) {
+  async handle({ tx, environment, body, caller, now }) {
+    requireScope(caller, 'trigger')
     const asked = body as UpdateBody
     const reader = new BodyReader()
     const actor = asked.actor === undefined ? undefined : readActor(reader, asked.actor)
@@ -167,7 +170,7 @@ const remove: MutationRoute = {
   kind: 'mutation',
   method: 'DELETE',
   path: PATH,
-  scope: 'trigger',
+  scope: 'write',
   environment: 'key',
   body: {
     type: 'object',
