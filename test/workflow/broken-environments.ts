@@ -7,6 +7,11 @@ function environment(name: string, content: Content, place: string): BrokenFiles
   return { name, files: { [ENVIRONMENT]: content }, diagnostic: `${ENVIRONMENT}:${place}` }
 }
 
+/** A schedule in an environment file, whose fields begin in line 3. */
+const weekly = (...lines: readonly string[]): string =>
+  ['schedules:', '  weekly:', ...lines.map((line) => `    ${line}`), ''].join('\n')
+const repeats = 'repeats: [{frequency: daily}]'
+
 const feed = (lines: string): string => `channels:\n  feed:\n    type: in_app\n${lines}`
 
 /** Environment files with one mistake, and workflows that do not fit their environment. */
@@ -135,6 +140,76 @@ export const brokenEnvironments: readonly BrokenFiles[] = [
     },
     diagnostic: `${ENVIRONMENT}:3:11 private_key`,
   },
+  environment(
+    'a schedule without a workflow',
+    weekly('recipients: [ada]', repeats),
+    '2:3 missing_key',
+  ),
+  environment(
+    'a schedule for nobody',
+    weekly('workflow: a1', 'recipients: []', repeats),
+    '4:17 invalid_value',
+  ),
+  environment(
+    'a schedule for a collection of ours',
+    weekly('workflow: a1', 'recipients: [{collection: $users, id: ada}]', repeats),
+    '4:31 invalid_value',
+  ),
+  environment(
+    'a schedule without a time',
+    weekly('workflow: a1', 'recipients: [ada]'),
+    '3:5 missing_key',
+  ),
+  environment(
+    'a schedule at no time',
+    weekly('workflow: a1', 'recipients: [ada]', 'scheduled_at: tomorrow'),
+    '5:19 invalid_value',
+  ),
+  environment(
+    'a schedule that ends before it begins',
+    weekly(
+      'workflow: a1',
+      'recipients: [ada]',
+      'scheduled_at: 2027-02-01',
+      'ending_at: 2027-01-01',
+    ),
+    '6:16 invalid_value',
+  ),
+  environment(
+    'a rule that never comes',
+    weekly(
+      'workflow: a1',
+      'recipients: [ada]',
+      'scheduled_at: 2027-03-01',
+      'repeats: [{frequency: daily, interval: 7, days: [tue]}]',
+    ),
+    '6:15 invalid_value',
+  ),
+  environment(
+    'a misspelt field of a rule',
+    weekly('workflow: a1', 'recipients: [ada]', 'repeats: [{frequency: daily, hour: 9}]'),
+    '5:34 unknown_key',
+  ),
+  environment(
+    'minutes between two steps',
+    weekly('workflow: a1', 'recipients: [ada]', 'repeats: [{frequency: daily, minutes: 7}]'),
+    '5:43 invalid_value',
+  ),
+  environment(
+    'a day that is none',
+    weekly('workflow: a1', 'recipients: [ada]', 'repeats: [{frequency: daily, days: [monday]}]'),
+    '5:41 invalid_value',
+  ),
+  environment(
+    'days that are none',
+    weekly('workflow: a1', 'recipients: [ada]', 'repeats: [{frequency: daily, days: workdays}]'),
+    '5:40 invalid_value',
+  ),
+  environment(
+    'a schedule of a workflow that is not there',
+    weekly('workflow: a1', 'recipients: [ada]', repeats),
+    '3:15 unknown_workflow',
+  ),
   {
     name: 'an environment twice',
     files: { [ENVIRONMENT]: 'locale: en\n', 'environments/production.json': '{}' },

@@ -39,6 +39,17 @@ preferences:
   channels: {email: {conditions: [{variable: recipient.a, operator: exists}]}}
   commercial_subscribed: true
 client_keys: {file: {file: key.pem}, text: {pem: ${JSON.stringify(publicKey)}}}
+schedules:
+  weekly:
+    workflow: fixture
+    recipients: [ada, {collection: teams, id: core}]
+    repeats: [{frequency: weekly, interval: 2, days: [mon, thu], hours: 9, minutes: 30}]
+    scheduled_at: 2027-01-01T09:00:00Z
+    ending_at: "2027-12-31"
+    data: {a: 1}
+    tenant: acme
+    actor: ada
+    paused: true
 `,
   'environments/key.pem': publicKey,
   'workflows/fixture/workflow.yaml': `name: Fixture
