@@ -60,6 +60,33 @@ preferences:
     })
   })
 
+  test('keeps its schedules, with what they leave out, and where they name their workflow', () => {
+    const text = `schedules:
+  weekly:
+    workflow: report
+    recipients: [ada, {collection: teams, id: core}]
+    repeats: [{frequency: weekly, days: weekdays}]
+`
+    expect(settingsOf(text).schedules).toEqual({
+      weekly: {
+        workflow: 'report',
+        recipients: [
+          { collection: '$users', id: 'ada' },
+          { collection: 'teams', id: 'core' },
+        ],
+        actor: null,
+        tenant: null,
+        data: {},
+        repeats: [{ frequency: 'weekly', days: 'weekdays' }],
+        scheduled_at: null,
+        ending_at: null,
+        paused: false,
+        at: { path, line: 3, column: 15 },
+      },
+    })
+    expect(settingsOf('{}').schedules).toBeUndefined()
+  })
+
   test('keeps secrets as references', () => {
     const text = 'variables: {token: {secret: TOKEN}, url: {value: [1], public: true}}'
     expect(settingsOf(text, ['TOKEN']).variables).toEqual({
