@@ -4,6 +4,7 @@ import { templateHelpers } from '../src/language/templates.ts'
 import { listStepTypes } from '../src/steps/index.ts'
 import { editorSchemas } from '../src/workflow/editor.ts'
 import { sourceFields } from '../src/workflow/sources.ts'
+import { scheduleFields, scheduleSchema } from '../src/workflow/declared-schedules.ts'
 import {
   channelFields,
   clientKeyFields,
@@ -39,6 +40,7 @@ const tables: Readonly<Record<string, Fields>> = {
   'client key': { properties: clientKeyFields },
   source: { properties: sourceFields, required: ['type', 'secret'] },
   channel: { properties: channelFields, required: ['type', 'provider'] },
+  schedule: { properties: scheduleFields, required: scheduleSchema.required },
   helpers: {
     head: 'helper',
     properties: Object.fromEntries(

@@ -4,7 +4,7 @@ import type { EnvironmentName } from '../../src/ids.ts'
 import { pin, unpin } from '../../src/reconcile/brakes.ts'
 import { findEnvironment } from '../../src/reconcile/read.ts'
 import { listSchedules } from '../../src/recipients/schedule-store.ts'
-import { deleteRecipient, upsertRecipients } from '../../src/recipients/store.ts'
+import { deleteRecipient, mergeUsers, upsertRecipients } from '../../src/recipients/store.ts'
 import { test as base } from '../support/database.ts'
 import { openEngine, plainEnvironment, type Engine } from '../support/engine.ts'
 import type { Files } from '../support/repository.ts'
@@ -150,10 +150,17 @@ describe('a schedule of the environment file', () => {
     expect(await declared(engine)).toHaveLength(1)
   })
 
-  test('stays where its recipient is deleted: only the file ends it', async ({ engine }) => {
-    await engine.commit(declaring(daily('one')))
-    await deleteRecipient(engine.database, production, { collection: '$users', id: 'ada' })
-    expect(await declared(engine)).toHaveLength(1)
+  test('stays where its recipient is merged or deleted: only the file ends it', async ({
+    engine,
+  }) => {
+    await engine.commit(declaring(daily('one').replace('[ada]', '[ada, bob]')))
+    const now = engine.clock.now()
+    await engine.database.transaction((tx) =>
+      mergeUsers(tx, production, { from: 'ada', into: 'bob' }, now),
+    )
+    await deleteRecipient(engine.database, production, { collection: '$users', id: 'bob' })
+    const all = await schedules(engine)
+    expect(all.map(({ recipient }) => recipient.id)).toEqual(['ada', 'bob'])
   })
 
   test('is as a pin says, and as the branch says behind it', async ({ engine }) => {

@@ -29,6 +29,8 @@ export interface Scheduled {
   readonly endingAt?: string
   readonly data?: Readonly<Record<string, unknown>>
   readonly paused?: boolean
+  readonly actor?: RecipientRef
+  readonly tenant?: string
 }
 
 /** Makes a schedule as the API would, for a recipient who is there; answers its id. */
@@ -48,8 +50,8 @@ export async function schedule(engine: Engine, given: Scheduled): Promise<string
       ...timing,
       workflow: (given.workflow ?? 'digest') as WorkflowKey,
       recipient: ref,
-      actor: null,
-      tenant: null,
+      actor: given.actor ?? null,
+      tenant: given.tenant ?? null,
       data: given.data ?? {},
       paused: given.paused ?? false,
       declaredKey: null,

@@ -115,6 +115,28 @@ describe('a schedule', () => {
     ])
   })
 
+  test('whose actor is gone runs with nobody in its place', async ({ engine }) => {
+    await engine.commit({
+      'workflows/digest/workflow.yaml':
+        'name: Digest\nsteps: [{ ref: feed, type: in_app, body: "by {{actor.id}}" }]\n',
+    })
+    const actor = user('eve')
+    await schedule(engine, { repeats: [daily], actor })
+    const { database, clock } = engine
+    const eve = { ...actor, properties: {} }
+    await database.transaction((tx) => upsertRecipients(tx, production, [eve], clock.now()))
+    await pass(engine, '2027-03-02T08:00:00Z')
+    await deleteRecipient(database, production, actor)
+    await pass(engine, '2027-03-03T08:00:00Z')
+    expect(await texts(engine)).toEqual(['by eve', 'by '])
+  })
+
+  test('runs on behalf of its tenant', async ({ engine }) => {
+    await schedule(engine, { repeats: [daily], tenant: 'acme' })
+    await pass(engine, '2027-03-02T08:00:00Z')
+    expect(await engine.runs()).toMatchObject([{ tenant: 'acme' }])
+  })
+
   test('runs the version that is live when its time has come', async ({ engine }) => {
     await schedule(engine, { repeats: [daily] })
     await engine.commit({
@@ -264,9 +286,12 @@ describe('no occurrence is lost or doubled', () => {
   test('by a standstill: what was missed runs once, late', async ({ engine }) => {
     await schedule(engine, { repeats: [daily] })
     await schedule(engine, { recipient: 'bob', scheduledAt: '2027-03-03T12:00:00Z' })
+    const ending = { repeats: [daily], endingAt: '2027-03-04T12:00:00Z' }
+    await schedule(engine, { recipient: 'cid', ...ending })
     await pass(engine, '2027-03-05T10:30:00Z', '2027-03-06T08:00:00Z')
     expect(await texts(engine)).toEqual([
       'ada at 2027-03-02T08:00:00.000Z ',
+      'cid at 2027-03-02T08:00:00.000Z ',
       'bob at 2027-03-03T12:00:00.000Z ',
       'ada at 2027-03-06T08:00:00.000Z ',
     ])
