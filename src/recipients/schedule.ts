@@ -76,7 +76,8 @@ export function firstOccurrence(timing: Timing, after: Date, timeZone: string): 
   const { repeats, scheduledAt, endingAt, anchorAt } = timing
   if (repeats.length === 0) return within(scheduledAt, endingAt)
   // The start itself counts, where a rule names it.
-  const start = scheduledAt === null ? after : latest(after, new Date(scheduledAt.getTime() - 1))
+  const begin = new Date((scheduledAt ?? after).getTime() - 1)
+  const start = scheduledAt !== null && begin > after ? begin : after
   const times = repeats.flatMap((rule) => {
     const parsed = parseRepeatRule(rule)
     if (!parsed) throw new RangeError(`${JSON.stringify(rule)} is no rule`)
@@ -127,11 +128,6 @@ function rulesOf({ repeats, scheduledAt }: Omit<Planned, 'anchorAt'>): readonly 
 
 function within(at: Date | null, endingAt: Date | null): Date | null {
   return at !== null && endingAt !== null && at > endingAt ? null : at
-}
-
-/** The later one of two moments. */
-export function latest(one: Date, other: Date): Date {
-  return one > other ? one : other
 }
 
 const dayGroups = {

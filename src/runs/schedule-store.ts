@@ -56,7 +56,7 @@ export async function listScheduled(
       ${schedules.map(({ id }) => id)}::uuid[]) as i (environment, collection, recipient, id)
     -- Lateral and limited, so that each is looked up by its key whatever the statistics say.
     cross join lateral (
-      select properties ->> 'timezone' as timezone
+      select left(properties ->> 'timezone', 100) as timezone
       from recipients
       where environment = i.environment and collection = i.collection and id = i.recipient
       limit 1

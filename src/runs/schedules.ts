@@ -1,17 +1,17 @@
 import type { Database, Transaction } from '../db/database.ts'
-import type { Queue } from '../db/queue.ts'
-import { messageOf, RequestError } from '../errors.ts'
-import { newId, type RunId, type VersionId, type WorkflowRunId } from '../ids.ts'
-import type { Log } from '../log.ts'
+import type { Queue, QueueName } from '../db/queue.ts'
+import { RequestError } from '../errors.ts'
 import {
-  firstOccurrence,
-  latest,
-  nextOccurrenceOf,
-  zoneOf,
-  type Schedule,
-} from '../recipients/schedule.ts'
+  newId,
+  type EnvironmentName,
+  type RunId,
+  type VersionId,
+  type WorkflowRunId,
+} from '../ids.ts'
+import type { Log } from '../log.ts'
+import { firstOccurrence, nextOccurrenceOf, zoneOf, type Schedule } from '../recipients/schedule.ts'
 import { lockDueSchedules, saveOccurred, type Occurred } from '../recipients/schedule-store.ts'
-import type { RunJob } from './jobs.ts'
+import { runJobs, type RunJob } from './jobs.ts'
 import {
   insertOccurrences,
   listAdmissions,
@@ -21,7 +21,6 @@ import {
 } from './schedule-store.ts'
 import { requireAdmission } from './trigger.ts'
 import { checkData, loadVersions, type LoadedVersion } from './versions.ts'
-import { enqueueRuns } from './wake.ts'
 
 /** Schedules that one transaction starts. */
 const DUE_MAX = 200
@@ -42,14 +41,20 @@ interface ScheduleContext {
 export async function startDueSchedules(context: ScheduleContext, now: Date): Promise<number> {
   return context.database.transaction(async (tx) => {
     const due = await lockDueSchedules(tx, now, DUE_MAX)
-    if (due.length > 0) await startSplit(context, tx, due, now)
+    // Where more are due than one transaction takes, nobody waits for a single one of them.
+    const queueName = due.length < DUE_MAX ? 'run' : 'run_bulk'
+    if (due.length > 0) await startSplit({ ...context, queueName }, tx, due, now)
     return due.length
   })
 }
 
+interface Starting extends ScheduleContext {
+  readonly queueName: QueueName
+}
+
 /** Starts schedules together; where that fails, in halves, until the one that fails stands alone. */
 async function startSplit(
-  context: ScheduleContext,
+  context: Starting,
   tx: Transaction,
   due: readonly Schedule[],
   now: Date,
@@ -62,7 +67,7 @@ async function startSplit(
     if (due.length === 1) {
       const { environment, id: schedule } = first
       context.log.error('a schedule could not be started', { environment, schedule, error })
-      await tx.savepoint(() => saveOccurred(tx, [postponed(first, error, now)]))
+      await tx.savepoint(() => saveOccurred(tx, [postponed(first, now)]))
       return
     }
     const half = Math.ceil(due.length / 2)
@@ -71,7 +76,7 @@ async function startSplit(
   }
 }
 
-function postponed(schedule: Schedule, error: unknown, now: Date): Occurred {
+function postponed(schedule: Schedule, now: Date): Occurred {
   const at = schedule.nextOccurrenceAt ?? now
   return {
     schedule,
@@ -80,7 +85,7 @@ function postponed(schedule: Schedule, error: unknown, now: Date): Occurred {
     nextOccurrenceAt: new Date(now.getTime() + POSTPONED_MS),
     problem: {
       code: 'internal_error',
-      message: messageOf(error),
+      message: 'it could not be started, and is tried again in a minute; the log says why',
       occurrence_at: at.toISOString(),
     },
   }
@@ -95,7 +100,7 @@ interface Found {
 }
 
 async function start(
-  { queue }: ScheduleContext,
+  { queue, queueName }: Starting,
   tx: Transaction,
   due: readonly Schedule[],
   now: Date,
@@ -110,7 +115,7 @@ async function start(
   const decided = due.map((schedule) => decide(found, schedule, now))
   const occurrences = decided.flatMap(({ occurrence }) => occurrence ?? [])
   await insertOccurrences(tx, occurrences, now)
-  await enqueue(tx, queue, occurrences)
+  await queue.enqueue(tx, queueName, jobsOf(occurrences))
   await saveOccurred(
     tx,
     decided.map(({ occurred }) => occurred),
@@ -130,15 +135,16 @@ function decide(found: Found, schedule: Schedule, now: Date): Decided {
   const { environment, workflow } = schedule
   const admission = found.admissions.get(placeOf(schedule))
   const recipient = found.recipients.get(schedule.id)
-  const timezone = zoneOf({ timezone: recipient?.timezone }, admission?.timezone ?? 'UTC')
+  const own = recipient?.timezone ?? null
+  const timezone = zoneOf({ timezone: own }, admission?.timezone ?? 'UTC')
+  const zone = { timezone, ...(own !== null && own !== timezone && { unknown_timezone: own }) }
   const due = dueAt(schedule, timezone, now)
   if (due === null || due > now) {
     const occurred = { schedule, timezone, occurredAt: null, problem: undefined }
     return { occurred: { ...occurred, nextOccurrenceAt: due } }
   }
-  // A clock that was set back does not bring an occurrence again, nor one that was set forward a flood of them.
-  const nextOccurrenceAt =
-    schedule.repeats.length === 0 ? null : nextOccurrenceOf(schedule, latest(now, due), timezone)
+  // The first one ahead: what was missed beside the one that is due is not made up for.
+  const nextOccurrenceAt = nextOccurrenceOf(schedule, now, timezone)
   const moved = { schedule, timezone, nextOccurrenceAt }
   try {
     const admitted = requireAdmission({ environment, workflow }, admission)
@@ -147,7 +153,7 @@ function decide(found: Found, schedule: Schedule, now: Date): Decided {
     if (!recipient) throw recipientMissing(schedule)
     return {
       occurred: { ...moved, occurredAt: due, problem: null },
-      occurrence: occurrenceOf(schedule, { due, admitted, version }),
+      occurrence: occurrenceOf(schedule, { due, admitted, version, zone }),
     }
   } catch (error) {
     if (!(error instanceof RequestError)) throw error
@@ -176,10 +182,12 @@ function occurrenceOf(
     due,
     admitted,
     version,
+    zone,
   }: {
     readonly due: Date
     readonly admitted: ReturnType<typeof requireAdmission>
     readonly version: LoadedVersion
+    readonly zone: Readonly<Record<string, string>>
   },
 ): Occurrence {
   const frequency = version.workflow.trigger?.frequency ?? 'every_trigger'
@@ -196,21 +204,19 @@ function occurrenceOf(
       schedule_id: id,
       ...(declaredKey !== null && { schedule: declaredKey }),
       occurrence_at: due.toISOString(),
+      ...zone,
     },
   }
 }
 
-async function enqueue(
-  tx: Transaction,
-  queue: Queue,
-  occurrences: readonly Occurrence[],
-): Promise<void> {
+/** Wake-ups for the runs of occurrences, and for those that have none yet. */
+function jobsOf(occurrences: readonly Occurrence[]): readonly RunJob[] {
   const jobs: RunJob[] = []
-  const runs = occurrences.flatMap(({ schedule: { environment }, workflowRunId, runId }) => {
-    if (runId !== null) return [{ environment, id: runId }]
-    jobs.push({ kind: 'start', environment, workflowRunId })
-    return []
-  })
-  await enqueueRuns(tx, queue, runs)
-  await queue.enqueue(tx, jobs.length > 1 ? 'run_bulk' : 'run', jobs)
+  const runs = new Map<EnvironmentName, RunId[]>()
+  for (const { schedule, workflowRunId, runId } of occurrences) {
+    const { environment } = schedule
+    if (runId === null) jobs.push({ kind: 'start', environment, workflowRunId })
+    else runs.set(environment, [...(runs.get(environment) ?? []), runId])
+  }
+  return [...jobs, ...[...runs].flatMap(([environment, ids]) => runJobs(environment, ids))]
 }

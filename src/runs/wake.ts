@@ -39,12 +39,8 @@ export async function wakeDueRuns(
   })
 }
 
-/** Adds the jobs of queued runs: a few of an environment go ahead of many. */
-export async function enqueueRuns(
-  tx: Transaction,
-  queue: Queue,
-  due: readonly Due[],
-): Promise<void> {
+/** A few runs of an environment go ahead of many. */
+async function enqueueRuns(tx: Transaction, queue: Queue, due: readonly Due[]): Promise<void> {
   const few: RunJob[] = []
   const many: RunJob[] = []
   for (const [environment, runs] of Map.groupBy(due, (run) => run.environment)) {

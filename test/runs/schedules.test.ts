@@ -62,6 +62,15 @@ describe('a schedule', () => {
       repeats: [daily],
     })
     await pass(engine, '2027-03-01T14:00:00Z', '2027-03-02T08:00:00Z')
+    const zones = (await triggers(engine)).map(({ trigger_source: source }) => [
+      source['timezone'],
+      source['unknown_timezone'],
+    ])
+    expect(zones).toEqual([
+      ['America/New_York', undefined],
+      ['Europe/Berlin', undefined],
+      ['Europe/Berlin', 'Mars/North'],
+    ])
     expect(await texts(engine)).toEqual([
       'bob at 2027-03-01T14:00:00.000Z ',
       'ada at 2027-03-02T08:00:00.000Z ',
@@ -103,6 +112,7 @@ describe('a schedule', () => {
       cancellation_key: null,
       schedule_id: id,
       occurrence_at: '2027-03-02T08:00:00.000Z',
+      timezone: 'Europe/Berlin',
     }
     const [run] = await engine.runs()
     expect(run).toMatchObject({ trigger_source: source, status: 'completed' })
