@@ -163,8 +163,7 @@ export function nextRepeat(
 }
 
 const HOUR_MS = 3_600_000
-/** After as many steps the hours of the week repeat, whatever the interval; a change of the clock shifts some. */
-const HOURS_OF_WEEK = 7 * 24 + 2
+const HOURS_OF_WEEK = 7 * 24
 
 function* hoursOf(
   { days: wanted, minutes, interval }: RepeatRule,
@@ -174,11 +173,18 @@ function* hoursOf(
   const first = start.with({ minute: minutes, second: 0, millisecond: 0 })
   const gone = (from.epochMilliseconds - first.epochMilliseconds) / HOUR_MS
   const behind = Math.max(0, Math.floor(gone / interval) - 1)
-  for (let step = behind; step <= behind + HOURS_OF_WEEK; step += 1) {
+  // Behind as many steps the hours of the week repeat; a change of the clock shifts some.
+  const last = behind + HOURS_OF_WEEK / greatestCommonDivisor(interval, HOURS_OF_WEEK) + 2
+  for (let step = behind; step <= last; step += 1) {
     // Where the clock changes by half an hour, the minute stays as the rule says.
     const at = first.add({ hours: step * interval }).with({ minute: minutes })
     if (!wanted || wanted.has(at.dayOfWeek)) yield at
+    else step += Math.max(0, Math.floor((22 - at.hour) / interval))
   }
+}
+
+function greatestCommonDivisor(one: number, other: number): number {
+  return other === 0 ? one : greatestCommonDivisor(other, one % other)
 }
 
 /** By as many periods of days the days of the week repeat, whatever the interval. */
