@@ -266,6 +266,14 @@ describe('updating', () => {
     expect(next(open)).toEqual(['2026-03-04T09:00:00.000Z'])
   })
 
+  test('leaves due what is due', async ({ api }) => {
+    const made = await create(api, { recipients: ['ada'], repeats: [daily] })
+    const [{ id }] = list(made) as [Schedule]
+    api.server.clock.set('2026-03-02T09:00:01Z')
+    for (const change of [{ data: { n: 1 } }, { ending_at: '2027-01-01T00:00:00Z' }])
+      expect(next(await update(api, [id], change))).toEqual(['2026-03-02T09:00:00.000Z'])
+  })
+
   test('pauses, and goes on with the first occurrence behind the pause', async ({ api }) => {
     const made = await create(api, { recipients: ['ada'], repeats: [daily] })
     const once = await create(api, { recipients: ['ada'], scheduled_at: '2026-03-02T09:00:00Z' })
