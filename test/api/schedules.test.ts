@@ -16,7 +16,7 @@ const step = { ref: 'mail', type: 'email', subject: 'Hi', html: '<p>Hi</p>' }
 
 const test = base.extend<{ api: Api }>({
   api: async ({ database }, use) => {
-    await database.execute('truncate recipients, schedules')
+    await database.execute('truncate recipients, channel_data, schedules')
     const { key } = await anEnvironment(database, 'production')
     await applyRevision(database, 'production', {
       digest: { name: 'Digest', steps: [step] },

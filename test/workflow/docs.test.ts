@@ -42,6 +42,7 @@ const others = new Set([
   'total_activities',
   'once_per_recipient',
   'first_sight',
+  'client_keys',
   'commercial_subscribed',
   'in_app_feed',
   'standard_webhooks',
