@@ -24,7 +24,7 @@ const test = base.extend<{ server: TestServer; call: Call }>({
 })
 
 beforeEach<{ database: Database }>(({ database }) =>
-  database.execute('truncate recipients, preference_sets, bulk_operations'),
+  database.execute('truncate recipients, channel_data, preference_sets, bulk_operations'),
 )
 
 async function work(database: Database): Promise<number> {
