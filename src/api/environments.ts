@@ -2,6 +2,7 @@ import type { Queryable } from '../db/database.ts'
 import { RequestError } from '../errors.ts'
 import type { EnvironmentName } from '../ids.ts'
 import { listSwitches, listSwitchEvents, setSwitch } from '../messages/switches.ts'
+import { listRefusals } from '../messages/pace-store.ts'
 import { invalid } from '../recipients/recipient.ts'
 import { confirm } from '../reconcile/brakes.ts'
 import { isShown, type Drift } from '../reconcile/drift-fight.ts'
@@ -134,6 +135,17 @@ async function loadSending(db: Queryable, environment: EnvironmentName, now: Dat
   }
 }
 
+/** The channels whose service refuses them as a whole, until it takes a message again. */
+async function loadRefused(db: Queryable, environment: EnvironmentName) {
+  const refused = await listRefusals(db, environment)
+  return refused.map(({ channel, details, openedAt, probeAt }) => ({
+    channel,
+    details,
+    since: openedAt,
+    next_try_at: probeAt,
+  }))
+}
+
 /** The environment as the API shows it. Throws a 404 where there is none. */
 export async function loadEnvironment(
   db: Queryable,
@@ -161,6 +173,7 @@ export async function toEnvironment(db: Queryable, view: EnvironmentView, now: D
     pinned: view.pin && toPin(view.pin),
     workflows: view.workflows,
     sending: await loadSending(db, view.name, now),
+    refused_channels: await loadRefused(db, view.name),
     drift: toDrift(view.drift, now),
     diagnostics: view.diagnostics,
   }

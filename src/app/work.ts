@@ -4,12 +4,8 @@ import { sweepIdempotencyKeys } from '../api/idempotency.ts'
 import { openDoor } from '../channels/door.ts'
 import type { Queue } from '../db/queue.ts'
 import { analyzeChanged } from '../db/statistics.ts'
-import {
-  deliver,
-  openDelivery,
-  type DeliverJob,
-  type DeliveryContext,
-} from '../messages/deliver.ts'
+import type { DeliverJob } from '../messages/claim.ts'
+import { deliver, openDelivery, type DeliveryContext } from '../messages/deliver.ts'
 import { enqueueDueMessages, releaseDeadClaims } from '../messages/due.ts'
 import {
   beat,
@@ -19,6 +15,7 @@ import {
   LEASE_MS,
   listDeadProcesses,
 } from '../messages/leases.ts'
+import { sweepRates } from '../messages/pace-store.ts'
 import { BULK_TOPIC, takeBulkTurn } from '../recipients/bulk-work.ts'
 import { sweepBulks } from '../recipients/bulk-store.ts'
 import { sweepPlanRequests } from '../reconcile/promotion-store.ts'
@@ -126,6 +123,9 @@ function startWorkLoops(ground: Ground, delivery: DeliveryContext, fetching: Fet
   const { retentionDays } = ground.config
   addLoop(ground, { name: 'source events', pollMs: SWEEP_MS }, () =>
     sweepSourceEvents(database, clock.now(), retentionDays),
+  )
+  addLoop(ground, { name: 'channel rates', pollMs: SWEEP_MS }, () =>
+    sweepRates(database, clock.now()),
   )
   addLoop(ground, { name: 'batches', pollMs: SWEEP_MS }, () => sweepBatches(database, clock.now()))
   const retention = openRetention(database, retentionDays)

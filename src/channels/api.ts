@@ -140,7 +140,14 @@ export function bounced(details: string): Verdict {
 
 /** The cause is the channel and not the message: it is worth trying again once somebody has mended it. */
 export function channelFailure(details: string): Verdict {
-  return { kind: 'failed', details: `the service refused the channel: ${details}` }
+  return { kind: 'failed', channel: true, details: `the service refused the channel: ${details}` }
+}
+
+/** As an answer about what this one message goes to, whose credentials were not those of the channel. */
+export function ofConnection(answer: Answer): Answer {
+  if (answer.kind !== 'failed') return answer
+  const { channel: _, ...rest } = answer
+  return rest
 }
 
 /** The refusal of what must not be sent; nothing has gone out. */

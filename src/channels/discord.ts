@@ -2,7 +2,7 @@ import { markdownDialect, markdownToChat } from '../language/chat-markup.ts'
 import type { MessageId } from '../ids.ts'
 import type { ChatContent } from '../steps/step.ts'
 import { accepted, bounced, callApi, detailsOf, endpointSchema } from './api.ts'
-import { endpointUrl, pick, refused, rejected } from './api.ts'
+import { endpointUrl, ofConnection, pick, refused, rejected } from './api.ts'
 import type { ApiReply, Verdict } from './api.ts'
 import { webhookUrl } from './channel-data.ts'
 import type { Provider } from './provider.ts'
@@ -63,7 +63,8 @@ export const discord: Provider<'discord', ChatContent, DiscordSettings> = {
       const waiting = withWait(url)
       if (waiting === undefined) return refused('invalid_request', 'the URL cannot be used')
       const body = JSON.stringify(shown)
-      return await callApi({ url: waiting, headers, body, shown, hidden: true }, context, judge)
+      const request = { url: waiting, headers, body, shown, hidden: true }
+      return ofConnection(await callApi(request, context, judge))
     }
     const { channel_id: channel } = connection
     const { bot_token: token } = context.settings

@@ -202,8 +202,10 @@ function judge(reply: ApiReply, forgetToken: () => void): Verdict | undefined {
   const details = detailsOf(reply)
   if (code === 'UNREGISTERED') return bounced(details)
   if (code === 'INVALID_ARGUMENT' && typed('BadRequest') === undefined) return bounced(details)
-  if (code === 'SENDER_ID_MISMATCH' || code === 'THIRD_PARTY_AUTH_ERROR') {
-    return channelFailure(details)
+  if (code === 'THIRD_PARTY_AUTH_ERROR') return channelFailure(details)
+  // The device was registered with another project; those of the others may well be right.
+  if (code === 'SENDER_ID_MISMATCH') {
+    return { kind: 'failed', details: `the device is not the channel's: ${details}` }
   }
   if (status === 401) forgetToken()
   if (status === 429 && reply.headers['retry-after'] === undefined) {

@@ -12,7 +12,8 @@ export async function sendMail<Settings extends { readonly from: string }>(
   send: (parts: MailParts) => Promise<Answer>,
 ): Promise<Answer> {
   if (parseMailbox(settings.from) === undefined) {
-    return { kind: 'failed', details: "the channel's from is not one mailbox", exchange: null }
+    const details = "the channel's from is not one mailbox"
+    return { kind: 'failed', channel: true, details, exchange: null }
   }
   const parts = checkMail(message, message.content.from ?? settings.from)
   if ('reason' in parts) return refused(parts.reason, parts.details)

@@ -20,6 +20,7 @@ export const msTeams: Provider<'ms_teams', ChatContent, object> = {
   wireName: 'chat_ms_teams',
   service: {
     perSecond: 4,
+    place: ({ connection }: ChatContent) => JSON.stringify(connection),
     permanent: ['400', '401', '403'],
     idempotency: null,
     reports: null,

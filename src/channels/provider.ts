@@ -46,6 +46,8 @@ export type Answer =
       readonly kind: 'failed'
       readonly details: string
       readonly retryAfterMs?: number
+      /** The cause is the channel as a whole, such as its credentials: no other message fares better. */
+      readonly channel?: true
       readonly exchange: Exchange | null
     }
   | {
@@ -86,6 +88,8 @@ export interface Exchange {
 export interface ServiceFacts {
   /** Requests in a second that an account may make; null where the service does not say, or each account has its own. */
   readonly perSecond: number | null
+  /** Set where the service counts those by what a message goes to, rather than by account. */
+  readonly place?: (content: never) => string
   /** Answers behind which no attempt follows, as the service names them. */
   readonly permanent: readonly string[]
   /** What makes a repeated hand-over one message; null where nothing does. */

@@ -1,7 +1,7 @@
 import { markdownToChat, slackDialect } from '../language/chat-markup.ts'
 import type { ChatContent } from '../steps/step.ts'
 import { accepted, bounced, callApi, channelFailure, detailsOf, endpointSchema } from './api.ts'
-import { endpointUrl, pick, refused, rejected } from './api.ts'
+import { endpointUrl, ofConnection, pick, refused, rejected } from './api.ts'
 import type { ApiReply, Verdict } from './api.ts'
 import { webhookUrl } from './channel-data.ts'
 import type { Answer, Provider, SendContext } from './provider.ts'
@@ -45,6 +45,7 @@ export const slack: Provider<'slack', ChatContent, SlackSettings> = {
   wireName: 'chat_slack',
   service: {
     perSecond: 1,
+    place: ({ connection }: ChatContent) => JSON.stringify(connection),
     permanent: [
       'channel_not_found',
       'not_in_channel',
@@ -60,7 +61,7 @@ export const slack: Provider<'slack', ChatContent, SlackSettings> = {
     const { connection } = message.content
     const body = bodyOf(message.content)
     const url = webhookUrl(connection)
-    if (url !== undefined) return await sendToWebhook(url, body, context)
+    if (url !== undefined) return ofConnection(await sendToWebhook(url, body, context))
     const { access_token: own, channel_id: channel, user_id: user } = connection
     const token = typeof own === 'string' ? own : context.settings.bot_token
     const place = channel ?? user
@@ -68,7 +69,8 @@ export const slack: Provider<'slack', ChatContent, SlackSettings> = {
       const missing = token === undefined ? 'token' : 'channel'
       return refused('invalid_address', `the connection has no ${missing}`)
     }
-    return await sendToChannel({ place, token, body }, context)
+    const answer = await sendToChannel({ place, token, body }, context)
+    return token === own ? ofConnection(answer) : answer
   },
 }
 

@@ -90,7 +90,8 @@ export const smtp: Provider<'smtp', EmailContent, SmtpSettings> = {
 
   async send(message, { settings, signal, now, door }) {
     if (parseMailbox(settings.from) === undefined) {
-      return { kind: 'failed', details: "the channel's from is not one mailbox", exchange: null }
+      const details = "the channel's from is not one mailbox"
+      return { kind: 'failed', channel: true, details, exchange: null }
     }
     const mail = await composeMail(message, message.content.from ?? settings.from, now)
     if ('reason' in mail) return { kind: 'rejected', ...mail, exchange: null }
@@ -151,15 +152,19 @@ function judge(error: unknown, request: Exchange['request']): Answer {
   if (RATE_CODES.has(reply.code) && RATE_TEXT.test(reply.text))
     return { kind: 'throttled', details, exchange }
   if (phase === 'login') {
-    return {
-      kind: 'failed',
-      details: `the server refused the credentials of the channel: ${details}`,
-      exchange,
-    }
+    const refusal = `the server refused the credentials of the channel: ${details}`
+    // A server that asks to come back may mean this moment only.
+    const isFinal = reply.code >= 500
+    return { kind: 'failed', details: refusal, exchange, ...ofChannel(isFinal) }
   }
   if (phase === 'connect' || reply.code < 500) return { kind: 'failed', details, exchange }
   if (CHANNEL_CODES.has(reply.code)) {
-    return { kind: 'failed', details: `the server asks for credentials: ${details}`, exchange }
+    const asked = `the server asks for credentials: ${details}`
+    return { kind: 'failed', channel: true, details: asked, exchange }
   }
   return { kind: 'rejected', reason: 'provider_rejected', details, exchange }
+}
+
+function ofChannel(isFinal: boolean): { readonly channel?: true } {
+  return isFinal ? { channel: true } : {}
 }

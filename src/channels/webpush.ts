@@ -1,7 +1,15 @@
 import webPush from 'web-push'
 import { messageOf } from '../errors.ts'
 import type { PushContent } from '../steps/step.ts'
-import { accepted, bounced, callApi, channelFailure, detailsOf, refused } from './api.ts'
+import {
+  accepted,
+  bounced,
+  callApi,
+  channelFailure,
+  detailsOf,
+  ofConnection,
+  refused,
+} from './api.ts'
 import type { ApiReply, Verdict } from './api.ts'
 import type { Provider } from './provider.ts'
 import { deregistrationSchema } from './push-settings.ts'
@@ -90,7 +98,7 @@ export const webpush: Provider<'webpush', PushContent, WebpushSettings> = {
       // The connection says itself how long the body is.
       .filter(([name]) => name.toLowerCase() !== 'content-length')
       .map(([name, value]) => [name.toLowerCase(), String(value)] as const)
-    return await callApi(
+    const answer = await callApi(
       {
         url: written.endpoint,
         headers: Object.fromEntries(headers),
@@ -101,6 +109,8 @@ export const webpush: Provider<'webpush', PushContent, WebpushSettings> = {
       context,
       judge,
     )
+    // A browser that subscribed with an older key is refused, and those with the new one are not.
+    return ofConnection(answer)
   },
 }
 

@@ -1,8 +1,7 @@
 import { contentSecrets } from '../channels/channel-data.ts'
 import { scrubExchange, scrubText } from '../channels/exchange.ts'
-import { isProviderName, providers } from '../channels/index.ts'
 import type { Door } from '../channels/door.ts'
-import type { Answer, Provider } from '../channels/provider.ts'
+import type { Answer } from '../channels/provider.ts'
 import { secretNames, withSecrets } from '../channels/secret.ts'
 import type { Clock } from '../clock.ts'
 import type { Database, Transaction } from '../db/database.ts'
@@ -12,14 +11,16 @@ import type { Metrics } from '../metrics.ts'
 import type { EnvironmentName, MessageId, ProcessId } from '../ids.ts'
 import type { MessageContent } from '../steps/step.ts'
 import type { Channel, EnvironmentSettings } from '../workflow/environment.ts'
-import { claimMessages, loadFacts, lockDueMessages, saveSettlements } from './delivery-store.ts'
+import { claim, claimedAs, judge, laneOf, providerOf } from './claim.ts'
+import type { Claims, DeliverJob, Recheck } from './claim.ts'
+import { loadFacts } from './delivery-store.ts'
 import type { DueMessage, Facts } from './delivery-store.ts'
-import { loadEnvironment } from './environments.ts'
 import { Lanes } from './lanes.ts'
-import { settle, settleReleased, settleUnsent } from './message.ts'
-import type { Claimed, MessageReason, Settlement } from './message.ts'
+import { settle, settleHeldBack, settleReleased, settleUnsent } from './message.ts'
+import type { Settlement } from './message.ts'
+import { watchChannel } from './refusals.ts'
+import type { Alerts } from './refusals.ts'
 import { Settler } from './settler.ts'
-import type { Warnings } from './settler.ts'
 
 export interface DeliveryOptions {
   readonly database: Database
@@ -31,7 +32,7 @@ export interface DeliveryOptions {
   readonly signal: AbortSignal
   /** The value of a secret of an environment; undefined where there is none. */
   readonly secret: (environment: EnvironmentName, name: string) => string | undefined
-  readonly log: Warnings
+  readonly log: Alerts
   /** Asked about messages that were held for over a minute; all may go when left out. */
   readonly recheck?: Recheck
   /** Where hand-overs are measured; nowhere when left out. */
@@ -40,32 +41,13 @@ export interface DeliveryOptions {
   readonly random?: () => number
 }
 
-/**
- * Says which of these messages must not be handed over although they were made to be, since their recipients do
- * not want them any more, with what their events say of it.
- */
-export type Recheck = (
-  tx: Transaction,
-  held: {
-    readonly environment: EnvironmentName
-    readonly ids: readonly MessageId[]
-    readonly now: Date
-  },
-) => Promise<Refused>
-
-type Refused = ReadonlyMap<MessageId, Readonly<Record<string, unknown>>>
-
 export interface DeliveryContext extends Required<DeliveryOptions> {
   readonly lanes: Lanes
   readonly settler: Settler
+  /** Channels that this process has seen refused, by lane, and when one message may try again. */
+  readonly refused: Map<string, Date>
   /** What is being worked on: a claim of this process for another message is one that it does not know of. */
   readonly jobs: Set<DeliverJob>
-}
-
-/** The payload of a `deliver` job. */
-export interface DeliverJob {
-  readonly environment: EnvironmentName
-  readonly messageIds: readonly MessageId[]
 }
 
 /** How many hand-overs one process has under way, in all and through one channel. */
@@ -75,8 +57,6 @@ const HANDOVERS_PER_CHANNEL_MAX = 10
 const HANDOVER_MS_MAX = 30_000
 /** What a provider may take to notice that its time is over. */
 const GRACE_MS = 1_000
-/** What waits longer before its hand-over is asked about again. */
-const HELD_MS = 60_000
 /** The age of the facts up to which they are believed: together with one query well below a second. */
 const FACTS_MS_MAX = 300
 
@@ -89,18 +69,9 @@ export function openDelivery(options: DeliveryOptions): DeliveryContext {
     recheck: options.recheck ?? (async () => new Map()),
     lanes: new Lanes({ total: HANDOVERS_MAX, perLane: HANDOVERS_PER_CHANNEL_MAX }),
     settler: new Settler(options),
+    refused: new Map(),
     jobs: new Set(),
   }
-}
-
-interface Claims {
-  readonly environment: EnvironmentName
-  readonly settings: EnvironmentSettings
-  readonly messages: readonly DueMessage[]
-  /** When the facts were read, and what they say about those that are still this process's. */
-  readAt: number
-  facts: ReadonlyMap<MessageId, Facts>
-  reading: Promise<void> | undefined
 }
 
 /**
@@ -127,103 +98,22 @@ async function claimAndHandOver(
   complete?: (tx: Transaction) => Promise<void>,
 ): Promise<void> {
   const claims = await ctx.database.transaction(async (tx) => {
-    const claimed = await claim(ctx, tx, job)
+    const claimed = await claim(ctx, tx, job, ctx.clock.now())
     await complete?.(tx)
     return claimed
   })
   if (!claims) return
+  // What Postgres has just said of a channel is newer than what this process remembers.
+  for (const { channel, probeAt } of claims.messages) {
+    if (probeAt === null) ctx.refused.delete(laneOf(claims.environment, channel))
+  }
   await Promise.all(
     claims.messages.map((message) =>
-      ctx.lanes.run(`${claims.environment}/${message.channel}`, () =>
+      ctx.lanes.run(laneOf(claims.environment, message.channel), () =>
         handOver(ctx, claims, message),
       ),
     ),
   )
-}
-
-async function claim(
-  ctx: DeliveryContext,
-  tx: Transaction,
-  { environment, messageIds }: DeliverJob,
-): Promise<Claims | undefined> {
-  const now = ctx.clock.now()
-  const due = await lockDueMessages(tx, environment, messageIds, now)
-  if (due.length === 0) return undefined
-  const applied = await loadEnvironment(tx, environment)
-  const facts = due.map((message) => ({
-    message,
-    reason: judge(message) ?? judgeChannel(message, applied?.settings),
-  }))
-  const held = facts.filter(({ message, reason }) => reason === undefined && isHeld(message, now))
-  const ids = held.map(({ message }) => message.id)
-  const refused: Refused =
-    ids.length === 0 ? new Map() : await ctx.recheck(tx, { environment, ids, now })
-  const judged = facts.map(({ message, reason }) => {
-    const details = refused.get(message.id)
-    return { message, reason: details ? ('preferences' as const) : reason, details }
-  })
-  const unsent = judged.flatMap(({ message, reason, details }) =>
-    // Judged before it is claimed, so there is no attempt to give back.
-    reason === undefined
-      ? []
-      : [
-          {
-            environment,
-            id: message.id,
-            ...settleUnsent(claimedAs(message, 'retry'), reason, details),
-          },
-        ],
-  )
-  const messages = judged.flatMap(({ message, reason }) => (reason === undefined ? [message] : []))
-  if (unsent.length > 0) await saveSettlements(tx, unsent, now)
-  if (messages.length === 0 || !applied) return undefined
-  const claimed = messages.map(({ id }) => id)
-  await claimMessages(tx, environment, claimed, { process: ctx.process, now })
-  return {
-    environment,
-    settings: applied.settings,
-    messages,
-    readAt: now.getTime(),
-    facts: new Map(messages.map((message) => [message.id, message])),
-    reading: undefined,
-  }
-}
-
-function isHeld({ insertedAt }: DueMessage, now: Date): boolean {
-  return now.getTime() - insertedAt.getTime() > HELD_MS
-}
-
-/** Why a message must not be handed over now, as far as its facts say. */
-function judge(facts: Facts): MessageReason | undefined {
-  if (facts.cancelled) return 'cancelled'
-  if (!facts.recipientKnown) return 'recipient_deleted'
-  if (facts.archived) return 'workflow_archived'
-  if (facts.inactive) return 'workflow_inactive'
-  if (facts.expired) return 'expired'
-  return undefined
-}
-
-function judgeChannel(
-  message: DueMessage,
-  settings: EnvironmentSettings | undefined,
-): MessageReason | undefined {
-  const channel = settings?.channels[message.channel]
-  const provider = channel && providerOf(channel)
-  if (!provider || provider.type !== message.channelType) return 'channel_missing'
-  if (provider.delivery === 'stored') return 'channel_missing'
-  return channel.sandbox ? 'sandbox' : undefined
-}
-
-function providerOf(channel: Channel): Provider<string, MessageContent, object> | undefined {
-  if (!isProviderName(channel.provider)) return undefined
-  return providers[channel.provider]
-}
-
-/** The message as it is once claimed. */
-function claimedAs(message: DueMessage, onAmbiguous: 'retry' | 'hold'): Claimed {
-  const { status, reason, plannedAt, cancelled, ambiguous } = message
-  const attempt = message.attempt + 1
-  return { attempt, status, reason, plannedAt, cancelled, ambiguous, onAmbiguous }
 }
 
 async function handOver(ctx: DeliveryContext, claims: Claims, message: DueMessage): Promise<void> {
@@ -238,15 +128,21 @@ async function handOver(ctx: DeliveryContext, claims: Claims, message: DueMessag
   if (facts === undefined) return
   const reason = facts === 'unreadable' ? undefined : judge(facts)
   if (reason !== undefined) return await end(() => settleUnsent(claimed, reason))
+  const probeAt = facts === 'unreadable' ? undefined : heldBackUntil(ctx, claims, message, facts)
+  if (probeAt !== undefined) {
+    const wait = { probeAt, details: 'the service refuses the channel' }
+    return await end((cancelled) => settleHeldBack({ ...claimed, cancelled }, wait, options()))
+  }
   if (facts === 'unreadable' || ctx.signal.aborted) {
     return await end((cancelled) =>
       cancelled ? settleUnsent(claimed, 'cancelled') : settleReleased(claimed, options()),
     )
   }
   const elapsed = ctx.metrics.stopwatch()
-  const answer = await send(ctx, { ...ref, content: message.content }, channel, claims.settings)
-  const { kind: outcome } = answer
+  const sent = await send(ctx, { ...ref, content: message.content }, channel, claims.settings)
+  const { kind: outcome } = sent
   ctx.metrics.observe('delivery_seconds', { channel: channel.type, outcome }, elapsed())
+  const answer = await watchChannel(ctx, claims, message, sent)
   const at = ctx.clock.now()
   await ctx.settler.settle({
     claim: ref,
@@ -259,6 +155,17 @@ async function handOver(ctx: DeliveryContext, claims: Claims, message: DueMessag
     },
     forget: answer.kind === 'bounced' && forgetsDevices(channel),
   })
+}
+
+/** When a message comes back whose channel was refused since it was claimed; undefined where none was, or it tries. */
+function heldBackUntil(
+  ctx: DeliveryContext,
+  claims: Claims,
+  message: DueMessage,
+  facts: Facts,
+): Date | undefined {
+  if (claims.probes.has(message.id)) return undefined
+  return facts.probeAt ?? ctx.refused.get(laneOf(claims.environment, message.channel))
 }
 
 /** Channel data is the customer's: one who keeps it in order himself says so. */
@@ -326,8 +233,10 @@ async function send(
     used.push(value)
     return value
   }
+  let isFilled = false
   try {
     const filled = withSecrets(channel.settings, read) as object
+    isFilled = true
     const secret = (variable: string) => read(secretNameOf(settings, variable))
     const signal = AbortSignal.any([ctx.signal, AbortSignal.timeout(HANDOVER_MS_MAX)])
     const sending = providerOf(channel)!.send(message, {
@@ -340,7 +249,10 @@ async function send(
     return scrubbed(await inTime(sending, signal), used)
   } catch (error) {
     const details = scrubText(messageOf(error), used)
-    if (error instanceof TerminalFailure) return { kind: 'failed', details, exchange: null }
+    if (error instanceof TerminalFailure) {
+      // A channel that lacks a secret fails for every message.
+      return { kind: 'failed', details, exchange: null, ...(!isFilled && { channel: true }) }
+    }
     // A fault of ours: nobody knows how far it came.
     ctx.log.warn('a provider failed in an unforeseen way', { provider: channel.provider, details })
     return { kind: 'unknown', details, exchange: null }

@@ -21,6 +21,8 @@ export interface DueMessage extends Facts {
   readonly plannedAt: Date
   /** Whether the outcome of an earlier attempt is unknown. */
   readonly ambiguous: boolean
+  /** The hand-over of its channel's rate that it was given. */
+  readonly reservedAt: Date | null
 }
 
 /** An event of unknown outcome, as a pattern for the events of a message. */
@@ -35,6 +37,8 @@ export interface Facts {
   readonly recipientKnown: boolean
   /** Switched off: the workflow, one of its channels, or all sending. */
   readonly inactive: boolean
+  /** Where the service refuses the channel: when one message may try again. */
+  readonly probeAt: Date | null
 }
 
 /** Locks those of `ids` that are due and nobody's, in id order, and reads what decides about them. */
@@ -50,6 +54,7 @@ export async function lockDueMessages(
            m.events @> ${AMBIGUOUS}::jsonb as ambiguous,
            m.inserted_at as "insertedAt",
            coalesce(m.scheduled_at, m.inserted_at) as "plannedAt",
+           m.reserved_at as "reservedAt", f.probe_at as "probeAt",
            m.cancelled_at is not null as cancelled,
            m.expires_at is not null and m.expires_at <= ${now} as expired,
            w.archived_at is not null as archived,
@@ -66,6 +71,7 @@ export async function lockDueMessages(
     left join workflows w on w.environment = m.environment and w.key = m.workflow
     left join recipients r
       on r.environment = m.environment and r.collection = m.collection and r.id = m.recipient
+    left join channel_refusals f on f.environment = m.environment and f.channel = m.channel
     where m.environment = ${environment}
       and m.id = any(${ids}::uuid[])
       and m.status in ('queued', 'delivery_attempted')
@@ -87,7 +93,7 @@ export async function loadFacts(
   },
 ): Promise<Facts[]> {
   return await database.query<Facts>(sql`
-    select m.id,
+    select m.id, f.probe_at as "probeAt",
            m.cancelled_at is not null as cancelled,
            m.expires_at is not null and m.expires_at <= ${held.now} as expired,
            w.archived_at is not null as archived,
@@ -104,6 +110,7 @@ export async function loadFacts(
     left join workflows w on w.environment = m.environment and w.key = m.workflow
     left join recipients r
       on r.environment = m.environment and r.collection = m.collection and r.id = m.recipient
+    left join channel_refusals f on f.environment = m.environment and f.channel = m.channel
     where m.environment = ${held.environment}
       and m.id = any(${held.ids}::uuid[])
       and m.claimed_by = ${held.process}
@@ -120,7 +127,7 @@ export async function claimMessages(
   await tx.query(sql`
     update messages
     set attempt = attempt + 1, claimed_by = ${by.process}, claimed_at = ${by.now},
-        enqueued_at = null, updated_at = ${by.now}
+        enqueued_at = null, reserved_at = null, updated_at = ${by.now}
     where environment = ${environment}
       and id = any(${ids}::uuid[])
   `)

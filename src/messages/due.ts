@@ -1,5 +1,6 @@
 import type { Database, Transaction } from '../db/database.ts'
-import type { DeliverJob, DeliveryContext } from './deliver.ts'
+import type { DeliverJob } from './claim.ts'
+import type { DeliveryContext } from './deliver.ts'
 import {
   lockLostMessages,
   saveSettlements,

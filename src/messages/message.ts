@@ -24,6 +24,7 @@ export type MessageReason =
   | 'recipient_deleted'
   | 'preferences'
   | 'throttled'
+  | 'channel_refused'
   | 'delivery_failed'
   | 'attempts_exhausted'
   | 'handover_unknown'
@@ -75,6 +76,8 @@ export const ATTEMPTS_MAX = BACK_OFF_MS.length + 1
 /** How long a message is postponed by throttling before it is given up. */
 export const THROTTLE_MS_MAX = 86_400_000
 const THROTTLE_MS_MIN = 1_000
+/** Messages of a channel that was refused come back within this time after one may try again. */
+const REFUSED_SPREAD_MS = 30_000
 /** A postponed message waits at least this part of its age, which bounds how often it is tried in a day. */
 const THROTTLE_AGE_PART = 0.05
 const JITTER = 0.2
@@ -103,6 +106,7 @@ export function settle(message: Claimed, answer: Answer, options: SettleOptions)
     case 'bounced':
       return end(message, 'bounced', answer.reason, { details: answer.details })
     case 'failed':
+      if (answer.channel) return settleRefused(message, answer, options)
       return settleFailed(message, answer, options)
     case 'throttled':
       return settleThrottled(message, answer, options)
@@ -152,6 +156,27 @@ export function settleReleased(message: Claimed, options: SettleOptions): Settle
   }
 }
 
+/**
+ * The state of a message whose channel is refused by its service as a whole: it comes back some time after
+ * `probeAt`, without an attempt used up, until a day has passed. It says so once.
+ */
+export function settleHeldBack(
+  message: Claimed,
+  { probeAt, details }: { readonly probeAt: Date; readonly details: string },
+  options: SettleOptions,
+): Settlement {
+  const retryAfterMs = Math.max(probeAt.getTime() - options.now.getTime(), 0)
+  const settled = settleRefused(message, { details, retryAfterMs }, options)
+  const isTold = message.reason === 'channel_refused' && settled.dueAt !== null
+  return isTold ? { ...settled, happenings: [] } : settled
+}
+
+/** The state of a message that its channel's rate has no room for in the day that it has. */
+export function settleOverdue(message: Claimed): Settlement {
+  const details = 'the rate of the channel left no room for it within a day'
+  return { ...end(message, 'undelivered', 'expired', { details }), attempt: message.attempt - 1 }
+}
+
 function settleFailed(
   message: Claimed,
   answer: Answer & { readonly kind: 'failed' },
@@ -169,27 +194,54 @@ function settleFailed(
 function settleThrottled(
   message: Claimed,
   answer: Answer & { readonly kind: 'throttled' },
+  options: SettleOptions,
+): Settlement {
+  const leastMs = Math.max(THROTTLE_MS_MIN, ageMsOf(message, options.now) * THROTTLE_AGE_PART)
+  const waitMs = Math.max(answer.retryAfterMs ?? 0, leastMs * spread(options.random))
+  return postpone(message, { reason: 'throttled', details: answer.details, waitMs }, options.now)
+}
+
+function settleRefused(
+  message: Claimed,
+  answer: { readonly details: string; readonly retryAfterMs?: number },
   { now, random }: SettleOptions,
 ): Settlement {
-  const { details } = answer
+  const { details, retryAfterMs = REFUSED_SPREAD_MS } = answer
+  const waitMs = Math.max(retryAfterMs, THROTTLE_MS_MIN) + random * REFUSED_SPREAD_MS
+  return postpone(message, { reason: 'channel_refused', details, waitMs }, now)
+}
+
+interface Postponement {
+  readonly reason: MessageReason
+  readonly details: string
+  readonly waitMs: number
+}
+
+function postpone(
+  message: Claimed,
+  { reason, details, waitMs }: Postponement,
+  now: Date,
+): Settlement {
   const unused = message.attempt - 1
   if (message.cancelled) return { ...cancelledAfter(message, details), attempt: unused }
-  const ageMs = Math.max(now.getTime() - message.plannedAt.getTime(), 0)
-  if (ageMs >= THROTTLE_MS_MAX) {
+  const leftMs = THROTTLE_MS_MAX - ageMsOf(message, now)
+  if (leftMs <= 0) {
     return { ...end(message, 'undelivered', 'expired', { details }), attempt: unused }
   }
-  const leastMs = Math.max(THROTTLE_MS_MIN, ageMs * THROTTLE_AGE_PART) * spread(random)
-  // The last try comes when the day is over, however long the provider asked to wait.
-  const waitMs = Math.min(Math.max(answer.retryAfterMs ?? 0, leastMs), THROTTLE_MS_MAX - ageMs)
   return {
     // Nothing failed, so what the message was it still is.
     status: message.status,
-    reason: 'throttled',
-    dueAt: later(now, waitMs),
+    reason,
+    // The last try comes when the day is over, however long the provider asked to wait.
+    dueAt: later(now, Math.min(waitMs, leftMs)),
     attempt: unused,
     reference: null,
-    happenings: [happening('delivery_attempted', message, { reason: 'throttled', details })],
+    happenings: [happening('delivery_attempted', message, { reason, details })],
   }
+}
+
+function ageMsOf({ plannedAt }: Claimed, now: Date): number {
+  return Math.max(now.getTime() - plannedAt.getTime(), 0)
 }
 
 function settleUnknown(message: Claimed, details: string, options: SettleOptions): Settlement {

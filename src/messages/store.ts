@@ -13,7 +13,7 @@ import type {
 import type { ChannelType, MessageContent } from '../steps/step.ts'
 import { AMBIGUOUS, toEvents } from './delivery-store.ts'
 import { noteEvents } from './happenings.ts'
-import type { DeliverJob } from './deliver.ts'
+import type { DeliverJob } from './claim.ts'
 import { notifyFeeds, type FeedRef } from './feed-topic.ts'
 import { toDeliverJobs } from './due.ts'
 import {

@@ -9,7 +9,7 @@ import {
   type VersionId,
   type WorkflowKey,
 } from '../ids.ts'
-import type { Recheck } from '../messages/deliver.ts'
+import type { Recheck } from '../messages/claim.ts'
 import { loadEnvironment } from '../messages/environments.ts'
 import {
   recipientKey,

@@ -71,7 +71,7 @@ export async function saveUser(database: Database, id: string): Promise<void> {
 export async function clear(database: Database): Promise<void> {
   await database.execute(
     `truncate messages, deliveries, switches, switch_events, leases, workflows, versions,
-       recipients, environments cascade`,
+       recipients, environments, channel_refusals, channel_rates cascade`,
   )
 }
 

@@ -4,8 +4,10 @@ import type { Database } from '../../src/db/database.ts'
 import { sql } from '../../src/db/sql.ts'
 import { newId } from '../../src/ids.ts'
 import type { MessageId, ProcessId } from '../../src/ids.ts'
+import { silentLog } from '../../src/log.ts'
 import { openDelivery } from '../../src/messages/deliver.ts'
-import type { DeliverJob, DeliveryContext } from '../../src/messages/deliver.ts'
+import type { DeliverJob } from '../../src/messages/claim.ts'
+import type { DeliveryContext } from '../../src/messages/deliver.ts'
 import { beat } from '../../src/messages/leases.ts'
 import { findMessageEvents } from '../../src/messages/log-store.ts'
 import { insertMessages } from '../../src/messages/store.ts'
@@ -20,7 +22,7 @@ const secrets: Record<string, string> = {
 /** A process that delivers, with a lease of its own. */
 export async function aProcess(
   database: Database,
-  options: Pick<DeliveryContext, 'clock' | 'signal'>,
+  options: Pick<DeliveryContext, 'clock' | 'signal'> & Partial<Pick<DeliveryContext, 'log'>>,
 ): Promise<DeliveryContext> {
   const process = newId<ProcessId>()
   await beat(database, process)
@@ -29,7 +31,7 @@ export async function aProcess(
     process,
     door: openDoor({ allow: [], loopback: true }),
     secret: (_environment, name) => secrets[name],
-    log: { warn() {} },
+    log: silentLog,
     random: () => 0.5,
     ...options,
   })

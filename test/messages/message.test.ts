@@ -34,6 +34,7 @@ function aClaimed(message: Partial<Claimed> = {}): Claimed {
 
 const failed: Answer = { kind: 'failed', details: 'no answer', exchange }
 const throttled: Answer = { kind: 'throttled', details: '429', exchange }
+const channelRefused = { kind: 'failed', channel: true, details: '401', exchange } as const
 const unknown: Answer = { kind: 'unknown', details: 'silence', exchange }
 
 function waitMs(settlement: Settlement): number | null {
@@ -203,8 +204,13 @@ const answers = oneof(
     unknown,
   ),
   wait.map((ms): Answer => ({ ...failed, ...(ms !== undefined && { retryAfterMs: ms }) })),
+  wait.map((ms): Answer => ({ ...channelRefused, ...(ms !== undefined && { retryAfterMs: ms }) })),
   wait.map((ms): Answer => ({ ...throttled, ...(ms !== undefined && { retryAfterMs: ms }) })),
 )
+
+function isRefused(answer: Answer): boolean {
+  return answer.kind === 'failed' && answer.channel === true
+}
 
 test('every answer leads to one documented state, and the message says what happened', () => {
   const open = new Set(['queued', 'delivery_attempted'])
@@ -223,7 +229,7 @@ test('every answer leads to one documented state, and the message says what happ
         // Only an open message is due again, and only a held one is open without being due.
         isOpen ? isDue || held : !isDue,
         !isDue || (settlement.dueAt > now && !message.cancelled),
-        tried === (answer.kind === 'throttled' ? 1 : 0),
+        tried === (answer.kind === 'throttled' || isRefused(answer) ? 1 : 0),
       ].every(Boolean)
     },
   )
@@ -231,7 +237,8 @@ test('every answer leads to one documented state, and the message says what happ
 })
 
 test('a provider that always answers the same brings every message to an end', () => {
-  for (const answer of [failed, unknown, throttled, { ...throttled, retryAfterMs: 0 }]) {
+  const later = { ...channelRefused, retryAfterMs: 300_000 }
+  for (const answer of [failed, later, unknown, throttled, { ...throttled, retryAfterMs: 0 }]) {
     let [at, tries, attempt] = [now, 0, 0]
     for (;;) {
       const message = aClaimed({ attempt: attempt + 1, plannedAt: now })

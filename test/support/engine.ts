@@ -14,7 +14,8 @@ import {
   type WorkflowRunId,
 } from '../../src/ids.ts'
 import { silentLog } from '../../src/log.ts'
-import { deliver, openDelivery, type DeliverJob } from '../../src/messages/deliver.ts'
+import type { DeliverJob } from '../../src/messages/claim.ts'
+import { deliver, openDelivery } from '../../src/messages/deliver.ts'
 import { enqueueDueMessages } from '../../src/messages/due.ts'
 import { beat } from '../../src/messages/leases.ts'
 import { setSwitch } from '../../src/messages/switches.ts'
@@ -195,7 +196,7 @@ export async function openEngine(
         idempotency_keys, run_actions, throttle_windows, frequency_ledger, batches,
         batch_activities, fetches, event_waits, recipient_events, event_listeners,
         preference_sets, bulk_operations, channel_data, audiences, audience_members, source_events,
-        schedules cascade`)
+        schedules, channel_refusals, channel_rates cascade`)
     },
   }
 }

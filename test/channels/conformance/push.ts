@@ -110,7 +110,7 @@ export const pushCases: readonly Case[] = [
     permanent: {
       '400 BadRequest': fcmError(400, fcmDetail('INVALID_ARGUMENT'), badRequest),
     },
-    channel: fcmError(403, fcmDetail('SENDER_ID_MISMATCH')),
+    channel: fcmError(403, fcmDetail('THIRD_PARTY_AUTH_ERROR')),
     throttled: [fcmError(429, fcmDetail('QUOTA_EXCEEDED'))],
     bounced: [
       fcmError(404, fcmDetail('UNREGISTERED')),
