@@ -14,8 +14,21 @@ export interface Recurrence {
 const frequencies = ['hourly', 'daily', 'weekly', 'monthly'] as const
 type Frequency = (typeof frequencies)[number]
 
-const weekdays = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'] as const
-const dayGroups = { weekdays: [1, 2, 3, 4, 5], weekends: [6, 7] } as const
+/** Days of the week as files name them, from Monday. */
+export const WEEKDAYS = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'] as const
+const dayGroups = {
+  weekdays: new Set([1, 2, 3, 4, 5]),
+  weekends: new Set([6, 7]),
+} as const
+
+/** Days of the week: a group of them, or a list. */
+export type WeekdayNames = keyof typeof dayGroups | readonly (typeof WEEKDAYS)[number][]
+
+/** The ISO numbers of the days, 1 (Monday) to 7. */
+export function weekdaysOf(names: WeekdayNames): ReadonlySet<number> {
+  if (typeof names === 'string') return dayGroups[names]
+  return new Set(names.map((name) => WEEKDAYS.indexOf(name) + 1))
+}
 
 /** A rule's minutes are a multiple of this. */
 const MINUTES_STEP = 5
@@ -41,9 +54,9 @@ export function parseRecurrence(value: unknown): Recurrence | undefined {
 /** Undefined where the value names no days; null where it is left out. */
 function parseDays(value: unknown): ReadonlySet<number> | null | undefined {
   if (value === undefined || value === null) return null
-  if (value === 'weekdays' || value === 'weekends') return new Set(dayGroups[value])
+  if (value === 'weekdays' || value === 'weekends') return dayGroups[value]
   const named = Array.isArray(value) ? (value as readonly unknown[]) : [value]
-  const days = named.map((name) => weekdays.findIndex((day) => day === name) + 1)
+  const days = named.map((name) => WEEKDAYS.findIndex((day) => day === name) + 1)
   return days.length === 0 || days.includes(0) ? undefined : new Set(days)
 }
 

@@ -39,6 +39,7 @@ export function composeMessage(walker: Walker, composed: Composed): NewMessage {
     data: dataOf(shared, run),
     content: noted(content, walker.secrets),
     ...standing(walker, composed),
+    scheduledAt: outcome.scheduledAt?.[part] ?? null,
     ...(outcome.expiresAt && { expiresAt: outcome.expiresAt }),
   }
 }

@@ -291,8 +291,15 @@ function enqueue(walker: Walker, step: Step, message: NewMessage): void {
     provider: message.provider,
     message_status: message.status,
     reason: message.reason ?? null,
+    ...scheduled(message, walker.chunk.now),
     environment_revision: walker.chunk.live.revision,
   })
+}
+
+/** When a message is handed over that waits for its time. */
+function scheduled({ status, scheduledAt }: NewMessage, now: Date): object {
+  if (status !== 'queued' || !scheduledAt || scheduledAt <= now) return {}
+  return { scheduled_at: scheduledAt.toISOString() }
 }
 
 function isSandboxed({ shared }: Walker, channel: Channel): boolean {

@@ -1,14 +1,16 @@
-import { addDuration } from '../language/durations.ts'
 import {
   channelFieldSchemas,
+  checkWindows,
   plainTreeFields,
   templateField,
   templateSchema,
+  timesOf,
   type ChannelFields,
+  type WindowFields,
 } from './fields.ts'
 import type { StepType, TemplateText, TemplateTree } from './step.ts'
 
-export interface Chat extends ChannelFields {
+export interface Chat extends ChannelFields, WindowFields {
   readonly markdown?: TemplateText
   readonly blocks?: TemplateTree
   readonly summary?: TemplateText
@@ -31,6 +33,7 @@ export const chat: StepType<'chat', Chat> = {
       },
       summary: templateSchema('What a notification of the chat says where it cannot show blocks.'),
       expires_after: channelFieldSchemas.expires_after,
+      send_windows: channelFieldSchemas.send_windows,
     },
   },
   example: {
@@ -39,6 +42,7 @@ export const chat: StepType<'chat', Chat> = {
     blocks: [{ type: 'section', text: { type: 'mrkdwn', text: '*{{data.service}}* is down' } }],
     summary: '{{data.service}} is down',
     expires_after: '1h',
+    send_windows: [{ days: 'weekdays', from: '09:00', until: '18:00' }],
   },
   channelType: 'chat',
   conditional: true,
@@ -52,13 +56,14 @@ export const chat: StepType<'chat', Chat> = {
   },
 
   check(step) {
+    const windows = checkWindows(step)
     if (step.markdown !== undefined && step.blocks !== undefined) {
       const message = 'a chat message has either "markdown" or "blocks", not both'
-      return [{ path: ['blocks'], code: 'conflicting_keys', message }]
+      return [...windows, { path: ['blocks'], code: 'conflicting_keys', message }]
     }
-    if (step.markdown !== undefined || step.blocks !== undefined) return []
+    if (step.markdown !== undefined || step.blocks !== undefined) return windows
     const message = 'a chat message needs "markdown" or "blocks"'
-    return [{ path: [], code: 'missing_key', message }]
+    return [...windows, { path: [], code: 'missing_key', message }]
   },
 
   execute(step, context) {
@@ -75,9 +80,11 @@ export const chat: StepType<'chat', Chat> = {
       kind: 'message',
       content: { ...shown, connection: first },
       also: others.map((connection) => ({ ...shown, connection })),
-      ...(step.expires_after !== undefined && {
-        expiresAt: addDuration(context.now, step.expires_after, context.timeZone),
-      }),
+      ...timesOf(
+        step,
+        context,
+        context.addresses.map(() => ({})),
+      ),
     }
   },
 }

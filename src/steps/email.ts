@@ -1,18 +1,20 @@
 import { TerminalFailure } from '../errors.ts'
-import { addDuration } from '../language/durations.ts'
 import { htmlToText } from '../language/html.ts'
 import { markdownToHtml } from '../language/markdown.ts'
 import { lookUp } from '../language/paths.ts'
 import {
   channelFieldSchemas,
+  checkWindows,
   pathSchema,
   templateField,
   templateSchema,
+  timesOf,
   type ChannelFields,
+  type WindowFields,
 } from './fields.ts'
 import type { Attachment, StepBase, StepContext, StepType, TemplateText } from './step.ts'
 
-export interface Email extends ChannelFields {
+export interface Email extends ChannelFields, WindowFields {
   readonly subject: TemplateText
   readonly html?: TemplateText
   readonly markdown?: TemplateText
@@ -86,6 +88,7 @@ export const email: StepType<'email', Email> = {
       },
       attachments: pathSchema('A list of `{name, content_type, content}`, with base64 content.'),
       expires_after: channelFieldSchemas.expires_after,
+      send_windows: channelFieldSchemas.send_windows,
     },
   },
   example: {
@@ -104,6 +107,7 @@ export const email: StepType<'email', Email> = {
     headers: { 'X-Thread': '{{data.thread_id}}' },
     attachments: 'data.attachments',
     expires_after: '1d',
+    send_windows: [{ days: 'weekdays', from: '09:00', until: '18:00' }],
   },
   channelType: 'email',
   conditional: true,
@@ -134,11 +138,14 @@ export const email: StepType<'email', Email> = {
 
   check(step) {
     const reserved = Object.keys(step.headers ?? {}).filter((name) => RESERVED_HEADER.test(name))
-    const headers = reserved.map((name) => ({
-      path: ['headers', name],
-      code: 'reserved_header',
-      message: `the header "${name}" is set by the message itself`,
-    }))
+    const headers = [
+      ...checkWindows(step),
+      ...reserved.map((name) => ({
+        path: ['headers', name],
+        code: 'reserved_header',
+        message: `the header "${name}" is set by the message itself`,
+      })),
+    ]
     if (step.html !== undefined && step.markdown !== undefined) {
       const message = 'an e-mail has either "html" or "markdown", not both'
       return [...headers, { path: ['markdown'], code: 'conflicting_keys', message }]
@@ -172,9 +179,7 @@ export const email: StepType<'email', Email> = {
         headers: Object.fromEntries(headers),
         attachments: attachmentsOf(step.attachments, context),
       },
-      ...(step.expires_after !== undefined && {
-        expiresAt: addDuration(context.now, step.expires_after, context.timeZone),
-      }),
+      ...timesOf(step, context),
     }
   },
 }

@@ -1,6 +1,19 @@
 import type { ChannelKey } from '../ids.ts'
-import { durationSchema, type Duration } from '../language/durations.ts'
-import type { OutputKind, TemplateField, TemplateText, TemplateTree } from './step.ts'
+import { addDuration, durationSchema, isTimeZone, type Duration } from '../language/durations.ts'
+import {
+  emptyWindows,
+  nextOpening,
+  sendWindowsSchema,
+  type SendWindow,
+} from '../language/send-windows.ts'
+import type {
+  Address,
+  OutputKind,
+  StepContext,
+  TemplateField,
+  TemplateText,
+  TemplateTree,
+} from './step.ts'
 
 /** What every step that sends has. */
 export interface ChannelFields {
@@ -8,6 +21,12 @@ export interface ChannelFields {
   readonly channel?: ChannelKey
   /** After this long the message is no longer sent. */
   readonly expires_after?: Duration
+}
+
+/** What a step has whose messages may wait for a time of the day. */
+export interface WindowFields {
+  /** When it may be sent; at any time where it is left out. */
+  readonly send_windows?: readonly SendWindow[]
 }
 
 /** A template: the text itself, or a file. */
@@ -33,7 +52,40 @@ export const channelFieldSchemas = {
     ...durationSchema,
     description: 'How long the message is worth sending, such as `15m`, from when the step runs.',
   },
+  send_windows: sendWindowsSchema,
 } as const
+
+/**
+ * When the messages of a step are due and expire; one for each of `addresses`, whose own zone counts before that
+ * of the recipient.
+ */
+export function timesOf(
+  step: ChannelFields & WindowFields,
+  context: StepContext,
+  addresses: readonly Address[] = [{}],
+): { readonly expiresAt?: Date; readonly scheduledAt?: readonly Date[] } {
+  const { expires_after: expiresAfter, send_windows: windows } = step
+  const zoneOf = ({ timezone }: Address) =>
+    typeof timezone === 'string' && isTimeZone(timezone) ? timezone : context.timeZone
+  return {
+    ...(expiresAfter !== undefined && {
+      expiresAt: addDuration(context.now, expiresAfter, context.timeZone),
+    }),
+    ...(windows !== undefined && {
+      scheduledAt: addresses.map((one) => nextOpening(windows, context.now, zoneOf(one))),
+    }),
+  }
+}
+
+/** The windows of a step that are never open. */
+export function checkWindows({ send_windows: windows = [] }: WindowFields) {
+  return emptyWindows(windows).map((index) => ({
+    path: ['send_windows', index, 'until'],
+    code: 'invalid_value',
+    message: 'a window ends after it begins, on the same day',
+    hint: 'a window over midnight is two: one until the end of a day, one from the beginning of the next',
+  }))
+}
 
 /** What a path looks like, such as `data.at` or `recipient.zone`. */
 export const pathPattern =

@@ -1,14 +1,16 @@
-import { addDuration } from '../language/durations.ts'
 import {
   channelFieldSchemas,
+  checkWindows,
   plainTreeFields,
   templateField,
   templateSchema,
+  timesOf,
   type ChannelFields,
+  type WindowFields,
 } from './fields.ts'
 import type { Address, PushContent, StepType, TemplateText, TemplateTree } from './step.ts'
 
-export interface Push extends ChannelFields {
+export interface Push extends ChannelFields, WindowFields {
   readonly title: TemplateText
   readonly body: TemplateText
   readonly data?: TemplateTree
@@ -35,6 +37,7 @@ export const push: StepType<'push', Push> = {
         type: 'boolean',
       },
       expires_after: channelFieldSchemas.expires_after,
+      send_windows: channelFieldSchemas.send_windows,
     },
   },
   example: {
@@ -44,6 +47,7 @@ export const push: StepType<'push', Push> = {
     data: { page_id: '{{data.page_id}}' },
     silent: false,
     expires_after: '1h',
+    send_windows: [{ days: 'weekdays', from: '09:00', until: '18:00' }],
   },
   channelType: 'push',
   conditional: true,
@@ -55,6 +59,8 @@ export const push: StepType<'push', Push> = {
       ...plainTreeFields(['data'], step.data),
     ]
   },
+
+  check: checkWindows,
 
   execute(step, context) {
     const [first, ...others] = context.addresses
@@ -71,9 +77,7 @@ export const push: StepType<'push', Push> = {
       kind: 'message',
       content: { ...shown, ...deviceOf(first) },
       also: others.map((address) => ({ ...shown, ...deviceOf(address) })),
-      ...(step.expires_after !== undefined && {
-        expiresAt: addDuration(context.now, step.expires_after, context.timeZone),
-      }),
+      ...timesOf(step, context, context.addresses),
     }
   },
 }

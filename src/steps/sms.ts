@@ -1,8 +1,15 @@
-import { addDuration } from '../language/durations.ts'
-import { channelFieldSchemas, templateField, templateSchema, type ChannelFields } from './fields.ts'
+import {
+  channelFieldSchemas,
+  checkWindows,
+  templateField,
+  templateSchema,
+  timesOf,
+  type ChannelFields,
+  type WindowFields,
+} from './fields.ts'
 import type { StepContext, StepType, TemplateText } from './step.ts'
 
-export interface Sms extends ChannelFields {
+export interface Sms extends ChannelFields, WindowFields {
   readonly body: TemplateText
   readonly to?: TemplateText
 }
@@ -18,6 +25,7 @@ export const sms: StepType<'sms', Sms> = {
       body: templateSchema('The text.'),
       to: templateSchema("The phone number; left out, the recipient's `phone_number`."),
       expires_after: channelFieldSchemas.expires_after,
+      send_windows: channelFieldSchemas.send_windows,
     },
   },
   example: {
@@ -25,6 +33,7 @@ export const sms: StepType<'sms', Sms> = {
     body: 'Your code is {{data.code}}',
     to: '{{data.phone_number}}',
     expires_after: '10m',
+    send_windows: [{ days: 'weekdays', from: '09:00', until: '18:00' }],
   },
   channelType: 'sms',
   conditional: true,
@@ -36,15 +45,15 @@ export const sms: StepType<'sms', Sms> = {
     ]
   },
 
+  check: checkWindows,
+
   execute(step, context) {
     const to = phoneNumberOf(step, context)
     if (to === undefined) return { kind: 'skip', reason: 'recipient_data_missing' }
     return {
       kind: 'message',
       content: { type: 'sms', to, body: context.render(step.body, 'text').trim() },
-      ...(step.expires_after !== undefined && {
-        expiresAt: addDuration(context.now, step.expires_after, context.timeZone),
-      }),
+      ...timesOf(step, context),
     }
   },
 }

@@ -108,6 +108,8 @@ export type Outcome =
       /** The same for the recipient's further devices or connections: each is a message of its own. */
       readonly also?: readonly MessageContent[]
       readonly expiresAt?: Date
+      /** When each of them may be handed over, in their order; at once where it is left out. */
+      readonly scheduledAt?: readonly Date[]
       readonly events?: readonly StepEvent[]
     }
   /** Go on where the gate of this step and key lets the run pass: `limit` of them until the window closes. */
