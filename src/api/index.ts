@@ -25,6 +25,7 @@ import { sources } from './sources.ts'
 import { schedules } from './schedules.ts'
 import { subscriptions } from './subscriptions.ts'
 import { tenants } from './tenants.ts'
+import { unsubscribe } from './unsubscribe.ts'
 import { users } from './users.ts'
 import { workflowRuns } from './workflow-runs.ts'
 import { workflows } from './workflows.ts'
@@ -56,6 +57,7 @@ export const routes: readonly Route[] = [
   ...brakes,
   ...revisions,
   gitHook,
+  ...unsubscribe,
   ...drift,
   ...installation,
   ...health,

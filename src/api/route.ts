@@ -49,7 +49,7 @@ export interface OpenRoute {
   handle(request: OpenRequest): Promise<Reply>
 }
 
-/** A call of a program that has no key of ours, and proves itself by what it sends. */
+/** A call of who has no key of ours, and proves by what it sends that it may be made. */
 export interface SignedRoute {
   readonly kind: 'signed'
   readonly method: 'POST'
@@ -62,6 +62,7 @@ export interface SignedRoute {
 export type Route = ReadRoute | MutationRoute | OpenRoute | SignedRoute
 
 export interface OpenRequest {
+  readonly params: Readonly<Record<string, string>>
   readonly database: Queryable
   readonly now: Date
   readonly services: ApiServices
@@ -116,6 +117,7 @@ export interface Reply {
   readonly body?: unknown
   /** The media type of a body that is a text; JSON needs none. */
   readonly type?: string
+  readonly headers?: Readonly<Record<string, string>>
 }
 
 /** 200 with a JSON body. */

@@ -49,6 +49,7 @@ export function createRouter(routes: readonly Route[], options: RouterOptions): 
 /** Puts a reply into koa's response. */
 export function writeReply(ctx: Context, reply: Reply): void {
   ctx.status = reply.status
+  if (reply.headers !== undefined) ctx.set({ ...reply.headers })
   if (reply.type !== undefined) ctx.type = reply.type
   if (reply.body !== undefined) ctx.body = reply.body
 }
@@ -61,7 +62,10 @@ function serverOf(route: Route, options: RouterOptions): Serve {
 }
 
 function serveOpen(route: OpenRoute, { database, clock, services }: RouterOptions): Serve {
-  return async () => ({ reply: await route.handle({ database, services, now: clock.now() }) })
+  return async ({ params }) => {
+    const request = { params, database, services, now: clock.now() }
+    return { reply: await route.handle(request) }
+  }
 }
 
 function serveSigned(route: SignedRoute, { database, clock, services }: RouterOptions): Serve {

@@ -1,4 +1,5 @@
 import type { Queue } from '../db/queue.ts'
+import type { Links } from '../messages/links.ts'
 import type { Metrics } from '../metrics.ts'
 import type { GitHooks } from './hooks/journal.ts'
 
@@ -20,4 +21,6 @@ export interface ApiServices {
   readonly findSecret?: (environment: string, name: string) => string | undefined
   /** Absent: no webhook of a Git host is taken. */
   readonly gitHooks?: GitHooks
+  /** What links to us are made with; absent: none are made, and none lead anywhere. */
+  readonly links?: Links | undefined
 }

@@ -9,7 +9,7 @@ import type { FirstLook } from './reconcile.ts'
 
 /** Serves the API, and notes where for the commands of this machine. */
 export async function openDoorway(
-  { config, clock, log, secrets, database, queue, metrics, topics, stack }: Ground,
+  { config, clock, log, secrets, database, queue, metrics, topics, links, stack }: Ground,
   access: Access,
   looking: FirstLook | undefined,
 ): Promise<Server> {
@@ -20,7 +20,15 @@ export async function openDoorway(
     database,
     clock,
     log,
-    services: { queue, hasLookedAtGit, startedAt: clock.now(), findSecret, gitHooks, metrics },
+    services: {
+      queue,
+      hasLookedAtGit,
+      startedAt: clock.now(),
+      findSecret,
+      gitHooks,
+      metrics,
+      links,
+    },
     routes,
     operatorToken: access.operatorToken,
     ...(config.dev && { unsignedIn: DEVELOPMENT }),

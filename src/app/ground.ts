@@ -7,6 +7,7 @@ import { openQueue, type Queue } from '../db/queue.ts'
 import { assertReachable } from '../db/reach.ts'
 import { openTopics, type Topics } from '../db/topics.ts'
 import { newId, type ProcessId } from '../ids.ts'
+import { loadLinkKey, type Links } from '../messages/links.ts'
 import { openLog, type Log } from '../log.ts'
 import { openMetrics, type Registered } from './metrics.ts'
 import { openSecrets, type Secrets } from '../secrets.ts'
@@ -30,6 +31,8 @@ export interface Ground {
   readonly queue: Queue
   readonly process: ProcessId
   readonly metrics: Registered
+  /** What links in messages are made with; undefined where nobody is told how to reach us. */
+  readonly links: Links | undefined
   /** Aborted when hand-overs under way must end. */
   readonly handOvers: AbortController
   readonly stack: AsyncDisposableStack
@@ -53,7 +56,10 @@ export async function openGround(
   const handOvers = new AbortController()
   const metrics = openMetrics({ database, queue, clock, log })
   const shared = { config, clock, log, secrets, database, topics, queue, process }
-  return { ...shared, metrics, handOvers, stack }
+  const { publicUrl } = config
+  const links =
+    publicUrl === undefined ? undefined : { publicUrl, key: await loadLinkKey(database) }
+  return { ...shared, metrics, links, handOvers, stack }
 }
 
 /** The given Postgres, or the one of the data directory, at the newest schema. */

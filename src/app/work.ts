@@ -68,7 +68,7 @@ export async function startWork(ground: Ground): Promise<void> {
       for (const job of batch.jobs) await deliver(delivery, job.payload, batch.complete)
     },
   })
-  registerRunWorkers({ database, queue, clock, log })
+  registerRunWorkers({ database, queue, clock, log, links: ground.links })
   registerFetchWorkers(fetching)
 }
 

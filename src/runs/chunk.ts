@@ -2,6 +2,7 @@ import type { Transaction } from '../db/database.ts'
 import { assert } from '../errors.ts'
 import type { EnvironmentName, RunId, VersionId, WorkflowKey, WorkflowRunId } from '../ids.ts'
 import { loadEnvironment, type AppliedEnvironment } from '../messages/environments.ts'
+import type { Links } from '../messages/links.ts'
 import { loadMessageStatuses, type RefStatus } from '../messages/store.ts'
 import { loadSwitches, type SwitchLookup } from '../messages/switches.ts'
 import {
@@ -43,6 +44,8 @@ export interface Chunk {
   readonly fetches: ReadonlyMap<RunId, PendingFetch>
   /** Whether all of this is undone: then nobody outside is asked. */
   readonly dryRun: boolean
+  /** What links to us are made with; null where nobody could reach us by them. */
+  readonly links: Links | null
   /** Of the runs whose versions wait for events: their waits, oldest first. */
   readonly waits: ReadonlyMap<RunId, readonly LoadedWait[]>
   /** Where the recipients of these runs are reached, by `channelDataKey`; empty where no version asks for it. */
@@ -98,6 +101,7 @@ export async function loadChunk(
     batches,
     fetches,
     dryRun: false,
+    links: null,
     waits,
     channelData,
     now,

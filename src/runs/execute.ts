@@ -1,6 +1,7 @@
 import type { RunId } from '../ids.ts'
 import type { Transaction } from '../db/database.ts'
 import type { Queue } from '../db/queue.ts'
+import type { Links } from '../messages/links.ts'
 import { insertMessages } from '../messages/store.ts'
 import { upsertRecipients } from '../recipients/store.ts'
 import { loadChunk, type Chunk } from './chunk.ts'
@@ -21,13 +22,21 @@ import { walk, type Walk } from './walk.ts'
 /** So many requests of one chunk, and they are those of a large trigger. */
 const FETCHES_BULK_MIN = 21
 
+/** What executing runs needs beside Postgres. */
+export interface RunDeps {
+  readonly queue: Queue
+  readonly dryRun?: boolean
+  /** What links to us are made with; none are where it is left out. */
+  readonly links?: Links | undefined
+}
+
 /**
  * Takes locked, queued runs of one environment as far as they go, and writes all of it in the caller's
  * transaction: recipients, messages, timeline, runs and the jobs that hand the messages over. The number of
  * statements does not depend on the number of runs.
  */
 export async function executeRuns(
-  deps: { readonly queue: Queue; readonly dryRun?: boolean },
+  deps: RunDeps,
   tx: Transaction,
   runs: readonly QueuedRun[],
   now: Date,
@@ -35,7 +44,7 @@ export async function executeRuns(
   const environment = runs[0]?.environment
   if (environment === undefined) return
   const loaded = await loadChunk(tx, environment, runs, now)
-  const chunk = { ...loaded, dryRun: deps.dryRun === true }
+  const chunk = { ...loaded, dryRun: deps.dryRun === true, links: deps.links ?? null }
   const { walks, toLook, nested } = await walkAll(tx, chunk, runs)
   const messages = walks.flatMap((each) => each.messages)
   const updates = [...walks.flatMap((each) => each.updates), ...nested.entities]

@@ -4,6 +4,7 @@ import type { NewMessage } from '../messages/store.ts'
 import { stepTypeOf, type Step } from '../steps/index.ts'
 import type { MessageContent, Outcome, RequestContent } from '../steps/step.ts'
 import type { Channel } from '../workflow/environment.ts'
+import { withUnsubscribe } from './commercial.ts'
 import { dataOf, type SecretPlaceholders } from './scope.ts'
 import type { Walker } from './walker.ts'
 
@@ -37,7 +38,7 @@ export function composeMessage(walker: Walker, composed: Composed): NewMessage {
     actor: shared.actor,
     tenant: shared.tenant,
     data: dataOf(shared, run),
-    content: noted(content, walker.secrets),
+    content: noted(withUnsubscribe(walker, content), walker.secrets),
     ...standing(walker, composed),
     scheduledAt: outcome.scheduledAt?.[part] ?? null,
     ...(outcome.expiresAt && { expiresAt: outcome.expiresAt }),

@@ -10,6 +10,7 @@ import { stepTypeOf } from '../steps/index.ts'
 import type { Scope, StepBase } from '../steps/step.ts'
 import type { EnvironmentSettings } from '../workflow/environment.ts'
 import type { Workflow } from '../workflow/workflow.ts'
+import { linkVars } from './commercial.ts'
 import type { QueuedRun, WorkflowRun } from './run.ts'
 import type { Walker } from './walker.ts'
 
@@ -79,7 +80,7 @@ export function scopeOf(walker: Walker): Scope {
     actor,
     tenant: show(tenant && entityOf(tenant)),
     data,
-    vars: secrets.open,
+    vars: { ...secrets.open, ...linkVars(walker) },
     workflow: {
       id: run.workflow,
       key: run.workflow,

@@ -245,7 +245,9 @@ function tenantKey(id: string): string {
 function tryStep(walker: Walker, step: Step, scope: Scope, place: StepPlace): Decided {
   try {
     const type = stepTypeOf(step)
-    const seen = mayHoldSecrets(step) ? { ...scope, vars: walker.secrets.all } : scope
+    const seen = mayHoldSecrets(step)
+      ? { ...scope, vars: { ...scope.vars, ...walker.secrets.all } }
+      : scope
     return type.execute(step, stepContext(walker, seen, place))
   } catch (error) {
     const retryable = !(error instanceof TerminalFailure)

@@ -4,6 +4,7 @@ import type { Batch, Queue } from '../db/queue.ts'
 import { messageOf } from '../errors.ts'
 import type { EnvironmentName, RunId } from '../ids.ts'
 import type { Log } from '../log.ts'
+import type { Links } from '../messages/links.ts'
 import { advance } from './advance.ts'
 import { executeRuns } from './execute.ts'
 import { expandWorkflowRun } from './expand.ts'
@@ -21,6 +22,7 @@ export interface RunsContext {
   readonly queue: Queue
   readonly clock: Clock
   readonly log: Log
+  readonly links?: Links | undefined
 }
 
 /**

@@ -54,10 +54,14 @@ function checkNamed(
   return [errorAt(use.path, use, { code: 'wrong_channel_type', message, hint })]
 }
 
+/** `vars` has it in commercial workflows, whatever the environment says. */
+const UNSUBSCRIBE_VARIABLE = 'commercial_unsubscribe_url'
+
 function checkVariable(
   use: VariableUse,
   { variables }: EnvironmentSettings,
 ): readonly Diagnostic[] {
+  if (use.name === UNSUBSCRIBE_VARIABLE) return []
   const variable = Object.hasOwn(variables, use.name) ? variables[use.name] : undefined
   if (variable === undefined) {
     const about = use.required ? errorAt : warningAt

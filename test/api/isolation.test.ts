@@ -137,6 +137,8 @@ const table: Readonly<Record<string, Verdict>> = {
   'GET /v1/environments/:environment/revisions': 'secret',
   'GET /v1/environments/:environment/drift': 'secret',
   'POST /hooks/git/:provider': 'signed',
+  'GET /unsubscribe/:token': 'open',
+  'POST /unsubscribe/:token': 'signed',
   'GET /healthz': 'open',
   'GET /readyz': 'open',
   'GET /metrics': 'open',

@@ -59,6 +59,7 @@ export function chunkOf(queued: readonly Stored[], around: Surroundings): Chunk 
       return batchId === null || waitsFor === 'batch' ? null : around.contents(stored)
     }),
     fetches: byRun(({ fetch }) => fetch),
+    links: null,
     dryRun: false,
     waits: byRun(around.waits),
     now,

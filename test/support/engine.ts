@@ -18,6 +18,7 @@ import type { DeliverJob } from '../../src/messages/claim.ts'
 import { deliver, openDelivery } from '../../src/messages/deliver.ts'
 import { enqueueDueMessages } from '../../src/messages/due.ts'
 import { beat } from '../../src/messages/leases.ts'
+import type { Links } from '../../src/messages/links.ts'
 import { setSwitch } from '../../src/messages/switches.ts'
 import { listEnvironments } from '../../src/reconcile/read.ts'
 import { Reconciler } from '../../src/reconcile/reconciler.ts'
@@ -77,6 +78,8 @@ export interface MessageView {
 export interface EngineOptions {
   readonly secrets?: Readonly<Record<string, string>>
   readonly environments?: Readonly<Record<string, string>>
+  /** What links in messages are made with; there are none where it is left out. */
+  readonly links?: Links
 }
 
 /** Opens an engine on a new repository whose default branch declares `environments` (production: main). */
@@ -84,6 +87,7 @@ export async function openEngine(
   database: Database,
   {
     secrets = {},
+    links,
     environments = { production: `ref: main\n${plainEnvironment}` },
   }: EngineOptions = {},
 ): Promise<Engine> {
@@ -106,7 +110,7 @@ export async function openEngine(
   })
   const secret = findSecret
   const { signal } = stopping
-  registerRunWorkers({ database, queue, clock, log: silentLog })
+  registerRunWorkers({ database, queue, clock, log: silentLog, links })
   registerFetchWorkers(
     openFetching({ database, queue, clock, process, door, signal, secret, log: silentLog }),
   )
