@@ -25,6 +25,7 @@ import { sources } from './sources.ts'
 import { schedules } from './schedules.ts'
 import { subscriptions } from './subscriptions.ts'
 import { tenants } from './tenants.ts'
+import { tracking } from './tracking.ts'
 import { unsubscribe } from './unsubscribe.ts'
 import { users } from './users.ts'
 import { workflowRuns } from './workflow-runs.ts'
@@ -58,6 +59,7 @@ export const routes: readonly Route[] = [
   ...revisions,
   gitHook,
   ...unsubscribe,
+  ...tracking,
   ...drift,
   ...installation,
   ...health,

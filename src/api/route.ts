@@ -63,7 +63,7 @@ export type Route = ReadRoute | MutationRoute | OpenRoute | SignedRoute
 
 export interface OpenRequest {
   readonly params: Readonly<Record<string, string>>
-  readonly database: Queryable
+  readonly database: Queryable & Pick<Database, 'transaction'>
   readonly now: Date
   readonly services: ApiServices
 }

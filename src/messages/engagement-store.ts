@@ -7,7 +7,7 @@ import type { RecipientRef } from './store.ts'
 import { toEvents } from './delivery-store.ts'
 import { noteEvents, type MessageEvent } from './happenings.ts'
 import { notifyFeeds, type FeedRef } from './feed-topic.ts'
-import { applyMark, type Mark, type MarkOptions, type Stamps } from './engagement.ts'
+import { applyMark, type Happened, type MarkOptions, type Stamps } from './engagement.ts'
 
 /** Of entries in a message's history; a message that is marked to and fro does not grow beyond it. */
 const EVENTS_MAX = 500
@@ -42,7 +42,7 @@ export interface MarkTarget {
 export async function markMessages(
   tx: Transaction,
   { environment, ids, reach = ALL }: MarkTarget,
-  mark: Mark,
+  mark: Happened,
   options: MarkOptions,
 ): Promise<readonly MessageId[]> {
   const rows = await lockMessages(tx, environment, ids.filter(isUuid), reach)
@@ -51,18 +51,18 @@ export async function markMessages(
   const happened: MessageEvent[] = []
   const marked = rows.map((row) => {
     const { stamps, happenings } = applyMark(row, mark, options)
-    const { seenAt, readAt, interactedAt, archivedAt } = stamps
+    const { seenAt, readAt, interactedAt, linkClickedAt, archivedAt } = stamps
     const events = row.events < EVENTS_MAX ? toEvents(happenings, now) : []
     happened.push(...happenings.map((one) => ({ environment, message: row.id, ...one })))
-    return { id: row.id, seenAt, readAt, interactedAt, archivedAt, events }
+    return { id: row.id, seenAt, readAt, interactedAt, linkClickedAt, archivedAt, events }
   })
   await tx.query(sql`
     update messages m
     set seen_at = s."seenAt", read_at = s."readAt", interacted_at = s."interactedAt",
-        archived_at = s."archivedAt", events = m.events || s.events, updated_at = ${now}
+        link_clicked_at = s."linkClickedAt", archived_at = s."archivedAt", events = m.events || s.events, updated_at = ${now}
     from json_to_recordset(${JSON.stringify(marked)}::json) as s (
       id uuid, "seenAt" timestamptz, "readAt" timestamptz, "interactedAt" timestamptz,
-      "archivedAt" timestamptz, events jsonb
+      "linkClickedAt" timestamptz, "archivedAt" timestamptz, events jsonb
     )
     where m.environment = ${environment} and m.id = s.id
   `)
@@ -112,8 +112,9 @@ async function lockMessages(
   { recipient, inAppOnly }: MessageReach,
 ): Promise<Row[]> {
   return await tx.query<Row>(sql`
-    select id, channel, channel_type as "channelType", collection, recipient, seen_at as "seenAt", read_at as "readAt", interacted_at as "interactedAt",
-           archived_at as "archivedAt", jsonb_array_length(events) as events
+    select id, channel, channel_type as "channelType", collection, recipient, seen_at as "seenAt", read_at as "readAt",
+           interacted_at as "interactedAt", link_clicked_at as "linkClickedAt", archived_at as "archivedAt",
+           jsonb_array_length(events) as events
     from messages
     where environment = ${environment}
       and id = any(${ids}::uuid[])

@@ -1,6 +1,6 @@
 import type { Answer } from '../channels/provider.ts'
 import { unreachable } from '../errors.ts'
-import type { Mark } from './engagement.ts'
+import type { Happened } from './engagement.ts'
 
 export const MESSAGE_STATUSES = [
   'queued',
@@ -31,7 +31,7 @@ export type MessageReason =
 
 /** What happened to a message, before it gets its id and time. */
 export interface MessageHappening {
-  readonly type: `message.${MessageStatus | Mark | 'created'}`
+  readonly type: `message.${MessageStatus | Happened | 'created'}`
   readonly data: Readonly<Record<string, unknown>> | null
 }
 

@@ -6,6 +6,7 @@ import type { MessageContent, Outcome, RequestContent } from '../steps/step.ts'
 import type { Channel } from '../workflow/environment.ts'
 import { withUnsubscribe } from './commercial.ts'
 import { dataOf, type SecretPlaceholders } from './scope.ts'
+import { tracked } from './tracking.ts'
 import type { Walker } from './walker.ts'
 
 interface Composed {
@@ -22,9 +23,12 @@ interface Composed {
 export function composeMessage(walker: Walker, composed: Composed): NewMessage {
   const { chunk, run, shared } = walker
   const { step, channel, outcome, content, part } = composed
+  const id = newId<MessageId>()
+  const { environment, links } = chunk
+  const marked = tracked(withUnsubscribe(walker, content), step, { links, environment, id })
   return {
-    environment: chunk.environment,
-    id: newId<MessageId>(),
+    environment,
+    id,
     runId: run.id,
     workflowRunId: run.workflowRunId,
     workflow: run.workflow,
@@ -38,7 +42,7 @@ export function composeMessage(walker: Walker, composed: Composed): NewMessage {
     actor: shared.actor,
     tenant: shared.tenant,
     data: dataOf(shared, run),
-    content: noted(withUnsubscribe(walker, content), walker.secrets),
+    content: noted(marked, walker.secrets),
     ...standing(walker, composed),
     scheduledAt: outcome.scheduledAt?.[part] ?? null,
     ...(outcome.expiresAt && { expiresAt: outcome.expiresAt }),

@@ -28,6 +28,8 @@ export interface Email extends ChannelFields, WindowFields {
   readonly bcc?: Addresses
   readonly headers?: Readonly<Record<string, TemplateText>>
   readonly attachments?: string
+  /** What is told of what its reader does with it; nothing unless said. */
+  readonly tracking?: { readonly opens?: boolean; readonly links?: boolean }
 }
 
 /** One template for each address: what one renders to is never split. */
@@ -87,6 +89,13 @@ export const email: StepType<'email', Email> = {
         additionalProperties: templateSchema('The value.'),
       },
       attachments: pathSchema('A list of `{name, content_type, content}`, with base64 content.'),
+      tracking: {
+        description:
+          'What is noted of its reader: `opens`, by an invisible image, and `links` that are followed, by way of this server. Neither unless told; needs `BELFRY_PUBLIC_URL`.',
+        type: 'object',
+        properties: { opens: { type: 'boolean' }, links: { type: 'boolean' } },
+        additionalProperties: false,
+      },
       expires_after: channelFieldSchemas.expires_after,
       send_windows: channelFieldSchemas.send_windows,
     },
@@ -106,6 +115,7 @@ export const email: StepType<'email', Email> = {
     bcc: ['archive@example.com'],
     headers: { 'X-Thread': '{{data.thread_id}}' },
     attachments: 'data.attachments',
+    tracking: { opens: true, links: true },
     expires_after: '1d',
     send_windows: [{ days: 'weekdays', from: '09:00', until: '18:00' }],
   },

@@ -34,6 +34,7 @@ export const AWAITED_EVENTS = [
   'message.read',
   'message.unread',
   'message.interacted',
+  'message.link_clicked',
   'message.archived',
   'message.unarchived',
   'workflow.started',

@@ -139,6 +139,8 @@ const table: Readonly<Record<string, Verdict>> = {
   'POST /hooks/git/:provider': 'signed',
   'GET /unsubscribe/:token': 'open',
   'POST /unsubscribe/:token': 'signed',
+  'GET /l/:token': 'open',
+  'GET /o/:token': 'open',
   'GET /healthz': 'open',
   'GET /readyz': 'open',
   'GET /metrics': 'open',

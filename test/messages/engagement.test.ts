@@ -3,11 +3,18 @@ import { applyMark, MARKS, type Mark, type Stamps } from '../../src/messages/eng
 
 const now = new Date('2030-01-01T00:00:00Z')
 const earlier = new Date('2029-12-31T00:00:00Z')
-const none: Stamps = { seenAt: null, readAt: null, interactedAt: null, archivedAt: null }
+const none: Stamps = {
+  seenAt: null,
+  readAt: null,
+  interactedAt: null,
+  linkClickedAt: null,
+  archivedAt: null,
+}
 const all: Stamps = {
   seenAt: earlier,
   readAt: earlier,
   interactedAt: earlier,
+  linkClickedAt: earlier,
   archivedAt: earlier,
 }
 const options = { now, data: null }

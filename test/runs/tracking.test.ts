@@ -1,0 +1,116 @@
+import { randomBytes } from 'node:crypto'
+import { describe, expect } from 'vitest'
+import { tracking } from '../../src/api/tracking.ts'
+import type { EnvironmentName, MessageId } from '../../src/ids.ts'
+import { findMessage, findMessageEvents } from '../../src/messages/log-store.ts'
+import { sealLink } from '../../src/messages/links.ts'
+import { serve, type TestServer } from '../api/server-support.ts'
+import { test as base } from '../support/database.ts'
+import { openEngine, type Engine } from '../support/engine.ts'
+import { sql } from '../../src/db/sql.ts'
+
+const production = 'production' as EnvironmentName
+const links = { publicUrl: 'https://belfry.example.com', key: randomBytes(32) }
+
+interface Scene {
+  readonly engine: Engine
+  readonly server: TestServer
+}
+
+const test = base.extend<{ scene: Scene }>({
+  scene: async ({ database }, use) => {
+    await using engine = await openEngine(database, { links })
+    await using server = await serve(database, tracking, {
+      services: {
+        queue: engine.queue,
+        hasLookedAtGit: () => true,
+        startedAt: engine.clock.now(),
+        links,
+      },
+    })
+    await use({ engine, server })
+  },
+})
+
+/** A mail with these settings, as it is stored. */
+async function mail({ engine }: Scene, settings: string) {
+  await engine.commit({
+    'workflows/news/workflow.yaml': `name: News
+commercial: true
+steps:
+  - ref: mail
+    type: email
+    subject: News
+    html: '<a href="https://example.com/{{data.page}}?a=1&amp;b=2">Look</a> <a href="{{vars.commercial_unsubscribe_url}}">out</a>'${settings}
+`,
+  })
+  await engine.trigger('news', {
+    recipients: [{ id: 'ann', email: 'ann@example.com' }],
+    data: { page: 'one' },
+  })
+  await engine.drain()
+  const [row] = await engine.database.query<{ id: MessageId; html: string }>(
+    sql`select id, content ->> 'html' as html from messages where environment = ${production}`,
+  )
+  return row!
+}
+
+const BOTH = '\n    tracking: { opens: true, links: true }'
+const pathOf = (html: string, kind: 'l' | 'o') =>
+  new RegExp(`https://belfry\\.example\\.com(/${kind}/[\\w-]+)"`).exec(html)?.[1]
+
+describe('tracking', () => {
+  test('is off unless asked for', async ({ scene }) => {
+    const { html } = await mail(scene, '')
+    expect(html).toContain('href="https://example.com/one?a=1&amp;b=2"')
+    expect(pathOf(html, 'l')).toBeUndefined()
+    expect(pathOf(html, 'o')).toBeUndefined()
+  })
+
+  test('leads to where the link went, notes each click, and spares the link to unsubscribe', async ({
+    database,
+    scene,
+  }) => {
+    const { id, html } = await mail(scene, BOTH)
+    expect(html).not.toContain('https://example.com/one')
+    expect(html).toMatch(/href="https:\/\/belfry\.example\.com\/unsubscribe\//)
+    const url = `${scene.server.server.url}${pathOf(html, 'l')}`
+    for (const _ of [1, 2]) {
+      const reply = await fetch(url, { redirect: 'manual' })
+      expect(reply.status).toBe(302)
+      expect(reply.headers.get('location')).toBe('https://example.com/one?a=1&b=2')
+    }
+    expect((await findMessage(database, production, id))?.linkClickedAt).toBeInstanceOf(Date)
+    const events = (await findMessageEvents(database, production, id))?.events ?? []
+    expect(events.filter(({ type }) => type === 'message.link_clicked')).toMatchObject([
+      { data: { url: 'https://example.com/one?a=1&b=2' } },
+      { data: { url: 'https://example.com/one?a=1&b=2' } },
+    ])
+  })
+
+  test('notes that a mail was opened', async ({ database, scene }) => {
+    const { id, html } = await mail(scene, BOTH)
+    const reply = await scene.server.call('GET', pathOf(html, 'o')!)
+    expect(reply).toMatchObject({ status: 200 })
+    expect(reply.headers.get('content-type')).toBe('image/gif')
+    const found = await findMessage(database, production, id)
+    expect(found?.readAt).toBeInstanceOf(Date)
+    expect(found?.linkClickedAt).toBeNull()
+  })
+
+  test('leads nowhere that we have not sealed', async ({ scene: { server } }) => {
+    const parts = [production, 'x', 'https://evil.example.com/']
+    const forged = sealLink(randomBytes(32), 'click', parts)
+    const other = sealLink(links.key, 'open', parts)
+    for (const token of [forged, other, 'https%3A%2F%2Fevil.example.com']) {
+      expect((await server.call('GET', `/l/${token}`)).status).toBe(404)
+    }
+  })
+
+  test('leads on although the message is gone', async ({ scene: { server } }) => {
+    const parts = [production, 'gone', 'https://example.com/']
+    const url = `${server.server.url}/l/${sealLink(links.key, 'click', parts)}`
+    const reply = await fetch(url, { redirect: 'manual' })
+    expect(reply.headers.get('location')).toBe('https://example.com/')
+  })
+})
