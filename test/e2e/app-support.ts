@@ -209,7 +209,10 @@ async function send(call: Call, workflow: string, body: object): Promise<readonl
   const messages = async () =>
     (await call<{ items: readonly SentMessage[] }>('GET', `/v1/messages?workflow_run_id=${id}`))
       .body.items
-  const haveSettled = async () => (await messages()).every((message) => SETTLED.has(message.status))
+  const haveSettled = async () =>
+    (await messages()).every(
+      (message) => SETTLED.has(message.status) || message.reason === 'channel_refused',
+    )
   await until(hasEnded)
   await until(haveSettled)
   return (await messages()).toReversed()

@@ -157,7 +157,7 @@ test('secrets reach those they are for, and nobody who reads Belfry', async ({ d
   const mails = await app.send('mail', { recipients: [ada], data: { note: 'hi' } })
   expect(mails.map(({ status, reason }) => [status, reason])).toEqual([
     ['sent', null],
-    ['delivery_attempted', 'delivery_failed'],
+    ['queued', 'channel_refused'],
     ['undelivered', 'provider_rejected'],
   ])
   const connected = { feed: { connections: [{ channel_id: 'C01' }] } }

@@ -205,6 +205,8 @@ describe('a recipient with channel data', () => {
     await engine.commit({ 'workflows/outage/workflow.yaml': workflow })
     await engine.trigger('outage', { recipients: [named('C01'), named('C02')], data: {} })
     await engine.drain()
+    // The service takes one message in a second for each place.
+    engine.clock.advance(1_000)
     await engine.trigger('outage', { recipients: ['ada', 'nobody'], data: {} })
     await engine.drain()
     const places = slack.requests.map(({ body }) => {
