@@ -111,8 +111,8 @@ export const repeatRuleSchema = {
         'Only on these: a list of `mon` to `sun`, `weekdays` or `weekends`. A weekly rule without is for Mondays.',
       type: ['array', 'string', 'null'],
       minItems: 1,
-      maxItems: weekdays.length,
-      items: { enum: weekdays },
+      maxItems: WEEKDAYS.length,
+      items: { enum: WEEKDAYS },
       pattern: '^(?:weekdays|weekends)$',
     },
     day_of_month: {
