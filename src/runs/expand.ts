@@ -40,8 +40,9 @@ export async function expandWorkflowRun(
   if (!run) return undefined
   const trigger = { environment, id, run }
   const named = run.cursor ? NOBODY_NAMED : await expandNamed(tx, trigger, now)
-  // A schedule is for its recipient alone, whoever is subscribed to it.
-  const objects = run.source === 'schedule' ? [] : run.recipients.filter(isObjectRef)
+  // A schedule and a replay are for their recipient alone, whoever is subscribed to it.
+  const isForOne = run.source === 'schedule' || run.source === 'replay'
+  const objects = isForOne ? [] : run.recipients.filter(isObjectRef)
   const limit = FAN_OUT_RUNS_MAX - named.count
   const start = run.cursor ?? (objects.length > 0 ? FIRST_SUBSCRIBERS : null)
   if (!start || limit <= 0) {

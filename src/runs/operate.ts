@@ -13,6 +13,7 @@ import {
 } from '../ids.ts'
 import { findRecipient } from '../recipients/store.ts'
 import { recipientKey, type RecipientRef } from '../recipients/recipient.ts'
+import type { ReachedBy } from '../recipients/subscribers.ts'
 import { runJobs, type RunJob } from './jobs.ts'
 import { endWindow } from './batch-store.ts'
 import type { RunStatus, TimelineEvent, TriggerSettings, WaitReason } from './run.ts'
@@ -77,6 +78,7 @@ interface Replayed {
   readonly settings: TriggerSettings
   readonly cancellation_key: string | null
   readonly recipients: readonly NamedRecipient[]
+  readonly subscription: ReachedBy | null
 }
 
 /**
@@ -103,7 +105,10 @@ export async function replayRun(
   const named = replayed.recipients.find((one) => recipientKey(one) === recipientKey(ref))
   const settings = { ...replayed.settings, sandbox_mode: sandbox }
   const id = newId<WorkflowRunId>()
-  const recipients = [{ ...ref, ...(named?.data && { data: named.data }) }]
+  const { subscription } = replayed
+  const recipients = [
+    { ...ref, ...(named?.data && { data: named.data }), ...(subscription && { subscription }) },
+  ]
   const request = { recipients, actor, tenant, data, settings, cancellationKey, entities: [] }
   const replayOf = call.id
   await insertWorkflowRun(tx, { id, environment, workflow, ...admission, request, replayOf, now })
@@ -116,7 +121,7 @@ export async function replayRun(
 async function findReplayed(tx: Transaction, call: RunCall): Promise<Replayed> {
   const { environment, id } = call
   const [row] = await tx.query<Replayed>(sql`
-    select r.workflow, r.collection, r.recipient, w.actor, w.tenant, w.data, w.settings,
+    select r.workflow, r.collection, r.recipient, r.subscription, w.actor, w.tenant, w.data, w.settings,
       w.cancellation_key, w.recipients
     from runs r
     join workflow_runs w on w.environment = r.environment and w.id = r.workflow_run_id

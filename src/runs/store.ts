@@ -92,8 +92,6 @@ export async function lockPendingWorkflowRun(
 
 /** A run to be, and what has ended it before it began. */
 export interface NewRun extends NamedRecipient {
-  /** By which it was reached; absent where the trigger names it. */
-  readonly subscription?: ReachedBy
   readonly end: { readonly outcome: RunOutcome; readonly reason: string } | null
 }
 

@@ -10,6 +10,7 @@ import {
   type RecipientRef,
 } from '../recipients/recipient.ts'
 import type { RecipientPatch } from '../recipients/store.ts'
+import type { ReachedBy } from '../recipients/subscribers.ts'
 import type { GivenChannelData } from './channel-data.ts'
 import type { TriggerSettings } from './run.ts'
 
@@ -26,6 +27,8 @@ export interface InlineEntity extends RecipientPatch {
 export interface NamedRecipient extends RecipientRef {
   /** `$trigger_data`: laid over the trigger's data for this recipient only. */
   readonly data?: Readonly<Record<string, unknown>>
+  /** By which it was reached, of a run that is repeated; absent where the trigger names it. */
+  readonly subscription?: ReachedBy
 }
 
 /** A trigger call, checked: what the body says and nothing else. */

@@ -7,6 +7,7 @@ import { upsertSubscriptions } from '../../src/recipients/subscription-store.ts'
 import { cancelByKey } from '../../src/runs/cancel.ts'
 import { dryRunWorkflow } from '../../src/runs/dry-run.ts'
 import { expandWorkflowRun } from '../../src/runs/expand.ts'
+import { replayRun } from '../../src/runs/operate.ts'
 import { test as base } from '../support/database.ts'
 import { openEngine, type Engine } from '../support/engine.ts'
 
@@ -134,6 +135,33 @@ describe('a trigger for an object', () => {
       { recipient: 'ada', data: null },
       { recipient: 'start', data: { secret: 'x' } },
     ])
+  })
+
+  test('is for nobody else when one of its runs is repeated, and shows that one the same', async ({
+    engine,
+  }) => {
+    await subscribe(engine, object('start'), [user('ada'), user('bob')], { role: 'reader' })
+    const id = await engine.trigger('hello', { recipients: [object('start')] })
+    await engine.drain()
+    for (const run of await engine.runs(id)) {
+      const again = await engine.database.transaction((tx) =>
+        replayRun(tx, engine.queue, {
+          environment: production,
+          id: run.id,
+          sandbox: true,
+          requestedBy: 'a test',
+          now: engine.clock.now(),
+        }),
+      )
+      await engine.drain()
+      const repeated = await engine.runs(again)
+      expect(repeated.map((one) => one.recipient)).toEqual([run.recipient])
+      const bodies = (await engine.messages())
+        .filter(({ run_id: of }) => of === run.id || of === repeated[0]?.id)
+        .map(({ content }) => content['body'])
+      expect(bodies).toHaveLength(2)
+      expect(bodies[0]).toEqual(bodies[1])
+    }
   })
 
   test('shows all of them in a dry run, and none where there are too many', async ({ engine }) => {
