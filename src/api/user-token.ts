@@ -1,3 +1,4 @@
+import { isJsonObject } from '../json.ts'
 import { verify, type KeyObject } from 'node:crypto'
 import { RequestError } from '../errors.ts'
 
@@ -50,12 +51,12 @@ function readClaims(claims: Claims, now: Date): UserToken {
 
 /** Entities are written with the host of whoever made the token, which says nothing here. */
 function readGrants(grants: unknown): UserToken['grants'] {
-  if (!isObject(grants)) return new Map()
+  if (!isJsonObject(grants)) return new Map()
   const entries = Object.entries(grants).slice(0, GRANTS_MAX)
   return new Map(
     entries.map(([entity, actions]) => [
       entity.replace(/^https?:\/\/[^/]*/, ''),
-      new Set(isObject(actions) ? Object.keys(actions) : []),
+      new Set(isJsonObject(actions) ? Object.keys(actions) : []),
     ]),
   )
 }
@@ -63,7 +64,7 @@ function readGrants(grants: unknown): UserToken['grants'] {
 function parseJson(part: string): Claims {
   try {
     const value: unknown = JSON.parse(decode(part).toString('utf8'))
-    if (isObject(value)) return value
+    if (isJsonObject(value)) return value
   } catch {
     // What cannot be read is refused as what is no object.
   }
@@ -75,10 +76,6 @@ function decode(part: string): Buffer {
   const bytes = Buffer.from(part, 'base64url')
   if (bytes.toString('base64url') === part) return bytes
   throw invalid('is no signed token')
-}
-
-function isObject(value: unknown): value is Claims {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function invalid(what: string): RequestError {

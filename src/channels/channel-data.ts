@@ -1,3 +1,4 @@
+import { isJsonObject } from '../json.ts'
 import type { Address, ChatContent, MessageContent } from '../steps/step.ts'
 import type { ChannelDataKind } from './provider.ts'
 
@@ -20,7 +21,7 @@ export function channelDataProblems(
   kind: ChannelDataKind,
   data: unknown,
 ): readonly ChannelDataProblem[] {
-  if (!isObject(data)) return [{ path: '', message: 'must be an object' }]
+  if (!isJsonObject(data)) return [{ path: '', message: 'must be an object' }]
   if (kind === 'devices') return deviceProblems(data)
   const { [kind]: entries } = data
   if (!Array.isArray(entries)) return [{ path: `/${kind}`, message: 'must be a list' }]
@@ -49,7 +50,7 @@ function deviceProblems(data: Json): readonly ChannelDataProblem[] {
 
 function headProblems(data: Json): readonly ChannelDataProblem[] {
   const { token, ms_teams_tenant_id: tenant } = data
-  const isToken = token == null || (isObject(token) && isTextOrNull(token['access_token']))
+  const isToken = token == null || (isJsonObject(token) && isTextOrNull(token['access_token']))
   return [
     ...problemAt('/token', isToken ? undefined : 'must hold an access_token'),
     ...problemAt(
@@ -69,7 +70,7 @@ function textProblem(value: unknown): string | undefined {
 }
 
 function deviceProblem(value: unknown): string | undefined {
-  if (!isObject(value)) return 'must be an object'
+  if (!isJsonObject(value)) return 'must be an object'
   if (!isText(value['token'])) return 'must hold a token'
   const isKnown = isTextOrNull(value['locale']) && isTextOrNull(value['timezone'])
   return isKnown ? undefined : 'locale and timezone must be texts or null'
@@ -77,22 +78,22 @@ function deviceProblem(value: unknown): string | undefined {
 
 /** As a browser gives it: `PushSubscription.toJSON()`. */
 function subscriptionProblem(value: unknown): string | undefined {
-  if (!isObject(value)) return 'must be an object'
+  if (!isJsonObject(value)) return 'must be an object'
   const { endpoint, keys } = value
   if (!isText(endpoint) || !/^https?:\/\//.test(endpoint)) return 'must hold an endpoint'
-  const hasKeys = isObject(keys) && isText(keys['p256dh']) && isText(keys['auth'])
+  const hasKeys = isJsonObject(keys) && isText(keys['p256dh']) && isText(keys['auth'])
   return hasKeys ? undefined : 'must hold the keys p256dh and auth'
 }
 
 function connectionProblem(value: unknown): string | undefined {
-  if (!isObject(value)) return 'must be an object'
+  if (!isJsonObject(value)) return 'must be an object'
   const { incoming_webhook: webhook, ...texts } = value
   if (!Object.values(texts).every(isTextOrNull)) return 'must hold texts and nulls only'
   if (webhook === undefined) {
     const names = PLACES.some((place) => isText(texts[place]))
     return names ? undefined : 'names neither a place nor an incoming_webhook'
   }
-  const isWebhook = isObject(webhook) && isText(webhook['url'])
+  const isWebhook = isJsonObject(webhook) && isText(webhook['url'])
   return isWebhook ? undefined : 'incoming_webhook must hold a url'
 }
 
@@ -133,7 +134,7 @@ export function addressesOf(data: Json | undefined): readonly Address[] {
     return subscriptions.map((one: Json) => ({ token: one['endpoint'], subscription: one }))
   }
   if (!Array.isArray(connections)) return []
-  const shared = isObject(token) ? token['access_token'] : undefined
+  const shared = isJsonObject(token) ? token['access_token'] : undefined
   // A connection's own token is the better one.
   return connections.map((one: Json) =>
     isText(shared) && one['access_token'] == null ? { ...one, access_token: shared } : one,
@@ -162,7 +163,7 @@ function urlSecrets(text: string | undefined): readonly string[] {
 /** The address of the incoming webhook of a connection, where it is one. */
 export function webhookUrl(connection: ChatContent['connection']): string | undefined {
   const { incoming_webhook: webhook } = connection
-  if (!isObject(webhook)) return undefined
+  if (!isJsonObject(webhook)) return undefined
   return isText(webhook['url']) ? webhook['url'] : undefined
 }
 
@@ -172,8 +173,4 @@ function isTextOrNull(value: unknown): boolean {
 
 function isText(value: unknown): value is string {
   return typeof value === 'string' && value !== '' && value.length <= TEXT_LENGTH_MAX
-}
-
-function isObject(value: unknown): value is Json {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -1,3 +1,4 @@
+import { isJsonObject } from '../json.ts'
 import type { Door, Reply } from '../channels/door.ts'
 import { scrubText } from '../channels/exchange.ts'
 import { parseRetryAfter } from '../channels/retry-after.ts'
@@ -61,7 +62,7 @@ export function connect(settings: ForgeSettings, options: ConnectOptions): Conne
         const size = `${page.sizeName}=${page.size}&page=${number}`
         const answer = await call('GET', `${path}${mark}${size}`)
         const found = page.field === undefined ? answer.body : field(answer.body, page.field)
-        if (Array.isArray(found)) entries.push(...found.filter(isObject))
+        if (Array.isArray(found)) entries.push(...found.filter(isJsonObject))
         // The address in it is not followed: it could lead elsewhere.
         if (!/rel="?next"?/.test(answer.headers['link'] ?? '')) break
       }
@@ -159,7 +160,7 @@ function explanation(body: unknown): string {
 
 /** A field of an object; undefined of anything else. */
 export function field(value: unknown, name: string): unknown {
-  return isObject(value) ? value[name] : undefined
+  return isJsonObject(value) ? value[name] : undefined
 }
 
 /** A field that holds a text; an empty one where it does not. */
@@ -172,8 +173,4 @@ export function textField(value: unknown, name: string): string {
 export function numberField(value: unknown, name: string): number {
   const found = Number(field(value, name))
   return Number.isFinite(found) ? found : 0
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

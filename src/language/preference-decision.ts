@@ -1,8 +1,8 @@
+import { isJsonObject } from '../json.ts'
 import type { Condition, ConditionResult } from './conditions.ts'
 import {
   below,
   commercialSayings,
-  isGroup,
   sayings,
   type PreferenceChannelType,
   type PreferenceLayers,
@@ -84,7 +84,7 @@ function ofSetting(
 ): PreferenceLeaf[] {
   const [highest] = said
   if (!highest) return []
-  if (!isGroup(highest.value)) return [leafOf(setting, highest)]
+  if (!isJsonObject(highest.value)) return [leafOf(setting, highest)]
   const [conditions] = below(said, 'conditions')
   return [
     ...(conditions ? [leafOf(`${setting}.conditions`, conditions)] : []),
@@ -111,7 +111,11 @@ function leafOf(setting: string, { value, by }: Said): PreferenceLeaf {
 function judge(leaf: PreferenceLeaf, holdAll: HoldAll): PreferenceFinding {
   const { value } = leaf
   if (typeof value === 'boolean') return { ...leaf, result: value }
-  const conditions = Array.isArray(value) ? value : isGroup(value) ? value['conditions'] : undefined
+  const conditions = Array.isArray(value)
+    ? value
+    : isJsonObject(value)
+      ? value['conditions']
+      : undefined
   if (!Array.isArray(conditions)) return { ...leaf, result: true }
   const { holds, results } = holdAll(conditions as readonly Condition[])
   return { ...leaf, result: holds, conditions: results }

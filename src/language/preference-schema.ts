@@ -1,3 +1,4 @@
+import { isJsonObject } from '../json.ts'
 import { channelId, isUuid, type ChannelKey } from '../ids.ts'
 import {
   checkConditions,
@@ -7,7 +8,7 @@ import {
   type Condition,
   type ConditionProblem,
 } from './conditions.ts'
-import { isGroup, PREFERENCE_CHANNEL_TYPES, type PreferenceSet } from './preferences.ts'
+import { PREFERENCE_CHANNEL_TYPES, type PreferenceSet } from './preferences.ts'
 
 /** Of workflows, categories and channels that one set names. */
 export const PREFERENCE_KEYS_MAX = 1_000
@@ -112,7 +113,7 @@ export function listLists(
   value: unknown,
   path: readonly string[],
 ): readonly { readonly list: readonly Condition[]; readonly path: readonly string[] }[] {
-  if (!isGroup(value)) return []
+  if (!isJsonObject(value)) return []
   return Object.entries(value).flatMap(([key, item]) => {
     const at = [...path, key]
     // A workflow or a category may have this name; what stands there is no list.
@@ -139,7 +140,7 @@ export function listChannelNames(
   value: unknown,
   path: readonly string[],
 ): readonly { readonly name: string; readonly path: readonly string[] }[] {
-  if (!isGroup(value)) return []
+  if (!isJsonObject(value)) return []
   return Object.entries(value).flatMap(([key, item]) => {
     const at = [...path, key]
     if (!isChannels(path)) return listChannelNames(item, at)
@@ -154,7 +155,7 @@ function isChannels(path: readonly string[]): boolean {
 
 /** The set with the ids of channels in the place of their keys. */
 export function withChannelIds<Value>(value: Value, path: readonly string[] = []): Value {
-  if (!isGroup(value)) return value
+  if (!isJsonObject(value)) return value
   return Object.fromEntries(
     Object.entries(value).map(([key, item]) => {
       const isName = isChannels(path) && key !== '__strategy__'

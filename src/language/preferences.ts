@@ -1,3 +1,4 @@
+import { isJsonObject } from '../json.ts'
 import type { Condition } from './conditions.ts'
 
 /** The kinds of channel that preferences name. */
@@ -129,7 +130,7 @@ export function sayings(
 }
 
 function replaces(value: unknown): boolean {
-  return isGroup(value) && value['__strategy__'] === 'replace'
+  return isJsonObject(value) && value['__strategy__'] === 'replace'
 }
 
 /**
@@ -147,16 +148,11 @@ interface SaidGroup extends Said {
 }
 
 function groupsOf(said: readonly Said[]): readonly SaidGroup[] {
-  const end = said.findIndex(({ value }) => !isGroup(value))
+  const end = said.findIndex(({ value }) => !isJsonObject(value))
   return (end === -1 ? said : said.slice(0, end)) as readonly SaidGroup[]
 }
 
 type Group = Readonly<Record<string, unknown>>
-
-/** Whether a value has keys of its own. */
-export function isGroup(value: unknown): value is Group {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
 
 /** One setting of what the sets come to. */
 export interface PreferenceLeaf extends PreferenceOrigin {
@@ -211,7 +207,7 @@ export function commercialSayings({
 /** The merged value of a place; its leaves are added to the list. */
 function collect(said: readonly Said[], setting: string, leaves: PreferenceLeaf[]): unknown {
   const [highest] = said
-  if (!highest || !isGroup(highest.value)) {
+  if (!highest || !isJsonObject(highest.value)) {
     if (highest) leaves.push({ setting, value: highest.value, ...highest.by })
     return highest?.value
   }

@@ -1,3 +1,4 @@
+import { isJsonObject } from '../json.ts'
 import { RequestError, type Violation } from '../errors.ts'
 import { DEFAULT_SET } from '../language/preferences.ts'
 import { parseTimestamp } from '../language/timestamps.ts'
@@ -57,7 +58,7 @@ function fieldProblems(
   pointer: string,
 ): readonly Violation[] {
   const problems = new Map<string, string>()
-  if (fields['channel_data'] != null && !isObject(fields['channel_data']))
+  if (fields['channel_data'] != null && !isJsonObject(fields['channel_data']))
     problems.set('channel_data', 'must be an object or null')
   if (collection === USERS) {
     for (const name of USER_TEXTS)
@@ -79,7 +80,7 @@ interface NamedSet {
 /** The sets that stand inline, by their ids. */
 function readSets(value: unknown, pointer: string, problems: Violation[]): readonly NamedSet[] {
   if (value === null || value === undefined) return []
-  if (!isObject(value)) {
+  if (!isJsonObject(value)) {
     problems.push({ field: pointer, message: 'is not an object of sets by their ids' })
     return []
   }
@@ -118,7 +119,7 @@ function readTenant(
 ): Pick<RecipientPatch, 'properties' | 'replacesPreferences'> {
   const { settings } = properties
   const at = `${pointer}/settings/preference_set`
-  const given = isObject(settings) ? settings['preference_set'] : undefined
+  const given = isJsonObject(settings) ? settings['preference_set'] : undefined
   const own = given === null || given === undefined ? undefined : readSet(given, at, problems)
   for (const { set, pointer: field } of sets)
     if (set !== DEFAULT_SET)
@@ -127,7 +128,7 @@ function readTenant(
   if (patches.length === 0) return { properties }
   // Only laid over each other here: null is to clear what is stored.
   const said = patches.reduce((all, patch) => overlay(all, patch.settings), {} as Properties)
-  const all = { ...(isObject(settings) ? settings : {}), preference_set: said }
+  const all = { ...(isJsonObject(settings) ? settings : {}), preference_set: said }
   const replaces = patches.some(({ mode }) => mode === 'replace')
   return {
     properties: { ...properties, settings: all },
@@ -139,7 +140,10 @@ function readTenant(
 function overlay(base: Properties, patch: Properties): Properties {
   const entries = Object.entries(patch).map(([key, value]) => {
     const under = base[key]
-    return [key, isObject(value) && isObject(under) ? overlay(under, value) : value] as const
+    return [
+      key,
+      isJsonObject(value) && isJsonObject(under) ? overlay(under, value) : value,
+    ] as const
   })
   return { ...base, ...Object.fromEntries(entries) }
 }
@@ -150,8 +154,4 @@ export function readTenantChange(properties: Properties): Properties {
   const read = readTenant(properties, [], { pointer: '', problems })
   refuse(problems)
   return read.properties
-}
-
-function isObject(value: unknown): value is Properties {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -1,3 +1,4 @@
+import { isJsonObject } from '../json.ts'
 /** What is known about a recipient: a JSON object. */
 export type Properties = Readonly<Record<string, unknown>>
 
@@ -10,14 +11,10 @@ export function mergeProperties(base: Properties, patch: Properties): Properties
   const merged = new Map(Object.entries(base))
   for (const [key, value] of Object.entries(patch)) {
     if (value === null || value === undefined) merged.delete(key)
-    else if (isObject(value)) {
+    else if (isJsonObject(value)) {
       const under = merged.get(key)
-      merged.set(key, mergeProperties(isObject(under) ? under : {}, value))
+      merged.set(key, mergeProperties(isJsonObject(under) ? under : {}, value))
     } else merged.set(key, value)
   }
   return Object.fromEntries(merged)
-}
-
-function isObject(value: unknown): value is Properties {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -1,3 +1,4 @@
+import { isJsonObject } from '../json.ts'
 import { Ajv2020, type ErrorObject } from 'ajv/dist/2020.js'
 import type { Violation } from '../errors.ts'
 import {
@@ -5,7 +6,7 @@ import {
   preferenceSchemas,
   withChannelIds,
 } from '../language/preference-schema.ts'
-import { isGroup, type PreferenceSet } from '../language/preferences.ts'
+import { type PreferenceSet } from '../language/preferences.ts'
 import type { Properties } from './merge.ts'
 import { pointerStep } from './text.ts'
 
@@ -37,7 +38,7 @@ export function readPreferences(value: unknown, pointer: string): PreferenceInpu
 
 /** A stored value as a set; undefined where it is none, whoever wrote it. */
 export function asPreferences(value: unknown): PreferenceSet | undefined {
-  if (!isGroup(value)) return undefined
+  if (!isJsonObject(value)) return undefined
   const known = sound.get(value)
   if (known !== undefined) return known ?? undefined
   // A tenant that was written before preferences were looked at may name channels by their keys.
@@ -50,7 +51,7 @@ const sound = new WeakMap<object, PreferenceSet | null>()
 
 /** A recipient's set without what only a tenant may say. What the API shows may be sent back as it is. */
 export function withoutStrategies<Value>(value: Value): Value {
-  if (!isGroup(value)) return value
+  if (!isJsonObject(value)) return value
   return Object.fromEntries(
     Object.entries(value)
       .filter(([key]) => key !== '__strategy__')
@@ -99,7 +100,7 @@ function violationOf(
 }
 
 function withoutNulls(value: unknown): unknown {
-  if (!isGroup(value)) return value
+  if (!isJsonObject(value)) return value
   return Object.fromEntries(
     Object.entries(value)
       .filter(([, item]) => item !== null)

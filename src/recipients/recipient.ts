@@ -1,3 +1,4 @@
+import { isJsonObject } from '../json.ts'
 import { RequestError } from '../errors.ts'
 import { DEFAULT_SET } from '../language/preferences.ts'
 import type { Properties } from './merge.ts'
@@ -111,7 +112,7 @@ export function tenantToWire({ id, properties }: Recipient): object {
   return {
     name: null,
     ...properties,
-    settings: isObject(settings) ? withSetId(settings) : settings,
+    settings: isJsonObject(settings) ? withSetId(settings) : settings,
     __typename: 'Tenant',
     id,
   }
@@ -120,11 +121,7 @@ export function tenantToWire({ id, properties }: Recipient): object {
 /** A set has an id wherever it is shown. */
 function withSetId(settings: Properties): Properties {
   const { preference_set: set } = settings
-  return isObject(set) ? { ...settings, preference_set: { id: DEFAULT_SET, ...set } } : settings
-}
-
-function isObject(value: unknown): value is Properties {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
+  return isJsonObject(set) ? { ...settings, preference_set: { id: DEFAULT_SET, ...set } } : settings
 }
 
 /** A recipient or an actor in the contract's shape of its kind. */

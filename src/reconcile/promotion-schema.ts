@@ -1,3 +1,4 @@
+import { isJsonObject } from '../json.ts'
 import { isDeepStrictEqual } from 'node:util'
 
 /** One change of what a trigger may say in `data`. */
@@ -167,9 +168,7 @@ function diffOthers(
 }
 
 function schemaOf(value: unknown): Schema {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-    ? (value as Schema)
-    : {}
+  return isJsonObject(value) ? value : {}
 }
 
 function namesOf(value: unknown): readonly string[] {

@@ -1,3 +1,4 @@
+import { isJsonObject } from '../json.ts'
 import type { Scope } from '../steps/step.ts'
 
 /** How large the data of one run may grow, as large as what a trigger may bring. */
@@ -19,7 +20,7 @@ export function putInto(
   place: readonly string[] | null,
   value: unknown,
 ): Data | undefined {
-  if (place === null) return isObject(value) ? value : undefined
+  if (place === null) return isJsonObject(value) ? value : undefined
   const [top = '', ...rest] = place
   const held = Object.hasOwn(data, top) ? data[top] : undefined
   return { [top]: put(held, rest, value) }
@@ -27,11 +28,7 @@ export function putInto(
 
 function put(held: unknown, [key, ...rest]: readonly string[], value: unknown): unknown {
   if (key === undefined) return value
-  const known = isObject(held) ? held : {}
+  const known = isJsonObject(held) ? held : {}
   const inner = Object.hasOwn(known, key) ? known[key] : undefined
   return { ...known, [key]: put(inner, rest, value) }
-}
-
-function isObject(value: unknown): value is Data {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

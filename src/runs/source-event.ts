@@ -1,3 +1,4 @@
+import { isJsonObject } from '../json.ts'
 import type { EnvironmentName, WorkflowKey } from '../ids.ts'
 import type { Source } from '../workflow/sources.ts'
 
@@ -50,5 +51,5 @@ export interface ProvenSource {
 
 /** The value as an object; an empty one for everything else. */
 export function objectOf(value: unknown): Json {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Json) : {}
+  return isJsonObject(value) ? value : {}
 }

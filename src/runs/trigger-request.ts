@@ -1,3 +1,4 @@
+import { isJsonObject } from '../json.ts'
 import { RequestError, type Violation } from '../errors.ts'
 import { readFields } from '../recipients/fields.ts'
 import {
@@ -47,14 +48,14 @@ type Json = Readonly<Record<string, unknown>>
 
 /** Reads a trigger call's body; a `RequestError` 422 `invalid_params` lists all that is wrong with it. */
 export function parseTrigger(body: unknown): TriggerRequest {
-  if (!isObject(body))
+  if (!isJsonObject(body))
     throw new RequestError(422, 'invalid_params', 'the body is not a JSON object')
   const reader = new BodyReader()
   const recipients = readRecipients(reader, body['recipients'])
   const actor = body['actor'] == null ? null : reader.entity('/actor', body['actor'])
   const tenant = readTenant(reader, body['tenant'])
   const data = body['data'] ?? {}
-  if (!isObject(data)) reader.refuse('/data', 'is not an object')
+  if (!isJsonObject(data)) reader.refuse('/data', 'is not an object')
   const settings = readSettings(reader, body['settings'])
   const cancellationKey = readCancellationKey(reader, body['cancellation_key'])
   if (reader.violations.length > 0) {
@@ -66,7 +67,7 @@ export function parseTrigger(body: unknown): TriggerRequest {
     recipients,
     actor: actor ? { collection: actor.collection, id: actor.id } : null,
     tenant,
-    data: isObject(data) ? data : {},
+    data: isJsonObject(data) ? data : {},
     settings,
     cancellationKey,
     entities: reader.entities(),
@@ -95,14 +96,14 @@ export class BodyReader {
   /** An id, or an object with one; with a collection, and properties to store first. */
   entity(field: string, value: unknown, ours = USERS): NamedRecipient | undefined {
     if (typeof value === 'string') return this.#ref(field, value, ours)
-    if (!isObject(value)) {
+    if (!isJsonObject(value)) {
       this.refuse(field, 'is neither an id nor an object')
       return undefined
     }
     const { id, collection, $trigger_data: data, ...fields } = value
     const ref = this.#ref(`${field}/id`, id, ours)
     const place = collection === undefined ? ours : this.#collection(field, collection)
-    if (data !== undefined && !isObject(data)) {
+    if (data !== undefined && !isJsonObject(data)) {
       this.refuse(`${field}/$trigger_data`, 'is not an object')
       return undefined
     }
@@ -201,7 +202,7 @@ export function readTenant(reader: BodyReader, value: unknown): string | null {
 
 function readSettings(reader: BodyReader, value: unknown): TriggerSettings {
   if (value == null) return {}
-  if (!isObject(value)) {
+  if (!isJsonObject(value)) {
     reader.refuse('/settings', 'is not an object')
     return {}
   }
@@ -222,8 +223,4 @@ function readCancellationKey(reader: BodyReader, value: unknown): string | null 
   const limit = `1 to ${CANCELLATION_KEY_LENGTH_MAX} characters`
   reader.refuse('/cancellation_key', `is not a string of ${limit}`)
   return null
-}
-
-function isObject(value: unknown): value is Json {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

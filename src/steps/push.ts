@@ -1,3 +1,4 @@
+import { isJsonObject } from '../json.ts'
 import {
   channelFieldSchemas,
   checkWindows,
@@ -70,7 +71,7 @@ export const push: StepType<'push', Push> = {
       type: 'push',
       title: context.render(step.title, 'line').trim(),
       body: context.render(step.body, 'text').trim(),
-      data: isObject(data) ? data : null,
+      data: isJsonObject(data) ? data : null,
       silent: step.silent ?? false,
     } as const
     return {
@@ -86,8 +87,4 @@ function deviceOf({ token, subscription }: Address): Pick<PushContent, 'token' |
   const text = typeof token === 'string' ? token : ''
   if (subscription === undefined) return { token: text }
   return { token: text, subscription: subscription as NonNullable<PushContent['subscription']> }
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -1,3 +1,4 @@
+import { isJsonObject } from '../json.ts'
 import { checkDataSchema, compileDataSchema } from './data-schema.ts'
 import { errorAt, type Diagnostic } from './diagnostic.ts'
 import { parseYaml, type ParsedFile } from './parse.ts'
@@ -45,24 +46,23 @@ export interface ParsedSample {
 const FIELDS: Readonly<Record<string, readonly [what: string, test: (value: unknown) => boolean]>> =
   {
     description: ['a text', (value) => typeof value === 'string'],
-    recipient: ['a map', isMap],
-    actor: ['a map', (value) => value === null || isMap(value)],
-    tenant: ['a map', (value) => value === null || isMap(value)],
-    data: ['a map', isMap],
-    vars: ['a map', isMap],
-    refs: ['a map of maps', (value) => isMap(value) && Object.values(value).every(isMap)],
-    event: ['a map', (value) => value === null || isMap(value)],
-    activities: ['a list of maps', (value) => Array.isArray(value) && value.every(isMap)],
+    recipient: ['a map', isJsonObject],
+    actor: ['a map', (value) => value === null || isJsonObject(value)],
+    tenant: ['a map', (value) => value === null || isJsonObject(value)],
+    data: ['a map', isJsonObject],
+    vars: ['a map', isJsonObject],
+    refs: [
+      'a map of maps',
+      (value) => isJsonObject(value) && Object.values(value).every(isJsonObject),
+    ],
+    event: ['a map', (value) => value === null || isJsonObject(value)],
+    activities: ['a list of maps', (value) => Array.isArray(value) && value.every(isJsonObject)],
     total_activities: ['a whole number', (value) => Number.isSafeInteger(value)],
     timestamp: [
       'a time as of ISO 8601',
       (value) => typeof value === 'string' && !Number.isNaN(Date.parse(value)),
     ],
   }
-
-function isMap(value: unknown): value is Properties {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
 
 /** The name of the sample that a path of a workflow's directory holds; undefined for any other file. */
 export function sampleName(key: string, path: string): string | undefined {
@@ -90,7 +90,7 @@ function parseSample(
   const parsed = parseYaml(path, Buffer.from(text))
   if (parsed.kind === 'invalid') return { path, sample: { name }, diagnostics: parsed.diagnostics }
   const { file } = parsed
-  if (!isMap(file.value)) {
+  if (!isJsonObject(file.value)) {
     const problem = { code: 'invalid_sample', message: 'a sample is a map' }
     return { path, sample: { name }, diagnostics: [errorAt(path, { line: 1, column: 1 }, problem)] }
   }

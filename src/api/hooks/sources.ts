@@ -1,3 +1,4 @@
+import { isJsonObject } from '../../json.ts'
 import type { ProvenSource } from '../../runs/source-event.ts'
 import { takeEvents, type Taken } from '../../runs/source-take.ts'
 import type { SignedRequest, SignedRoute } from '../route.ts'
@@ -102,8 +103,7 @@ async function takeMessages(
 
 /** A single message whose type is said by the path. */
 function typed(value: unknown, type: string | undefined): unknown {
-  const isObject = typeof value === 'object' && value !== null && !Array.isArray(value)
-  return isObject && type !== undefined ? { ...value, type } : value
+  return isJsonObject(value) && type !== undefined ? { ...value, type } : value
 }
 
 function take(

@@ -1,3 +1,4 @@
+import { isJsonObject } from '../../json.ts'
 import { RequestError } from '../../errors.ts'
 import type { Queryable } from '../../db/database.ts'
 import type { EnvironmentName } from '../../ids.ts'
@@ -51,10 +52,10 @@ export async function readJoin(db: Queryable, request: JoinRequest): Promise<Joi
 }
 
 function readViews(payload: unknown): Join['views'] {
-  if (!isObject(payload)) throw invalid('', 'is no object')
+  if (!isJsonObject(payload)) throw invalid('', 'is no object')
   refuseBadText('', payload)
   const entries = Object.entries(payload)
-  const areNamed = entries.length > 0 && entries.every(([, options]) => isObject(options))
+  const areNamed = entries.length > 0 && entries.every(([, options]) => isJsonObject(options))
   const views = areNamed ? entries : [[ONLY_VIEW, payload] as const]
   if (views.length > VIEWS_MAX) throw invalid('', `names more than ${VIEWS_MAX} views of one feed`)
   return new Map(views.map(([name, options]) => [name, readOptions(options)]))
@@ -63,15 +64,12 @@ function readViews(payload: unknown): Join['views'] {
 function readOptions(options: unknown): MessageFilter {
   const given = { ...(options as Readonly<Record<string, unknown>>) }
   // Over HTTP it is a text; here clients send it as they hold it.
-  if (isObject(given['trigger_data'])) given['trigger_data'] = JSON.stringify(given['trigger_data'])
+  if (isJsonObject(given['trigger_data']))
+    given['trigger_data'] = JSON.stringify(given['trigger_data'])
   const wanted = Object.entries(given).filter(
     ([name, value]) => Object.hasOwn(feedQuery, name) && value !== null,
   )
   const query = Object.fromEntries(wanted)
   checkOptions(query)
   return readFeedFilter(query)
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
