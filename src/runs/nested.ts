@@ -11,11 +11,16 @@ import {
 import { recipientKey, type RecipientRef } from '../recipients/recipient.ts'
 import { loadRecipients } from '../recipients/store.ts'
 import { CHUNK_RUNS_MAX, type RunJob } from './jobs.ts'
-import { insertNestedRuns, loadTargets, type NestedRun, type Target } from './nested-store.ts'
 import { bringsActor } from './nested-step.ts'
 import type { QueuedRun } from './run.ts'
 import type { InlineEntity, TriggerRequest } from './trigger-request.ts'
 import { checkData, loadVersions, type LoadedVersion } from './versions.ts'
+import {
+  insertWorkflowRuns,
+  loadTargets,
+  type NewWorkflowRun,
+  type Target,
+} from './workflow-run-store.ts'
 
 /** A run whose step starts another workflow. */
 export interface NestedRequest {
@@ -58,7 +63,7 @@ export class NestedTriggers {
   #versions: ReadonlyMap<VersionId, LoadedVersion> = new Map()
   /** Of those asked for: whether somebody of that name is known. */
   readonly #actors = new Map<string, boolean>()
-  readonly #made: NestedRun[] = []
+  readonly #made: NewWorkflowRun[] = []
 
   constructor(environment: EnvironmentName, now: Date) {
     this.#environment = environment
@@ -103,7 +108,14 @@ export class NestedTriggers {
     if (refusal !== undefined) return { kind: 'refused', message: refusal }
     const id = newId<WorkflowRunId>()
     const { versionId, sequence, revision } = target
-    this.#made.push({ id, workflow, versionId, sequence, revision, request, run, stepRef, depth })
+    const source = {
+      type: 'workflow_step',
+      run: run.id,
+      step: stepRef,
+      workflow: run.workflow,
+    } as const
+    const parent = { runId: run.id, stepRef, depth }
+    this.#made.push({ id, workflow, versionId, sequence, revision, request, source, parent })
     return { kind: 'triggered', workflowRunId: id, versionId }
   }
 
@@ -114,7 +126,7 @@ export class NestedTriggers {
 
   /** Writes down what was started, in one statement, and answers the jobs that begin it. */
   async save(tx: Transaction): Promise<Readonly<Record<'run' | 'run_bulk', readonly RunJob[]>>> {
-    const stored = await insertNestedRuns(tx, this.#environment, this.#made, this.#now)
+    const stored = await insertWorkflowRuns(tx, this.#environment, this.#made, this.#now)
     const jobs: Record<'run' | 'run_bulk', RunJob[]> = { run: [], run_bulk: [] }
     for (const { id, request } of this.#made) {
       if (!stored.has(id)) continue

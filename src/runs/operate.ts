@@ -17,10 +17,10 @@ import type { ReachedBy } from '../recipients/subscribers.ts'
 import { runJobs, type RunJob } from './jobs.ts'
 import { endWindow } from './batch-store.ts'
 import type { RunStatus, TimelineEvent, TriggerSettings, WaitReason } from './run.ts'
-import { insertWorkflowRun } from './store.ts'
 import { type NamedRecipient } from './trigger-request.ts'
 import { admit } from './trigger.ts'
 import { checkData, loadVersion } from './versions.ts'
+import { insertWorkflowRuns } from './workflow-run-store.ts'
 
 /** What somebody wants of one run. */
 export interface RunCall {
@@ -100,8 +100,8 @@ export async function replayRun(
     const message = `${recipientKey(ref)} is no longer known in ${environment}`
     throw new RequestError(422, 'recipient_missing', message)
   }
-  const admission = await admit(tx, { environment, workflow, now })
-  checkData(await loadVersion(tx, admission.versionId), data)
+  const live = await admit(tx, { environment, workflow, now })
+  checkData(await loadVersion(tx, live.versionId), data)
   const named = replayed.recipients.find((one) => recipientKey(one) === recipientKey(ref))
   const settings = { ...replayed.settings, sandbox_mode: sandbox }
   const id = newId<WorkflowRunId>()
@@ -110,8 +110,8 @@ export async function replayRun(
     { ...ref, ...(named?.data && { data: named.data }), ...(subscription && { subscription }) },
   ]
   const request = { recipients, actor, tenant, data, settings, cancellationKey, entities: [] }
-  const replayOf = call.id
-  await insertWorkflowRun(tx, { id, environment, workflow, ...admission, request, replayOf, now })
+  const source = { type: 'replay', run: call.id } as const
+  await insertWorkflowRuns(tx, environment, [{ id, workflow, ...live, request, source }], now)
   const job: RunJob = { kind: 'start', environment, workflowRunId: id }
   await queue.enqueue(tx, 'run', [job])
   await audit(tx, call, 'replay', { workflow_run_id: id, sandbox })

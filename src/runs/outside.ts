@@ -12,10 +12,17 @@ import { recipientKey, type RecipientRef } from '../recipients/recipient.ts'
 import { loadRecipients } from '../recipients/store.ts'
 import { storeInline } from './channel-data.ts'
 import { CHUNK_RUNS_MAX, type RunJob } from './jobs.ts'
-import { loadTargets, type Target } from './nested-store.ts'
-import { insertOutsideRuns, type OutsideRun, type OutsideSource } from './outside-store.ts'
 import type { TriggerRequest } from './trigger-request.ts'
 import { checkData, loadVersions, type LoadedVersion } from './versions.ts'
+import {
+  insertWorkflowRuns,
+  loadTargets,
+  requireLive,
+  type Live,
+  type NewWorkflowRun,
+  type StoredSource,
+  type Target,
+} from './workflow-run-store.ts'
 
 /** Starting more workflows at once must not stand in the way of one that is called for. */
 const INTERACTIVE_MAX = 50
@@ -24,7 +31,7 @@ const INTERACTIVE_MAX = 50
 export interface OutsideTrigger {
   readonly workflow: WorkflowKey
   readonly request: TriggerRequest
-  readonly source: OutsideSource
+  readonly source: StoredSource
 }
 
 /** What became of it. */
@@ -62,7 +69,7 @@ export async function startWorkflows(
   )
   const checked = triggers.map((trigger) => ({
     trigger,
-    found: admit(targets.get(trigger.workflow), trigger, versions),
+    found: admit(targets.get(trigger.workflow), { environment, ...trigger }, versions),
   }))
   const admitted = checked.flatMap(({ trigger, found }) =>
     'kind' in found ? [] : [trigger.request],
@@ -74,7 +81,7 @@ export async function startWorkflows(
     now,
   )
   const actors = await loadActors(tx, environment, admitted)
-  const runs: OutsideRun[] = []
+  const runs: NewWorkflowRun[] = []
   const started = checked.map(({ trigger, found }): Started => {
     if ('kind' in found) return found
     const { actor } = trigger.request
@@ -84,29 +91,24 @@ export async function startWorkflows(
     runs.push({ id, ...trigger, ...found })
     return { kind: 'started', workflowRunId: id }
   })
-  await insertOutsideRuns(tx, environment, runs, now)
+  await insertWorkflowRuns(tx, environment, runs, now)
   await enqueue(tx, queue, environment, runs)
   return started
 }
 
-type Live = Pick<OutsideRun, 'versionId' | 'sequence' | 'revision'>
-
 function admit(
   target: Target | undefined,
-  { workflow, request }: OutsideTrigger,
+  { environment, workflow, request }: OutsideTrigger & Pick<StartContext, 'environment'>,
   versions: ReadonlyMap<VersionId, LoadedVersion>,
 ): Live | Extract<Started, { kind: 'refused' }> {
-  const version = target?.versionId ? versions.get(target.versionId) : undefined
-  if (!target || !version || target.archived)
-    return refused('workflow_missing', `workflow "${workflow}" is not there, or was archived`)
-  if (target.inactive) return refused('workflow_inactive', `workflow "${workflow}" is switched off`)
   try {
-    checkData(version, request.data)
+    const live = requireLive({ environment, workflow }, target)
+    checkData(versions.get(live.versionId)!, request.data)
+    return live
   } catch (error) {
     if (!(error instanceof RequestError)) throw error
     return refused(error.code, error.message)
   }
-  return { versionId: version.id, sequence: target.sequence, revision: target.revision }
 }
 
 function refused(code: string, message: string) {
@@ -129,11 +131,11 @@ async function enqueue(
   tx: Transaction,
   queue: Queue,
   environment: EnvironmentName,
-  runs: readonly OutsideRun[],
+  runs: readonly NewWorkflowRun[],
 ): Promise<void> {
-  const isLarge = ({ request }: OutsideRun) =>
+  const isLarge = ({ request }: NewWorkflowRun) =>
     runs.length > INTERACTIVE_MAX || request.recipients.length > CHUNK_RUNS_MAX
-  const jobs = (some: readonly OutsideRun[]) =>
+  const jobs = (some: readonly NewWorkflowRun[]) =>
     some.map(({ id }): RunJob => ({ kind: 'start', environment, workflowRunId: id }))
   await queue.enqueue(tx, 'run', jobs(runs.filter((run) => !isLarge(run))))
   await queue.enqueue(tx, 'run_bulk', jobs(runs.filter(isLarge)))

@@ -1,33 +1,26 @@
 import type { Transaction } from '../db/database.ts'
 import { sql } from '../db/sql.ts'
-import type {
-  EnvironmentName,
-  Revision,
-  RunId,
-  VersionId,
-  WorkflowKey,
-  WorkflowRunId,
-} from '../ids.ts'
+import type { EnvironmentName, Revision, RunId, VersionId, WorkflowRunId } from '../ids.ts'
 import type { Schedule } from '../recipients/schedule.ts'
-import type { Admission } from './trigger.ts'
+import type { StoredSource, Target } from './workflow-run-store.ts'
 
-/** A workflow as it is live in an environment, and the environment's zone. */
-export interface ScheduleAdmission extends Admission {
+/** A workflow as it stands in an environment, and the environment's zone. */
+export interface ScheduleTarget extends Target {
   readonly environment: EnvironmentName
-  readonly workflow: WorkflowKey
   /** Null before the environment's first revision. */
   readonly timezone: string | null
 }
 
 /** What the workflows of these schedules are now; one that is not there has no version. */
-export async function listAdmissions(
+export async function loadScheduleTargets(
   tx: Transaction,
   schedules: readonly Schedule[],
   now: Date,
-): Promise<readonly ScheduleAdmission[]> {
-  return tx.query<ScheduleAdmission>(sql`
+): Promise<readonly ScheduleTarget[]> {
+  return tx.query<ScheduleTarget>(sql`
     select e.name as environment, n.workflow, e.sequence, e.observed_revision as revision,
-      e.settings ->> 'timezone' as timezone, w.version_id, w.archived_at,
+      e.settings ->> 'timezone' as timezone, w.version_id as "versionId",
+      w.archived_at is not null as archived,
       exists (
         select 1 from switches s
         where s.environment = e.name and s.workflow = n.workflow and s.channel = '' and not s.active
@@ -71,9 +64,9 @@ export interface Occurrence {
   /** Null where a fan-out is to give the recipient its run. */
   readonly runId: RunId | null
   readonly versionId: VersionId
-  readonly sequence: number
+  readonly sequence: string
   readonly revision: Revision
-  readonly source: Readonly<Record<string, unknown>>
+  readonly source: StoredSource
 }
 
 /** Stores the triggers of occurrences, and their runs, in two statements. What a schedule says stays in Postgres. */

@@ -14,13 +14,13 @@ import { lockDueSchedules, saveOccurred, type Occurred } from '../recipients/sch
 import { runJobs, type RunJob } from './jobs.ts'
 import {
   insertOccurrences,
-  listAdmissions,
+  loadScheduleTargets,
   listScheduled,
   type Occurrence,
-  type ScheduleAdmission,
+  type ScheduleTarget,
 } from './schedule-store.ts'
-import { requireAdmission } from './trigger.ts'
 import { checkData, loadVersions, type LoadedVersion } from './versions.ts'
+import { requireLive, type Live } from './workflow-run-store.ts'
 
 /** Schedules that one transaction starts. */
 const DUE_MAX = 200
@@ -93,7 +93,7 @@ function postponed(schedule: Schedule, now: Date): Occurred {
 
 /** All that decides whether schedules may start something. */
 interface Found {
-  readonly admissions: ReadonlyMap<string, ScheduleAdmission>
+  readonly targets: ReadonlyMap<string, ScheduleTarget>
   readonly versions: ReadonlyMap<VersionId, LoadedVersion>
   /** The time zones of the recipients that are there, null for one without, by schedule. */
   readonly recipients: ReadonlyMap<string, { readonly timezone: string | null }>
@@ -105,10 +105,10 @@ async function start(
   due: readonly Schedule[],
   now: Date,
 ): Promise<void> {
-  const admissions = await listAdmissions(tx, due, now)
-  const ids = admissions.flatMap(({ version_id: id }) => id ?? [])
+  const targets = await loadScheduleTargets(tx, due, now)
+  const ids = targets.flatMap(({ versionId }) => versionId ?? [])
   const found: Found = {
-    admissions: new Map(admissions.map((one) => [placeOf(one), one])),
+    targets: new Map(targets.map((one) => [placeOf(one), one])),
     versions: await loadVersions(tx, ids),
     recipients: new Map((await listScheduled(tx, due)).map((one) => [one.id, one])),
   }
@@ -133,10 +133,10 @@ interface Decided {
 
 function decide(found: Found, schedule: Schedule, now: Date): Decided {
   const { environment, workflow } = schedule
-  const admission = found.admissions.get(placeOf(schedule))
+  const target = found.targets.get(placeOf(schedule))
   const recipient = found.recipients.get(schedule.id)
   const own = recipient?.timezone ?? null
-  const timezone = zoneOf({ timezone: own }, admission?.timezone ?? 'UTC')
+  const timezone = zoneOf({ timezone: own }, target?.timezone ?? 'UTC')
   const zone = { timezone, ...(own !== null && own !== timezone && { unknown_timezone: own }) }
   const due = dueAt(schedule, timezone, now)
   if (due === null || due > now) {
@@ -147,13 +147,13 @@ function decide(found: Found, schedule: Schedule, now: Date): Decided {
   const nextOccurrenceAt = nextOccurrenceOf(schedule, now, timezone)
   const moved = { schedule, timezone, nextOccurrenceAt }
   try {
-    const admitted = requireAdmission({ environment, workflow }, admission)
-    const version = found.versions.get(admitted.versionId)!
+    const live = requireLive({ environment, workflow }, target)
+    const version = found.versions.get(live.versionId)!
     checkData(version, schedule.data)
     if (!recipient) throw recipientMissing(schedule)
     return {
       occurred: { ...moved, occurredAt: due, problem: null },
-      occurrence: occurrenceOf(schedule, { due, admitted, version, zone }),
+      occurrence: occurrenceOf(schedule, { due, live, version, zone }),
     }
   } catch (error) {
     if (!(error instanceof RequestError)) throw error
@@ -180,12 +180,12 @@ function occurrenceOf(
   schedule: Schedule,
   {
     due,
-    admitted,
+    live,
     version,
     zone,
   }: {
     readonly due: Date
-    readonly admitted: ReturnType<typeof requireAdmission>
+    readonly live: Live
     readonly version: LoadedVersion
     readonly zone: Readonly<Record<string, string>>
   },
@@ -193,7 +193,7 @@ function occurrenceOf(
   const frequency = version.workflow.trigger?.frequency ?? 'every_trigger'
   const { id, declaredKey } = schedule
   return {
-    ...admitted,
+    ...live,
     schedule,
     workflowRunId: newId<WorkflowRunId>(),
     // Who is in the ledger already is found out by the fan-out.

@@ -5,7 +5,6 @@ import {
   newId,
   type BatchId,
   type EnvironmentName,
-  type Revision,
   type RunId,
   type VersionId,
   type WorkflowKey,
@@ -25,39 +24,7 @@ import type {
   WaitReason,
   WorkflowRun,
 } from './run.ts'
-import type { NamedRecipient, TriggerRequest } from './trigger-request.ts'
-
-interface NewWorkflowRun {
-  readonly id: WorkflowRunId
-  readonly environment: EnvironmentName
-  readonly workflow: WorkflowKey
-  readonly versionId: VersionId
-  readonly sequence: number
-  readonly revision: Revision
-  readonly request: TriggerRequest
-  /** The run that it repeats, where it is a replay. */
-  readonly replayOf?: RunId
-  readonly now: Date
-}
-
-/** Stores a trigger: what its runs share, once, and whom it names. */
-export async function insertWorkflowRun(tx: Transaction, run: NewWorkflowRun): Promise<void> {
-  const { request, replayOf, now } = run
-  const type: TriggerSource = replayOf === undefined ? 'api' : 'replay'
-  const source = {
-    type,
-    cancellation_key: request.cancellationKey,
-    ...(replayOf !== undefined && { run: replayOf }),
-  }
-  await tx.query(sql`
-    insert into workflow_runs (environment, id, workflow, version_id, sequence, revision,
-      trigger_source, actor, tenant, data, settings, cancellation_key, recipients, fan_out, inserted_at)
-    values (${run.environment}, ${run.id}, ${run.workflow}, ${run.versionId}, ${run.sequence},
-      ${run.revision}, ${JSON.stringify(source)}, ${request.actor && JSON.stringify(request.actor)},
-      ${request.tenant}, ${JSON.stringify(request.data)}, ${JSON.stringify(request.settings)},
-      ${request.cancellationKey}, ${JSON.stringify(request.recipients)}, 'pending', ${now})
-  `)
-}
+import type { NamedRecipient } from './trigger-request.ts'
 
 /** A trigger whose recipients are still to be given runs, locked against a cancel. */
 export interface PendingWorkflowRun {

@@ -1,17 +1,19 @@
 import type { Queryable, Transaction } from '../db/database.ts'
 import { sql } from '../db/sql.ts'
+import { RequestError } from '../errors.ts'
 import type {
   EnvironmentName,
   Revision,
+  RunId,
   StepRef,
   VersionId,
   WorkflowKey,
   WorkflowRunId,
 } from '../ids.ts'
-import type { QueuedRun, TriggerSource } from './run.ts'
+import type { TriggerSource } from './run.ts'
 import type { TriggerRequest } from './trigger-request.ts'
 
-/** A workflow as it is live in an environment; without a version it is not there. */
+/** A workflow as it stands in an environment; without a version it is not there. */
 export interface Target {
   readonly workflow: WorkflowKey
   readonly versionId: VersionId | null
@@ -42,28 +44,65 @@ export async function loadTargets(
   `)
 }
 
-/** A trigger by a step. */
-export interface NestedRun {
-  readonly id: WorkflowRunId
-  readonly workflow: WorkflowKey
+/** Which version a trigger is for, and what was applied when it came. */
+export interface Live {
   readonly versionId: VersionId
   readonly sequence: string
   readonly revision: Revision
-  readonly request: TriggerRequest
-  readonly run: QueuedRun
-  readonly stepRef: StepRef
-  readonly depth: number
 }
 
-/** Stores triggers in one statement, each step's once; answers the ids of those that are new. */
-export async function insertNestedRuns(
+/** What may run of what was found. Throws a `RequestError`: 404 `workflow_missing`, 422 `workflow_inactive`. */
+export function requireLive(
+  {
+    environment,
+    workflow,
+  }: { readonly environment: EnvironmentName; readonly workflow: WorkflowKey },
+  found: Omit<Target, 'workflow'> | undefined,
+): Live {
+  if (!found?.versionId || found.archived) {
+    const why = found?.archived ? 'was archived' : 'does not exist'
+    throw new RequestError(
+      404,
+      'workflow_missing',
+      `workflow "${workflow}" ${why} in ${environment}`,
+    )
+  }
+  if (found.inactive) {
+    const message = `workflow "${workflow}" is switched off in ${environment}`
+    throw new RequestError(422, 'workflow_inactive', message)
+  }
+  const { versionId, sequence, revision } = found
+  return { versionId, sequence, revision }
+}
+
+/** What has triggered a workflow, as it is stored: `type`, and what goes with it. */
+export interface StoredSource {
+  readonly type: TriggerSource
+  readonly [name: string]: unknown
+}
+
+/** A trigger that is about to be stored. */
+export interface NewWorkflowRun extends Live {
+  readonly id: WorkflowRunId
+  readonly workflow: WorkflowKey
+  readonly request: TriggerRequest
+  readonly source: StoredSource
+  /** The step that has triggered it, which does so once; and how deep such triggers lie in each other. */
+  readonly parent?: { readonly runId: RunId; readonly stepRef: StepRef; readonly depth: number }
+}
+
+/**
+ * Stores triggers, any number in one statement: what the runs of each share, once, and whom it names. Answers the ids
+ * of those that are new.
+ */
+export async function insertWorkflowRuns(
   tx: Transaction,
   environment: EnvironmentName,
-  runs: readonly NestedRun[],
+  runs: readonly NewWorkflowRun[],
   now: Date,
 ): Promise<ReadonlySet<WorkflowRunId>> {
   if (runs.length === 0) return new Set()
-  // Runs of one trigger mostly hand on the same data, which is sent once.
+  // Triggers by the runs of one trigger mostly hand on the same data, which is sent once.
   const places = new Map<TriggerRequest['data'], number>()
   for (const { request } of runs)
     if (!places.has(request.data)) places.set(request.data, places.size + 1)
@@ -86,8 +125,9 @@ export async function insertNestedRuns(
       ${runs.map(({ request }) => JSON.stringify(request.settings))}::jsonb[],
       ${runs.map(({ request }) => request.cancellationKey)}::text[],
       ${runs.map(({ request }) => JSON.stringify(request.recipients))}::jsonb[],
-      ${runs.map(({ run }) => run.id)}::uuid[], ${runs.map(({ stepRef }) => stepRef)}::text[],
-      ${runs.map(({ depth }) => depth)}::integer[])
+      ${runs.map(({ parent }) => parent?.runId ?? null)}::uuid[],
+      ${runs.map(({ parent }) => parent?.stepRef ?? null)}::text[],
+      ${runs.map(({ parent }) => parent?.depth ?? 0)}::integer[])
       as i (id, workflow, version_id, sequence, revision, source, actor, tenant, place, settings,
         cancellation_key, recipients, run_id, step, depth)
     join unnest(${[...places.keys()].map((data) => JSON.stringify(data))}::jsonb[])
@@ -98,8 +138,6 @@ export async function insertNestedRuns(
   return new Set(rows.map(({ id }) => id))
 }
 
-function sourceOf({ run, stepRef, request }: NestedRun) {
-  const type: TriggerSource = 'workflow_step'
-  const { cancellationKey: cancellation_key } = request
-  return { type, cancellation_key, run: run.id, step: stepRef, workflow: run.workflow }
+function sourceOf({ source, request }: NewWorkflowRun): StoredSource {
+  return { ...source, cancellation_key: request.cancellationKey }
 }
