@@ -20,7 +20,7 @@ import { settle, settleHeldBack, settleReleased, settleUnsent } from './message.
 import type { Settlement } from './message.ts'
 import { watchChannel } from './refusals.ts'
 import type { Alerts } from './refusals.ts'
-import { Settler } from './settler.ts'
+import { openSettler, type Settler } from './settler.ts'
 
 export interface DeliveryOptions {
   readonly database: Database
@@ -68,7 +68,7 @@ export function openDelivery(options: DeliveryOptions): DeliveryContext {
     metrics: options.metrics ?? noMetrics,
     recheck: options.recheck ?? (async () => new Map()),
     lanes: new Lanes({ total: HANDOVERS_MAX, perLane: HANDOVERS_PER_CHANNEL_MAX }),
-    settler: new Settler(options),
+    settler: openSettler(options),
     refused: new Map(),
     jobs: new Set(),
   }

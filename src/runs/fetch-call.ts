@@ -9,7 +9,12 @@ import type { EnvironmentName, ProcessId, RunId } from '../ids.ts'
 import { loadEnvironment } from '../messages/environments.ts'
 import { Lanes } from '../messages/lanes.ts'
 import type { EnvironmentSettings } from '../workflow/environment.ts'
-import { enqueueSettled, FetchSettler, type SettlerOptions } from './fetch-settler.ts'
+import {
+  enqueueSettled,
+  openFetchSettler,
+  type FetchSettler,
+  type SettlerOptions,
+} from './fetch-settler.ts'
 import {
   claimFetches,
   findLostFetches,
@@ -52,7 +57,7 @@ export function openFetching(options: FetchOptions): FetchContext {
   return {
     ...options,
     lanes: { fetch: new Lanes(CALLS.fetch), fetch_bulk: new Lanes(CALLS.fetch_bulk) },
-    settler: new FetchSettler(options),
+    settler: openFetchSettler(options),
     jobs: new Set(),
   }
 }

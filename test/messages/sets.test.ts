@@ -3,7 +3,7 @@ import type { Database } from '../../src/db/database.ts'
 import { deliver } from '../../src/messages/deliver.ts'
 import { enqueueDueMessages, releaseDeadClaims } from '../../src/messages/due.ts'
 import { insertMessages } from '../../src/messages/store.ts'
-import { Settler, type Ending } from '../../src/messages/settler.ts'
+import { openSettler, type Ending, type Settler } from '../../src/messages/settler.ts'
 import { testClock } from '../support/clock.ts'
 import { counted } from '../support/counted.ts'
 import { test } from '../support/database.ts'
@@ -58,7 +58,7 @@ async function statementsFor(database: Database, size: number) {
   const job = { environment: messages[0]!.environment, messageIds: messages.map(({ id }) => id) }
   const claimed = await statements(() => deliver({ ...process, settler }, job))
   const log = { warn: (message: string) => expect.fail(message) }
-  const own = new Settler({ ...process, database: watched.database, signal, log })
+  const own = openSettler({ ...process, database: watched.database, signal, log })
   const settled = await statements(async () => {
     // The first one goes at once, and those that come meanwhile go together.
     await Promise.all(endings.map((ending) => own.settle(ending)))

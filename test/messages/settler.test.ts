@@ -5,7 +5,7 @@ import { newId } from '../../src/ids.ts'
 import type { MessageId, ProcessId } from '../../src/ids.ts'
 import { listDeliveries } from '../../src/messages/log-store.ts'
 import { settle } from '../../src/messages/message.ts'
-import { Settler } from '../../src/messages/settler.ts'
+import { openSettler } from '../../src/messages/settler.ts'
 import type { Ending } from '../../src/messages/settler.ts'
 import { testClock } from '../support/clock.ts'
 import { test } from '../support/database.ts'
@@ -69,7 +69,7 @@ test('what comes while a commit is under way goes into the next', async ({ datab
       return database.transaction(work)
     },
   }
-  const settler = new Settler({ database: counting, clock, process, signal, log })
+  const settler = openSettler({ database: counting, clock, process, signal, log })
   await Promise.all(messages.map(({ id }) => settler.settle(anEnding(id))))
   expect(commits).toBe(2)
   const states = await statesOf(database, messages)
@@ -88,7 +88,7 @@ test('a database that is away for a while loses nothing', async ({ database }) =
         : database.transaction(work)
     },
   }
-  const settler = new Settler({ database: failing, clock, process, signal, log })
+  const settler = openSettler({ database: failing, clock, process, signal, log })
   await Promise.all(messages.map(({ id }) => settler.settle(anEnding(id))))
   const states = await statesOf(database, messages)
   expect(states.every(({ status }) => status === 'sent')).toBe(true)
@@ -98,7 +98,7 @@ test('an answer that Postgres refuses holds up neither the others nor its own me
   database,
 }) => {
   const messages = await claimedMessages(database, 3)
-  const settler = new Settler({ database, clock, process, signal, log })
+  const settler = openSettler({ database, clock, process, signal, log })
   const bodies = [null, 'a\0b', null]
   await Promise.all(messages.map(({ id }, index) => settler.settle(anEnding(id, bodies[index]))))
   const states = await statesOf(database, messages)
@@ -112,10 +112,10 @@ test('a claim of another process, or of an earlier attempt, is left alone', asyn
 }) => {
   const messages = await claimedMessages(database, 1)
   const { id } = messages[0]!
-  const stranger = new Settler({ database, clock, process: newId<ProcessId>(), signal, log })
+  const stranger = openSettler({ database, clock, process: newId<ProcessId>(), signal, log })
   await stranger.settle(anEnding(id))
   const late = anEnding(id)
-  await new Settler({ database, clock, process, signal, log }).settle({
+  await openSettler({ database, clock, process, signal, log }).settle({
     ...late,
     claim: { ...late.claim, attempt: 0 },
   })
@@ -131,7 +131,7 @@ test('a process that stops does not wait for a database that is away', async ({ 
     ...database,
     transaction: () => Promise.reject(new Error('connection refused')),
   }
-  const settler = new Settler({ database: away, clock, process, signal: stopping.signal, log })
+  const settler = openSettler({ database: away, clock, process, signal: stopping.signal, log })
   const settling = settler.settle(anEnding(message!.id))
   stopping.abort()
   await settling
