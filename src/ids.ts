@@ -18,13 +18,15 @@ export type MessageId = Branded<'MessageId'>
 /** One running process; made anew at each start. */
 export type ProcessId = Branded<'ProcessId'>
 
-const KEY = /^[a-z0-9][a-z0-9_-]{1,254}$/
+/** What keys of workflows, environments, channels and sources look like. */
+export const KEY_PATTERN = '^[a-z0-9][a-z0-9_-]{1,254}$'
+const KEY = new RegExp(KEY_PATTERN)
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 
 /** Fixed by us: a channel has the same id in each environment, and on each server. */
 const CHANNEL_NAMESPACE = '2f6b6e1c-7f0a-5d43-9d0c-4b6f9f6d1a10'
 
-/** What keys of workflows, environments and channels look like. */
+/** Whether a text can be a key. */
 export function isKey(text: string): boolean {
   return KEY.test(text)
 }

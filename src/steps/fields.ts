@@ -1,3 +1,4 @@
+import { KEY_PATTERN } from '../ids.ts'
 import type { ChannelKey } from '../ids.ts'
 import { addDuration, durationSchema, isTimeZone, type Duration } from '../language/durations.ts'
 import {
@@ -46,7 +47,7 @@ export const channelFieldSchemas = {
   channel: {
     description: "A channel's key; left out, the environment's only channel of this type.",
     type: 'string',
-    pattern: '^[a-z0-9][a-z0-9_-]{1,254}$',
+    pattern: KEY_PATTERN,
   },
   expires_after: {
     ...durationSchema,

@@ -1,3 +1,4 @@
+import { KEY_PATTERN } from '../ids.ts'
 import type { Conditions } from '../language/conditions.ts'
 import {
   addDuration,
@@ -71,7 +72,7 @@ export const waitForEvent: StepType<'wait_for_event', WaitForEvent> = {
       source: {
         description: 'The key of a source of the environment: the wait is for an event of it.',
         type: 'string',
-        pattern: '^[a-z0-9][a-z0-9_-]{1,254}$',
+        pattern: KEY_PATTERN,
       },
       match: {
         $ref: '#/$defs/conditions',

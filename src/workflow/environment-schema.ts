@@ -1,3 +1,4 @@
+import { KEY_PATTERN } from '../ids.ts'
 import { conditionsSchema } from '../language/conditions.ts'
 import { preferenceSchemas } from '../language/preference-schema.ts'
 import type { ChannelType } from '../steps/step.ts'
@@ -22,9 +23,6 @@ const secretSchema = {
   type: 'string',
   pattern: '^[A-Z][A-Z0-9_]*$',
 } as const
-
-/** The keys of workflows, channels and all else that files name. */
-export const keyPattern = '^[a-z0-9][a-z0-9_-]{1,254}$'
 
 /** The fields of an environment's policy. */
 export const policyFields = {
@@ -56,7 +54,7 @@ export const promotesFromField = {
   description:
     'The environment in which content is applied before it comes here; anywhere when left out.',
   type: 'string',
-  pattern: keyPattern,
+  pattern: KEY_PATTERN,
 } as const
 
 const preferences = preferenceSchemas({ inGit: true })
@@ -103,7 +101,7 @@ export const environmentFields = {
     maxProperties: 200,
     propertyNames: {
       description: 'two or more of a-z, 0-9, "_" and "-", starting with a letter or digit',
-      pattern: keyPattern,
+      pattern: KEY_PATTERN,
     },
     additionalProperties: { $ref: '#/$defs/channel' },
   },
@@ -113,7 +111,7 @@ export const environmentFields = {
     maxProperties: 200,
     propertyNames: {
       description: 'two or more of a-z, 0-9, "_" and "-", starting with a letter or digit',
-      pattern: keyPattern,
+      pattern: KEY_PATTERN,
     },
     additionalProperties: { $ref: '#/$defs/source' },
   },
@@ -123,7 +121,7 @@ export const environmentFields = {
     maxProperties: 200,
     propertyNames: {
       description: 'two or more of a-z, 0-9, "_" and "-", starting with a letter or digit',
-      pattern: keyPattern,
+      pattern: KEY_PATTERN,
     },
     additionalProperties: { $ref: '#/$defs/schedule' },
   },
@@ -140,7 +138,7 @@ export const environmentFields = {
     maxProperties: 20,
     propertyNames: {
       description: 'two or more of a-z, 0-9, "_" and "-", starting with a letter or digit',
-      pattern: keyPattern,
+      pattern: KEY_PATTERN,
     },
     additionalProperties: { $ref: '#/$defs/client_key' },
   },

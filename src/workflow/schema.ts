@@ -1,10 +1,10 @@
+import { KEY_PATTERN } from '../ids.ts'
 import { Ajv2020, type ErrorObject } from 'ajv/dist/2020.js'
 import type { StepType } from '../steps/step.ts'
 import { conditionsSchema } from '../language/conditions.ts'
 import { listStepTypes } from '../steps/index.ts'
 import {
   environmentSchema,
-  keyPattern,
   policyFields,
   promotesFromField,
   type ProviderShape,
@@ -75,7 +75,7 @@ export const workflowFields = {
         minItems: 1,
         maxItems: 50,
         uniqueItems: true,
-        items: { type: 'string', pattern: keyPattern },
+        items: { type: 'string', pattern: KEY_PATTERN },
       },
     },
     additionalProperties: false,
@@ -145,7 +145,7 @@ const policyFileSchema = {
   type: 'object',
   propertyNames: {
     description: 'two or more of a-z, 0-9, "_" and "-", starting with a letter or digit',
-    pattern: keyPattern,
+    pattern: KEY_PATTERN,
   },
   additionalProperties: {
     type: 'object',

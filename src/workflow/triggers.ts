@@ -1,3 +1,4 @@
+import { KEY_PATTERN } from '../ids.ts'
 import { plainTreeFields } from '../steps/fields.ts'
 import type { TemplateField, TemplateTree } from '../steps/step.ts'
 import { checkDataSchema, compileDataSchema } from './data-schema.ts'
@@ -35,7 +36,7 @@ export const eventsSchema = {
       source: {
         description: 'The key of a source of the environment.',
         type: 'string',
-        pattern: '^[a-z0-9][a-z0-9_-]{1,254}$',
+        pattern: KEY_PATTERN,
       },
       event: {
         description: 'The name of the event.',
