@@ -1,3 +1,4 @@
+import { memoized } from '../memo.ts'
 import { createPublicKey, timingSafeEqual, type KeyObject } from 'node:crypto'
 import type { Clock } from '../clock.ts'
 import type { Queryable } from '../db/database.ts'
@@ -95,7 +96,8 @@ async function readClient(
   environment: EnvironmentName,
   userToken: string | undefined,
 ): Promise<Client> {
-  const keys = signingKeys((await loadEnvironment(database, environment))?.settings)
+  const applied = await loadEnvironment(database, environment)
+  const keys = applied ? signingKeys(applied.settings) : []
   if (keys.length === 0 && environment === unsignedIn)
     return { user: null, grants: new Map(), expiresAt: null }
   if (keys.length === 0) {
@@ -109,16 +111,9 @@ async function readClient(
   return readUserToken(userToken, keys, clock.now())
 }
 
-const keysOfSettings = new WeakMap<EnvironmentSettings, readonly KeyObject[]>()
-
-function signingKeys(settings: EnvironmentSettings | undefined): readonly KeyObject[] {
-  if (!settings) return []
-  const known = keysOfSettings.get(settings)
-  if (known) return known
-  const keys = Object.values(settings.client_keys ?? {}).map(({ pem }) => createPublicKey(pem))
-  keysOfSettings.set(settings, keys)
-  return keys
-}
+const signingKeys = memoized((settings: EnvironmentSettings): readonly KeyObject[] =>
+  Object.values(settings.client_keys ?? {}).map(({ pem }) => createPublicKey(pem)),
+)
 
 function keyOf(authorization: string | undefined): string {
   const key = /^Bearer +(\S+) *$/i.exec(authorization ?? '')?.[1]

@@ -1,3 +1,4 @@
+import { memoized } from '../memo.ts'
 import type { Transaction } from '../db/database.ts'
 import { assert } from '../errors.ts'
 import type { EnvironmentName, RunId, VersionId, WorkflowKey, WorkflowRunId } from '../ids.ts'
@@ -189,27 +190,15 @@ function askers(
   }))
 }
 
-const askingVersions = new WeakMap<LoadedVersion, boolean>()
-
 /** Whether a version looks at `refs.…` anywhere: only then the states of earlier messages are read. */
-function asksForMessages(version: LoadedVersion): boolean {
-  const known = askingVersions.get(version)
-  if (known !== undefined) return known
-  const asks = JSON.stringify([version.workflow, version.files]).includes('refs.')
-  askingVersions.set(version, asks)
-  return asks
-}
-
-const addressedVersions = new WeakMap<LoadedVersion, boolean>()
+const asksForMessages = memoized(({ workflow, files }: LoadedVersion) =>
+  JSON.stringify([workflow, files]).includes('refs.'),
+)
 
 /** Whether a version holds a step that sends to devices or connections. */
-function asksForAddresses(version: LoadedVersion): boolean {
-  const known = addressedVersions.get(version)
-  if (known !== undefined) return known
-  const asks = version.workflow.steps.some(sendsToAddresses)
-  addressedVersions.set(version, asks)
-  return asks
-}
+const asksForAddresses = memoized(({ workflow }: LoadedVersion) =>
+  workflow.steps.some(sendsToAddresses),
+)
 
 function sendsToAddresses(step: StepBase): boolean {
   const type = stepTypeOf(step)

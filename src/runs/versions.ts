@@ -1,3 +1,4 @@
+import { memoized } from '../memo.ts'
 import type { Queryable } from '../db/database.ts'
 import { sql } from '../db/sql.ts'
 import { RequestError } from '../errors.ts'
@@ -16,7 +17,6 @@ export interface LoadedVersion {
 /** Versions are immutable, so what was read once is right for ever; the bound is for memory. */
 const CACHED_VERSIONS_MAX = 1_000
 const cache = new Map<VersionId, LoadedVersion>()
-const checkers = new WeakMap<LoadedVersion, CheckData | null>()
 
 /** The versions of these ids, in one query for those not read before. Throws where one is missing. */
 export async function loadVersions(
@@ -63,11 +63,7 @@ export function checkData(version: LoadedVersion, data: unknown): void {
   throw new RequestError(422, 'invalid_data', message, violations)
 }
 
-function checkerOf(version: LoadedVersion): CheckData | null {
-  const known = checkers.get(version)
-  if (known !== undefined) return known
-  const schema = version.workflow.trigger?.data_schema
-  const check = schema ? compileDataSchema(schema) : null
-  checkers.set(version, check)
-  return check
-}
+const checkerOf = memoized(({ workflow }: LoadedVersion): CheckData | null => {
+  const schema = workflow.trigger?.data_schema
+  return schema ? compileDataSchema(schema) : null
+})

@@ -1,3 +1,4 @@
+import { memoized } from '../memo.ts'
 import { assert } from '../errors.ts'
 import type { MessageEvent, RecipientEvent } from '../messages/happenings.ts'
 import { evaluate } from '../language/conditions.ts'
@@ -128,16 +129,8 @@ function waitRef({ matched, data }: Pick<Wait, 'matched' | 'data'>) {
   return { matched: matched === true, signal_variables: data ?? {} }
 }
 
-const waitingVersions = new WeakMap<LoadedVersion, boolean>()
-
 /** Whether a version has a step that waits for an event. */
-export function hasWaits(version: LoadedVersion): boolean {
-  const known = waitingVersions.get(version)
-  if (known !== undefined) return known
-  const has = awaits(version.workflow.steps)
-  waitingVersions.set(version, has)
-  return has
-}
+export const hasWaits = memoized(({ workflow }: LoadedVersion) => awaits(workflow.steps))
 
 function awaits(steps: readonly StepBase[]): boolean {
   return steps.some((step) => {

@@ -1,3 +1,4 @@
+import { memoized } from '../memo.ts'
 import { assert, messageOf, TerminalFailure } from '../errors.ts'
 import { evaluate, type Conditions } from '../language/conditions.ts'
 import { lookupIn } from '../language/paths.ts'
@@ -255,18 +256,12 @@ function tryStep(walker: Walker, step: Step, scope: Scope, place: StepPlace): De
   }
 }
 
-const trusted = new WeakMap<Step, boolean>()
-
 /** Whether a step has a field in which a secret variable may stand. */
-function mayHoldSecrets(step: Step): boolean {
-  const known = trusted.get(step)
-  if (known !== undefined) return known
-  const may = stepTypeOf(step)
+const mayHoldSecrets = memoized((step: Step) =>
+  stepTypeOf(step)
     .templates(step)
-    .some((field) => field.secrets)
-  trusted.set(step, may)
-  return may
-}
+    .some((field) => field.secrets),
+)
 
 function send(
   walker: Walker,

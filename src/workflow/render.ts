@@ -1,12 +1,7 @@
+import { memoized } from '../memo.ts'
 import { assert, TerminalFailure } from '../errors.ts'
 import { isTimeZone } from '../language/durations.ts'
-import {
-  renderMail,
-  renderText,
-  renderTree,
-  type LocaleTexts,
-  type MailPart,
-} from '../language/templates.ts'
+import { renderMail, renderText, renderTree, type MailPart } from '../language/templates.ts'
 import type { Scope, StepContext, TemplateText } from '../steps/step.ts'
 import type { EnvironmentSettings } from './environment.ts'
 import { readLocales } from './locales.ts'
@@ -89,29 +84,15 @@ function sourceOf(
   return { name, source }
 }
 
-const localesByVersion = new WeakMap<RenderedVersion, readonly LocaleTexts[]>()
-
 /** The texts of the version's locales, read when its first template is rendered. */
-function localesOf(version: RenderedVersion): readonly LocaleTexts[] {
-  const known = localesByVersion.get(version)
-  if (known) return known
-  const files = readLocales(version.files)
-  localesByVersion.set(version, files)
-  return files
-}
-
-const partialsByVersion = new WeakMap<RenderedVersion, Readonly<Record<string, string>>>()
+const localesOf = memoized(({ files }: RenderedVersion) => readLocales(files))
 
 /** The version's partials by the name that templates call them. */
-export function partialsOf(version: RenderedVersion): Readonly<Record<string, string>> {
-  const known = partialsByVersion.get(version)
-  if (known) return known
+export const partialsOf = memoized(({ files }: RenderedVersion) => {
   const prefix = `${PARTIALS}/`
-  const partials = Object.fromEntries(
-    Object.entries(version.files)
+  return Object.fromEntries(
+    Object.entries(files)
       .filter(([path]) => path.startsWith(prefix) && path.endsWith('.hbs'))
       .map(([path, source]) => [path.slice(prefix.length, -'.hbs'.length), source]),
   )
-  partialsByVersion.set(version, partials)
-  return partials
-}
+})
