@@ -221,8 +221,7 @@ async function statements(work: () => Promise<void>): Promise<number> {
 }
 
 describe('the number of statements is the same for one run, for 20 and for 200:', () => {
-  // Two workers at once may take two jobs apart that one would have taken together: a chunk more or less.
-  test.for(names)('%s', { retry: 3 }, async (name) => {
+  test.for(names)('%s', async (name) => {
     const { play } = CASES[name]!
     const played = (recipients: number) =>
       statements(async () => {
