@@ -2,6 +2,7 @@ import { bulkKinds } from '../api/bulk-kinds.ts'
 import { sweepGitDeliveries } from '../api/hooks/store.ts'
 import { sweepIdempotencyKeys } from '../api/idempotency.ts'
 import { openDoor } from '../channels/door.ts'
+import type { Database } from '../db/database.ts'
 import type { Queue } from '../db/queue.ts'
 import { analyzeChanged } from '../db/statistics.ts'
 import type { DeliverJob } from '../messages/claim.ts'
@@ -46,6 +47,21 @@ const STATISTICS_MS = 2_000
 const ABANDONED_MS = LEASE_MS - 2 * BEAT_MS
 /** How many `deliver` jobs a process works on at the same time. */
 const DELIVERIES_MAX = 4
+
+/** What is of no more use is deleted, some rows a turn, of each of these; each answers how many. */
+const SWEEPS: Readonly<
+  Record<string, (database: Database, now: Date, days: number) => Promise<number>>
+> = {
+  'idempotency keys': sweepIdempotencyKeys,
+  'git deliveries': sweepGitDeliveries,
+  'throttle windows': sweepThrottleWindows,
+  'plan requests': sweepPlanRequests,
+  'bulk operations': sweepBulks,
+  'source events': sweepSourceEvents,
+  'channel rates': sweepRates,
+  events: sweepEvents,
+  batches: sweepBatches,
+}
 
 /** Runs, deliveries, and the loops that wake both and take over from processes that died. */
 export async function startWork(ground: Ground): Promise<void> {
@@ -93,7 +109,6 @@ function startWorkLoops(ground: Ground, delivery: DeliveryContext, fetching: Fet
   addLoop(ground, { name: 'beat', pollMs: BEAT_MS }, () => beat(database, process).then(() => 0))
   addLoop(ground, { name: 'wake-up' }, () => wakeDueRuns(runs, clock.now()))
   addLoop(ground, { name: 'waiting runs' }, () => tellWaitingRuns(runs))
-  addLoop(ground, { name: 'events', pollMs: SWEEP_MS }, () => sweepEvents(database, clock.now()))
   addLoop(ground, { name: 'schedules' }, () =>
     startDueSchedules({ ...runs, log: ground.log }, clock.now()),
   )
@@ -105,29 +120,10 @@ function startWorkLoops(ground: Ground, delivery: DeliveryContext, fetching: Fet
     await analyzeChanged(database)
     return 0
   })
-  addLoop(ground, { name: 'idempotency keys', pollMs: SWEEP_MS }, () =>
-    sweepIdempotencyKeys(database, clock.now()),
-  )
-  addLoop(ground, { name: 'git deliveries', pollMs: SWEEP_MS }, () =>
-    sweepGitDeliveries(database, clock.now()),
-  )
-  addLoop(ground, { name: 'throttle windows', pollMs: SWEEP_MS }, () =>
-    sweepThrottleWindows(database, clock.now()),
-  )
-  addLoop(ground, { name: 'plan requests', pollMs: SWEEP_MS }, () =>
-    sweepPlanRequests(database, clock.now()),
-  )
-  addLoop(ground, { name: 'bulk operations', pollMs: SWEEP_MS }, () =>
-    sweepBulks(database, clock.now()),
-  )
   const { retentionDays } = ground.config
-  addLoop(ground, { name: 'source events', pollMs: SWEEP_MS }, () =>
-    sweepSourceEvents(database, clock.now(), retentionDays),
-  )
-  addLoop(ground, { name: 'channel rates', pollMs: SWEEP_MS }, () =>
-    sweepRates(database, clock.now()),
-  )
-  addLoop(ground, { name: 'batches', pollMs: SWEEP_MS }, () => sweepBatches(database, clock.now()))
+  for (const [name, sweep] of Object.entries(SWEEPS)) {
+    addLoop(ground, { name, pollMs: SWEEP_MS }, () => sweep(database, clock.now(), retentionDays))
+  }
   const retention = openRetention(database, retentionDays)
   addLoop(ground, { name: 'retention', pollMs: RETENTION_MS }, () =>
     retention.turn(clock.now()).then(() => 0),

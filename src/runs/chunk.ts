@@ -25,8 +25,16 @@ import { loadWaits, type LoadedWait } from './wait-store.ts'
 import { hasWaits } from './waiting.ts'
 import { loadVersions, type LoadedVersion } from './versions.ts'
 
+/** What a chunk is worked on with, beside what is read. */
+export interface Surroundings {
+  /** Whether all of this is undone: then nobody outside is asked. */
+  readonly dryRun: boolean
+  /** What links to us are made with; null where nobody could reach us by them. */
+  readonly links: Links | null
+}
+
 /** All that a chunk of runs of one environment needs to go on, read in its transaction. */
-export interface Chunk {
+export interface Chunk extends Surroundings {
   readonly environment: EnvironmentName
   readonly live: AppliedEnvironment
   readonly workflowRuns: ReadonlyMap<WorkflowRunId, WorkflowRun>
@@ -43,10 +51,6 @@ export interface Chunk {
   readonly batches: ReadonlyMap<RunId, BatchContents>
   /** What became of the requests that these runs wait for, by run. */
   readonly fetches: ReadonlyMap<RunId, PendingFetch>
-  /** Whether all of this is undone: then nobody outside is asked. */
-  readonly dryRun: boolean
-  /** What links to us are made with; null where nobody could reach us by them. */
-  readonly links: Links | null
   /** Of the runs whose versions wait for events: their waits, oldest first. */
   readonly waits: ReadonlyMap<RunId, readonly LoadedWait[]>
   /** Where the recipients of these runs are reached, by `channelDataKey`; empty where no version asks for it. */
@@ -60,7 +64,7 @@ export async function loadChunk(
   environment: EnvironmentName,
   runs: readonly QueuedRun[],
   now: Date,
-): Promise<Chunk> {
+): Promise<Omit<Chunk, keyof Surroundings>> {
   const workflows = [...new Set(runs.map((run) => run.workflow))]
   const live = await loadEnvironment(tx, environment)
   assert(live, `environment ${environment} has runs and no applied revision`)
@@ -101,8 +105,6 @@ export async function loadChunk(
     statuses,
     batches,
     fetches,
-    dryRun: false,
-    links: null,
     waits,
     channelData,
     now,
