@@ -1,4 +1,4 @@
-import { Ajv2020, type ErrorObject, type ValidateFunction } from 'ajv/dist/2020.js'
+import { Ajv2020, type ErrorObject, type Options, type ValidateFunction } from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
 import { RequestError, type Violation } from '../errors.ts'
 
@@ -8,18 +8,24 @@ const VIOLATIONS_MAX = 50
 /** Checks a value, and throws a 422 `invalid_params` that lists what is wrong with it. */
 export type Check = (value: unknown) => void
 
+// One for all: each compiles the metaschema anew, which takes longer than most schemas. It keeps what it has compiled.
+const bodies = withFormats({})
+const queries = withFormats({ coerceTypes: 'array' })
+
+function withFormats(options: Options): Ajv2020 {
+  const ajv = new Ajv2020({ allErrors: true, allowUnionTypes: true, ...options })
+  addFormats.default(ajv)
+  return ajv
+}
+
 /** Compiles the check of a body. */
 export function bodyCheck(schema: object): Check {
-  const ajv = new Ajv2020({ allErrors: true, allowUnionTypes: true })
-  addFormats.default(ajv)
-  return check(ajv.compile(schema), '')
+  return check(bodies.compile(schema), '')
 }
 
 /** Compiles the check of a query; it coerces texts in place to the types that the schema names. */
 export function queryCheck(schema: object): Check {
-  const ajv = new Ajv2020({ allErrors: true, allowUnionTypes: true, coerceTypes: 'array' })
-  addFormats.default(ajv)
-  return check(ajv.compile(schema), '?')
+  return check(queries.compile(schema), '?')
 }
 
 function check(validate: ValidateFunction, root: string): Check {
