@@ -1,5 +1,5 @@
 import path from 'node:path'
-import { providers } from '../channels/index.ts'
+import { providerList } from '../channels/index.ts'
 import { openRemote, openSources } from '../git/open.ts'
 import type { Sources } from '../git/open.ts'
 import type { RemoteRepository } from '../git/remote.ts'
@@ -33,7 +33,7 @@ export async function startReconciler(ground: Ground): Promise<FirstLook> {
     clock,
     ...sources,
     defaultBranch: config.defaultBranch ?? null,
-    providers: Object.values(providers),
+    providers: providerList,
     hasSecret: (environment, name) => secrets.find(environment, name) !== undefined,
     policyFile: config.policyFile ?? null,
     allowedSigners: config.allowedSigners,

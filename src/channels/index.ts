@@ -39,6 +39,9 @@ export const providers = {
   webpush,
 } as const
 
+/** They as a list, the same one each time: what is compiled for a list of providers is kept with it. */
+export const providerList = Object.values(providers)
+
 export type ProviderName = keyof typeof providers
 
 export function isProviderName(name: string): name is ProviderName {

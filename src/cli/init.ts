@@ -13,13 +13,13 @@ export const init: Command = {
   options: {},
   async run({ words, output, host }) {
     const root = path.resolve(words[0] ?? '.')
-    const [{ initFiles }, { providers }] = await Promise.all([
+    const [{ initFiles }, { providerList }] = await Promise.all([
       import('./init-files.ts'),
       import('../channels/index.ts'),
     ])
     const written: string[] = []
     const kept: string[] = []
-    for (const [name, text] of Object.entries(initFiles(Object.values(providers))))
+    for (const [name, text] of Object.entries(initFiles(providerList)))
       (writeNew(path.join(root, name), text) ? written : kept).push(name)
     if (ignoreDataDirectory(root)) written.push('.gitignore')
     output.result({ written, kept }, () => [

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { providers } from '../channels/index.ts'
+import { providerList } from '../channels/index.ts'
 import { ConfigError, RetryableFailure } from '../errors.ts'
 import { openRepository } from '../git/repository.ts'
 import type { Repository } from '../git/repository.ts'
@@ -41,7 +41,7 @@ async function planIn(
   named: { readonly environment: string; readonly head: string },
 ): Promise<PromotionPlan> {
   const refs = await repository.refs()
-  const shapes = Object.values(providers)
+  const shapes = providerList
   const explicit = options.text('default-branch') ?? null
   const bare = repository.location.workTree === null
   const found = await findDefaultBranch(refs, { explicit, bare, recorded: null })

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
-import { providers } from '../channels/index.ts'
+import { providerList } from '../channels/index.ts'
 import { ConfigError } from '../errors.ts'
 import type { Diagnostic } from '../workflow/diagnostic.ts'
 import { readDirectory } from '../workflow/directory.ts'
@@ -62,7 +62,7 @@ export async function previewFiles(choice: PreviewChoice, now: Date): Promise<Fi
   const { version } = linked
   const samples = samplesOf(version)
   const chosen = chosenOf(samples, choice)
-  const settings = previewSettings(tree.environments, Object.values(providers), environment)
+  const settings = previewSettings(tree.environments, providerList, environment)
   const sample = await withData(chosen?.sample ?? { name: '' }, choice.dataFile)
   const preview = previewWorkflow({ version, settings, sample, step, now })
   if (step !== undefined && preview.messages.length === 0)

@@ -13,11 +13,11 @@ export const schema: Command = {
   words: { min: 0, max: 1 },
   options: { write: { type: 'boolean', help: 'write both below schemas/, where files name them' } },
   async run({ words, options, output }) {
-    const [{ editorSchemas }, { providers }] = await Promise.all([
+    const [{ editorSchemas }, { providerList }] = await Promise.all([
       import('../workflow/editor.ts'),
       import('../channels/index.ts'),
     ])
-    const schemas = editorSchemas(Object.values(providers))
+    const schemas = editorSchemas(providerList)
     const [word] = words
     if (options.flag('write')) {
       const written = Object.entries(schemas).map(([name, text]) => {

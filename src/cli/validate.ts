@@ -9,7 +9,7 @@ export const validate: Command = {
   words: { min: 0, max: 1 },
   options: { strict: { type: 'boolean', help: 'count warnings as errors' } },
   async run({ words, options, output }) {
-    const [{ validateDirectory }, { formatDiagnostic }, { providers }] = await Promise.all([
+    const [{ validateDirectory }, { formatDiagnostic }, { providerList }] = await Promise.all([
       import('../workflow/validate.ts'),
       import('../workflow/format.ts'),
       import('../channels/index.ts'),
@@ -17,7 +17,7 @@ export const validate: Command = {
     const root = words[0] ?? '.'
     const strict = options.flag('strict')
     const { files, ...found } = await validateDirectory(root, {
-      providers: Object.values(providers),
+      providers: providerList,
       strict,
     })
     const sourceOf = (path: string) => {

@@ -1,4 +1,5 @@
 import { KEY_PATTERN } from '../ids.ts'
+import { memoized } from '../memo.ts'
 import { Ajv2020, type ErrorObject } from 'ajv/dist/2020.js'
 import type { StepType } from '../steps/step.ts'
 import { conditionsSchema } from '../language/conditions.ts'
@@ -156,7 +157,9 @@ const policyFileSchema = {
 
 let compiledWorkflow: Validate | undefined
 let compiledPolicies: Validate | undefined
-const compiledEnvironments = new WeakMap<readonly ProviderShape[], Validate>()
+const compiledEnvironments = memoized((providers: readonly ProviderShape[]) =>
+  compile(environmentSchema(providers)),
+)
 
 /** What is wrong with the value of a workflow file. The schema is compiled at the first call. */
 export function validateWorkflow(value: unknown): readonly ErrorObject[] {
@@ -175,9 +178,7 @@ export function validateEnvironment(
   providers: readonly ProviderShape[],
   value: unknown,
 ): readonly ErrorObject[] {
-  const compiled = compiledEnvironments.get(providers) ?? compile(environmentSchema(providers))
-  compiledEnvironments.set(providers, compiled)
-  return compiled(value)
+  return compiledEnvironments(providers)(value)
 }
 
 function compile(schema: object): Validate {

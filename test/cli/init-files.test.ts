@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest'
-import { providers } from '../../src/channels/index.ts'
+import { providerList } from '../../src/channels/index.ts'
 import { initFiles } from '../../src/cli/init-files.ts'
 import { validateFiles } from '../../src/workflow/validate.ts'
 import { entriesOf } from '../workflow/files.ts'
 
-const shapes = Object.values(providers)
+const shapes = providerList
 const files = initFiles(shapes)
 
 test('a new project has a workflow and three environments, and nothing wrong', () => {

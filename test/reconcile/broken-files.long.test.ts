@@ -1,3 +1,4 @@
+import { providerList } from '../../src/channels/index.ts'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { expect } from 'vitest'
@@ -7,7 +8,7 @@ import { test } from '../support/database.ts'
 import { testRepository } from '../support/repository.ts'
 import { brokenFiles } from '../workflow/broken-files.ts'
 import { validateFiles } from '../../src/workflow/validate.ts'
-import { entriesOf, providerShapes } from '../workflow/files.ts'
+import { entriesOf } from '../workflow/files.ts'
 import { goodFiles } from '../workflow/good-files.ts'
 import { mutants } from '../workflow/mutations.ts'
 import type { BrokenFiles, Content } from '../workflow/files.ts'
@@ -48,7 +49,7 @@ async function mutated(): Promise<readonly BrokenFiles[]> {
   const made = mutants(new Map(all), { count: 800, seed: 8 })
   return made.flatMap(({ name, files }, index) => {
     if (index % 8 !== 0) return []
-    const { diagnostics } = validateFiles(entriesOf(files), { providers: providerShapes })
+    const { diagnostics } = validateFiles(entriesOf(files), { providers: providerList })
     const found = diagnostics.find(
       ({ severity, path }) => severity === 'error' && !path.includes('/samples/'),
     )
@@ -81,7 +82,7 @@ test('no broken file changes what is live, and each is shown', async ({ database
   expect(more.length).toBeGreaterThan(25)
   cases.push(...more)
   await commitAll(made.path, cases)
-  const options = { providers: providerShapes }
+  const options = { providers: providerList }
   const { reconciler } = await scene(database, made.path, options)
   await reconciler.pass()
   const before = await liveState(database)

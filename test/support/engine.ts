@@ -1,5 +1,5 @@
 import { openDoor } from '../../src/channels/door.ts'
-import { providers } from '../../src/channels/index.ts'
+import { providerList } from '../../src/channels/index.ts'
 import type { Database } from '../../src/db/database.ts'
 import { openQueue, type Queue } from '../../src/db/queue.ts'
 import { sql } from '../../src/db/sql.ts'
@@ -125,7 +125,7 @@ export async function openEngine(
     repository: await openRepository(repository.path),
     workingTree: null,
     defaultBranch: null,
-    providers: Object.values(providers),
+    providers: providerList,
     hasSecret: (environment, name) => findSecret(environment, name) !== undefined,
     log: silentLog,
     settleMs: 0,

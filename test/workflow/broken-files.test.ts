@@ -1,10 +1,11 @@
+import { providerList } from '../../src/channels/index.ts'
 import { expect, test } from 'vitest'
 import { validateFiles } from '../../src/workflow/validate.ts'
 import { brokenFiles } from './broken-files.ts'
-import { entriesOf, providerShapes } from './files.ts'
+import { entriesOf } from './files.ts'
 
 test.each(brokenFiles)('$name gives $diagnostic', ({ files, diagnostic }) => {
-  const { diagnostics } = validateFiles(entriesOf(files), { providers: providerShapes })
+  const { diagnostics } = validateFiles(entriesOf(files), { providers: providerList })
   expect(
     diagnostics.map(({ path, line, column, code }) => `${path}:${line}:${column} ${code}`),
   ).toEqual([diagnostic])
@@ -27,7 +28,7 @@ test('the same files give the same list, whatever their order', () => {
     ),
   )
   const entries = [...entriesOf(files)]
-  const options = { providers: providerShapes }
+  const options = { providers: providerList }
   const forwards = validateFiles(new Map(entries), options)
   const backwards = validateFiles(new Map(entries.toReversed()), options)
   expect(forwards.diagnostics.length).toBeGreaterThan(60)

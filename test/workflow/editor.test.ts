@@ -1,10 +1,10 @@
+import { providerList } from '../../src/channels/index.ts'
 import { readFile } from 'node:fs/promises'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { expect, test } from 'vitest'
 import { editorSchemas } from '../../src/workflow/editor.ts'
-import { providerShapes } from './files.ts'
 
-const schemas = Object.entries(editorSchemas(providerShapes))
+const schemas = Object.entries(editorSchemas(providerList))
 
 test.each(schemas)(
   '%s in the repository is what the code says (npm run docs)',

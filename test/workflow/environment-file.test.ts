@@ -1,3 +1,4 @@
+import { providerList } from '../../src/channels/index.ts'
 import { describe, expect, test } from 'vitest'
 import { isBranchName } from '../../src/git/refs.ts'
 import { channelId, type ChannelKey, type EnvironmentName } from '../../src/ids.ts'
@@ -5,19 +6,18 @@ import { checkAgainstEnvironment } from '../../src/workflow/check.ts'
 import { parseDeclaration, parseEnvironment } from '../../src/workflow/environment-file.ts'
 import type { EnvironmentSettings } from '../../src/workflow/environment.ts'
 import type { VariableUse, ChannelUse } from '../../src/workflow/workflow.ts'
-import { providerShapes } from './files.ts'
 
 const name = 'eu-prod' as EnvironmentName
 const path = 'environments/eu-prod.yaml'
 
 function parse(text: string, secrets: readonly string[] = []) {
   const hasSecret = (secret: string) => secrets.includes(secret)
-  const context = { providers: providerShapes, hasSecret }
+  const context = { providers: providerList, hasSecret }
   return parseEnvironment(name, path, { bytes: Buffer.from(text), context })
 }
 
 function declare(text: string) {
-  return parseDeclaration(name, path, { bytes: Buffer.from(text), providers: providerShapes })
+  return parseDeclaration(name, path, { bytes: Buffer.from(text), providers: providerList })
 }
 
 function settingsOf(text: string, secrets: readonly string[] = []): EnvironmentSettings {

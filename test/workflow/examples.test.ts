@@ -1,3 +1,4 @@
+import { providerList } from '../../src/channels/index.ts'
 import { describe, expect, test } from 'vitest'
 import { readDirectory } from '../../src/workflow/directory.ts'
 import { linkVersion } from '../../src/workflow/link.ts'
@@ -8,17 +9,17 @@ import { parseSharedParts } from '../../src/workflow/shared.ts'
 import { parseWorkflowDirectory } from '../../src/workflow/snapshot.ts'
 import { sortFiles } from '../../src/workflow/tree.ts'
 import { validateFiles } from '../../src/workflow/validate.ts'
-import { entriesOf, providerShapes } from './files.ts'
+import { entriesOf } from './files.ts'
 
 const files = await readDirectory('.')
 const tree = sortFiles(files)
 const shared = parseSharedParts(tree.shared)
-const settings = previewSettings(tree.environments, providerShapes)
+const settings = previewSettings(tree.environments, providerList)
 const now = new Date('2026-03-02T12:00:00Z')
 
 test('there are at least eight, and nothing is wrong with them', () => {
   expect(tree.workflows.size).toBeGreaterThanOrEqual(8)
-  expect(validateFiles(files, { providers: providerShapes, strict: true }).diagnostics).toEqual([])
+  expect(validateFiles(files, { providers: providerList, strict: true }).diagnostics).toEqual([])
 })
 
 describe.each([...tree.workflows])('%s', (key, entries) => {

@@ -1,12 +1,8 @@
 import { createHash } from 'node:crypto'
-import { providers } from '../../src/channels/index.ts'
 import type { Entry } from '../../src/workflow/draft.ts'
 
 /** A file of a test: its text, its bytes, or what Git has in its place. */
 export type Content = string | Uint8Array | { readonly mode: '120000' | '160000' }
-
-/** The shapes of all providers, in one array for all tests: the environment schema is kept by it. */
-export const providerShapes = Object.values(providers)
 
 /** Files as a commit has them, by path. */
 export function entriesOf(files: Readonly<Record<string, Content>>): ReadonlyMap<string, Entry> {

@@ -1,9 +1,10 @@
+import { providerList } from '../../src/channels/index.ts'
 import { performance } from 'node:perf_hooks'
 import { expect, test } from 'vitest'
 import type { Diagnostic } from '../../src/workflow/diagnostic.ts'
 import { validateFiles } from '../../src/workflow/validate.ts'
 import { brokenFiles } from './broken-files.ts'
-import { entriesOf, providerShapes, type Content } from './files.ts'
+import { entriesOf, type Content } from './files.ts'
 import { goodFiles } from './good-files.ts'
 import { CANARY, mutants } from './mutations.ts'
 
@@ -43,7 +44,7 @@ function isInside(
 function judge(name: string, files: Readonly<Record<string, Content>>) {
   const entries = entriesOf(files)
   const start = performance.now()
-  const { diagnostics } = validateFiles(entries, { providers: providerShapes })
+  const { diagnostics } = validateFiles(entries, { providers: providerList })
   const took = performance.now() - start
   const wrong = diagnostics.flatMap((one) => {
     const found = faults(one, files)

@@ -1,7 +1,8 @@
+import { providerList } from '../../src/channels/index.ts'
 import { expect, test } from 'vitest'
 import { checkNames } from '../../src/workflow/names.ts'
 import { validateFiles } from '../../src/workflow/validate.ts'
-import { entriesOf, inApp, providerShapes } from './files.ts'
+import { entriesOf, inApp } from './files.ts'
 
 const place = { path: 'a', line: 1, column: 1 }
 const codes = (path: string, schema?: object) =>
@@ -38,7 +39,7 @@ test('warns where the name stands, in the schema that a file holds', () => {
     'workflows/welcome/workflow.yaml': `trigger: {data_schema: {file: data.json}}\n${inApp('"{{data.nmae}}"')}`,
     'workflows/welcome/data.json': '{ "properties": { "name": {} } }',
   }
-  const { diagnostics } = validateFiles(entriesOf(files), { providers: providerShapes })
+  const { diagnostics } = validateFiles(entriesOf(files), { providers: providerList })
   expect(diagnostics).toMatchObject([
     {
       path: 'workflows/welcome/workflow.yaml',

@@ -1,12 +1,13 @@
+import { providerList } from '../../src/channels/index.ts'
 import { mkdtemp, mkdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import { formatDiagnostic } from '../../src/workflow/format.ts'
 import { validateDirectory, validateFiles } from '../../src/workflow/validate.ts'
-import { entriesOf, inApp, providerShapes } from './files.ts'
+import { entriesOf, inApp } from './files.ts'
 
-const options = { providers: providerShapes }
+const options = { providers: providerList }
 const made: string[] = []
 
 async function aDirectory(files: Readonly<Record<string, string>>): Promise<string> {

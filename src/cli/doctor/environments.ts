@@ -1,4 +1,4 @@
-import { providers } from '../../channels/index.ts'
+import { providerList } from '../../channels/index.ts'
 import type { Config } from '../../config.ts'
 import type { Refs } from '../../git/refs.ts'
 import type { CommitSource, RevisionTree, WorkingSource } from '../../git/source.ts'
@@ -51,7 +51,7 @@ export async function checkEnvironments(
   }
   const branch = fine('git', `${found.branch} says what environments there are`)
   const tree = await repository.tree(found.tip)
-  const declared = await readDeclarations(tree, Object.values(providers))
+  const declared = await readDeclarations(tree, providerList)
   if (declared.kind === 'invalid')
     return [branch, ...declared.diagnostics.map((one) => ofFile(one, found.branch))]
   const declarations = [
@@ -115,7 +115,7 @@ async function readEnvironment(
     if (isThere) named.add(secret)
     return isThere
   }
-  const context = { providers: Object.values(providers), hasSecret }
+  const context = { providers: providerList, hasSecret }
   const parsed = parseEnvironment(name, path, { bytes, context })
   const there = [...named].toSorted().map((secret) => fine('secrets', `${name} has ${secret}`))
   if (parsed.kind === 'invalid')
