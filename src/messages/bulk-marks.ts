@@ -120,7 +120,8 @@ async function narrow(
       and (${hasTenant}::boolean is null or (m.tenant is not null) = ${hasTenant})
       and (${tenants}::text[] is null or m.tenant = any(${tenants}::text[]))
       and (${workflows}::text[] is null or m.workflow = any(${workflows}::text[]))
-      and (${data}::jsonb is null or m.data @> ${data}::jsonb)
+      and (${data}::jsonb is null
+        or message_data(m.environment, m.workflow_run_id, m.data, m.data_whole) @> ${data}::jsonb)
       and (${newerThan}::timestamptz is null or m.inserted_at > ${newerThan}::timestamptz)
       and (${olderThan}::timestamptz is null or m.inserted_at < ${olderThan}::timestamptz)
       and case ${engagement}::text

@@ -52,7 +52,8 @@ export async function countFeed(
       and (${hasTenant}::boolean is null or (m.tenant is not null) = ${hasTenant})
       and (${archived}::boolean is null or (m.archived_at is not null) = ${archived})
       and (${categories}::text[] is null or v.workflow -> 'categories' ?| ${categories}::text[])
-      and (${triggerData}::jsonb is null or m.data @> ${triggerData}::jsonb)
+      and (${triggerData}::jsonb is null
+        or message_data(m.environment, m.workflow_run_id, m.data, m.data_whole) @> ${triggerData}::jsonb)
       and (${times.gt}::timestamptz is null or m.inserted_at > ${times.gt})
       and (${times.gte}::timestamptz is null or m.inserted_at >= ${times.gte})
       and (${times.lt}::timestamptz is null or m.inserted_at < ${times.lt})

@@ -173,7 +173,8 @@ async function queryMessages(
            coalesce(v.workflow -> 'categories', '[]') as categories, m.version_id as "versionId",
            m.step_ref as "stepRef", m.channel, m.channel_type as "channelType", m.provider,
            e.settings -> 'channels' -> m.channel ->> 'name' as "channelName",
-           e.applied_at as "channelAt", m.collection, m.recipient, m.actor, m.tenant, m.data, m.status,
+           e.applied_at as "channelAt", m.collection, m.recipient, m.actor, m.tenant,
+           message_data(m.environment, m.workflow_run_id, m.data, m.data_whole) as data, m.status,
            m.reason, m.attempt, m.scheduled_at as "scheduledAt", m.seen_at as "seenAt",
            m.read_at as "readAt", m.interacted_at as "interactedAt",
            m.link_clicked_at as "linkClickedAt", m.archived_at as "archivedAt",
@@ -204,7 +205,8 @@ async function queryMessages(
         case when m.link_clicked_at is not null then 'link_clicked' end,
         case when m.interacted_at is not null then 'interacted' end])
       and (${categories}::text[] is null or v.workflow -> 'categories' ?| ${categories}::text[])
-      and (${triggerData}::jsonb is null or m.data @> ${triggerData}::jsonb)
+      and (${triggerData}::jsonb is null
+        or message_data(m.environment, m.workflow_run_id, m.data, m.data_whole) @> ${triggerData}::jsonb)
       and (${times.gt}::timestamptz is null or m.inserted_at > ${times.gt})
       and (${times.gte}::timestamptz is null or m.inserted_at >= ${times.gte})
       and (${times.lt}::timestamptz is null or m.inserted_at < ${times.lt})

@@ -46,7 +46,9 @@ export interface NewMessage {
   readonly recipient: RecipientRef
   readonly actor: RecipientRef | null
   readonly tenant: string | null
-  readonly data: Readonly<Record<string, unknown>>
+  /** Laid over the data of the trigger, or, where it is `dataWhole`, in its place. */
+  readonly data: Readonly<Record<string, unknown>> | null
+  readonly dataWhole: boolean
   readonly content: MessageContent
   /** `queued`: to be handed over; `delivered`: stored is delivered; `not_sent`: made and rendered only. */
   readonly status: 'queued' | 'delivered' | 'not_sent'
@@ -72,15 +74,15 @@ export async function insertMessages(
   const inserted = await tx.query<{ id: MessageId }>(sql`
     insert into messages
       (environment, id, run_id, workflow_run_id, workflow, version_id, step_ref, part, channel, channel_type,
-       provider, collection, recipient, actor, tenant, data, status, reason, content, due_at,
+       provider, collection, recipient, actor, tenant, data, data_whole, status, reason, content, due_at,
        enqueued_at, scheduled_at, expires_at, events, inserted_at, updated_at)
     select environment, id, run_id, workflow_run_id, workflow, version_id, step_ref, part, channel,
-           channel_type, provider, collection, recipient, actor, tenant, data, status, reason, content,
-           due_at, enqueued_at, scheduled_at, expires_at, events, ${now}, ${now}
+           channel_type, provider, collection, recipient, actor, tenant, data, data_whole, status, reason,
+           content, due_at, enqueued_at, scheduled_at, expires_at, events, ${now}, ${now}
     from json_to_recordset(${JSON.stringify(rows)}::json) as m (
       environment text, id uuid, run_id uuid, workflow_run_id uuid, workflow text, version_id text,
       step_ref text, part integer, channel text, channel_type text, provider text, collection text, recipient text,
-      actor jsonb, tenant text, data jsonb, status text, reason text, content jsonb,
+      actor jsonb, tenant text, data jsonb, data_whole boolean, status text, reason text, content jsonb,
       due_at timestamptz, enqueued_at timestamptz, scheduled_at timestamptz, expires_at timestamptz,
       events jsonb
     )
@@ -133,6 +135,7 @@ function toRow(message: NewMessage, now: Date) {
     actor: message.actor,
     tenant: message.tenant,
     data: message.data,
+    data_whole: message.dataWhole,
     status: message.status,
     reason: message.reason ?? null,
     content: message.content,

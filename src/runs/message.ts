@@ -5,7 +5,7 @@ import { stepTypeOf, type Step } from '../steps/index.ts'
 import type { MessageContent, Outcome, RequestContent } from '../steps/step.ts'
 import type { Channel } from '../workflow/environment.ts'
 import { withUnsubscribe } from './commercial.ts'
-import { dataOf, type SecretPlaceholders } from './scope.ts'
+import { type SecretPlaceholders } from './scope.ts'
 import { tracked } from './tracking.ts'
 import type { Walker } from './walker.ts'
 
@@ -41,7 +41,9 @@ export function composeMessage(walker: Walker, composed: Composed): NewMessage {
     recipient: { collection: run.collection, id: run.recipient },
     actor: shared.actor,
     tenant: shared.tenant,
-    data: dataOf(shared, run),
+    data: run.data,
+    // As the scope puts it together.
+    dataWhole: run.batchId !== null,
     content: noted(marked, walker.secrets),
     ...standing(walker, composed),
     scheduledAt: outcome.scheduledAt?.[part] ?? null,

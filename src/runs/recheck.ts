@@ -120,7 +120,8 @@ async function loadHeld(
     select m.id, m.run_id as "runId", m.workflow, m.version_id as "versionId", m.channel,
       m.channel_type as "channelType",
       json_build_object('collection', m.collection, 'id', m.recipient) as recipient,
-      m.actor, m.tenant, m.data, b.id as "batchId"
+      m.actor, m.tenant, message_data(m.environment, m.workflow_run_id, m.data, m.data_whole) as data,
+      b.id as "batchId"
     from messages m
     left join runs r on r.environment = m.environment and r.id = m.run_id
     left join batches b on b.environment = r.environment and b.id = r.batch_id

@@ -199,7 +199,7 @@ async function deleteRuns(
   )
 }
 
-/** Triggers of which no run is left. */
+/** Triggers of which no run is left, and no message that shows their data: what is in a feed stays there. */
 async function sweepTriggerPage(
   tx: Transaction,
   environment: EnvironmentName,
@@ -207,7 +207,7 @@ async function sweepTriggerPage(
 ): Promise<string | null> {
   const rows = await tx.query<PageRow<WorkflowRunId>>(sql`
     select p.id, p.inserted_at as "madeAt",
-      p.fan_out = 'done' and p.inserted_at < ${before} and r.id is null as "isOver"
+      p.fan_out = 'done' and p.inserted_at < ${before} and r.id is null and m.id is null as "isOver"
     from (
       select id, inserted_at, fan_out from workflow_runs
       where environment = ${environment} and id > ${after}
@@ -219,6 +219,11 @@ async function sweepTriggerPage(
       where environment = ${environment} and workflow_run_id = p.id
       limit 1
     ) r on true
+    left join lateral (
+      select id from messages
+      where environment = ${environment} and workflow_run_id = p.id and not data_whole
+      limit 1
+    ) m on true
     order by p.id
   `)
   const over = overIn(rows)

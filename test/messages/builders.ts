@@ -124,6 +124,7 @@ export function aMessage(message: Partial<NewMessage> & Pick<NewMessage, 'conten
     actor: null,
     tenant: null,
     data: {},
+    dataWhole: true,
     status: 'queued',
     ...message,
   }

@@ -95,7 +95,8 @@ describe('a run that has ended', () => {
     expect(await rows(engine)).toMatchObject({ messages: 4 })
     await later(engine, 31 * DAY_MINUTES)
     await sweep(engine)
-    expect(await rows(engine)).toEqual({ ...NOTHING, messages: 1 })
+    // Its trigger stays with it: it has the data that the item shows.
+    expect(await rows(engine)).toEqual({ ...NOTHING, messages: 1, triggers: 1 })
     expect(await engine.messages()).toMatchObject([{ step_ref: 'feed', status: 'delivered' }])
   })
 
@@ -289,7 +290,7 @@ describe('a batch', () => {
     await send(engine)
     await later(engine, 31 * DAY_MINUTES)
     await sweep(engine)
-    expect(await rows(engine)).toEqual({ ...NOTHING, messages: 1, batches: 1 })
+    expect(await rows(engine)).toEqual({ ...NOTHING, messages: 1, triggers: 1, batches: 1 })
     await sweepBatches(engine.database, engine.clock.now())
     expect(await rows(engine)).toMatchObject({ batches: 0 })
   })
