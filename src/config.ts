@@ -43,6 +43,8 @@ export interface Config {
   readonly allowedSigners: readonly string[]
   /** Origins whose pages may call the API; `*` stands for all. */
   readonly corsOrigins: readonly string[]
+  /** `on`, or the path of a file. */
+  readonly rateLimits: string | undefined
   /** CIDRs that outgoing connections may reach although they are private or loopback. */
   readonly allowedTargets: readonly string[]
   /** Undefined: no forge is told anything. */
@@ -128,6 +130,7 @@ export function readConfig(env: Env, flags: ConfigFlags = {}): Config {
     policyFile: flags.policyFile ?? policyFile,
     allowedSigners: reader.paths('BELFRY_ALLOWED_SIGNERS'),
     corsOrigins: reader.origins('BELFRY_CORS_ORIGINS'),
+    rateLimits: reader.text('BELFRY_RATE_LIMITS'),
     allowedTargets: reader.cidrs('BELFRY_ALLOWED_TARGETS'),
     forge: reader.forge(repository.repository),
     instance: reader.instance('BELFRY_INSTANCE') ?? 'belfry',

@@ -13,7 +13,15 @@ const HEADERS = [
   'x-knock-client',
   'x-knock-branch',
 ].join(', ')
-const EXPOSED = 'x-request-id, retry-after, idempotent-replayed'
+const EXPOSED = [
+  'x-request-id',
+  'idempotent-replayed',
+  'retry-after',
+  'retry-after-ms',
+  'ratelimit-limit',
+  'ratelimit-remaining',
+  'ratelimit-reset',
+].join(', ')
 /** Browsers that remember what they may send for longer than this do not do so. */
 const MAX_AGE_SECONDS = 7_200
 

@@ -9,6 +9,7 @@ import { readJsonBody, readRawBody } from './body.ts'
 import { clientAccess, requireClient } from './client-access.ts'
 import { answerOnce, hashRequest, readIdempotencyKey, type Answer } from './idempotency.ts'
 import { parseQuery } from './query.ts'
+import { callCounter, holdToRate, type Rates } from './rate-limits.ts'
 import type {
   MutationRoute,
   OpenRoute,
@@ -27,6 +28,8 @@ export interface RouterOptions {
   readonly clock: Clock
   readonly services: ApiServices
   readonly authenticate: Authenticate
+  /** How often a key may make a call; without it as often as it likes. */
+  readonly rates?: Rates | undefined
 }
 
 /** Makes the router of these routes; they are tried in order, so the hottest stands first. */
@@ -79,12 +82,16 @@ function serveSigned(route: SignedRoute, { database, clock, services }: RouterOp
 }
 
 function serveKeyed(route: ReadRoute | MutationRoute, options: RouterOptions): Serve {
-  const { database, clock, services, authenticate } = options
+  const { database, clock, services, authenticate, rates } = options
   const checkQuery: Check = route.query ? queryCheck(route.query) : () => {}
   const mutate = route.kind === 'mutation' ? mutation(route, database) : undefined
   const isPublic = clientAccess(route) !== undefined
+  const limit = rates?.(route) ?? null
+  const count = limit === null ? undefined : callCounter(limit)
   return metered(route, services, async (ctx) => {
     const caller = await authenticate(credentialsOf(ctx.req.headers), isPublic)
+    const counted = count?.(caller, clock.now())
+    if (counted) holdToRate(route, counted, (headers) => ctx.set({ ...headers }))
     if (caller.client) requireClient(caller.client, route, ctx.params)
     else requireScope(caller, route.scope)
     const query = parseQuery(ctx.querystring)

@@ -11,6 +11,7 @@ import { drainBody } from './body.ts'
 import { cors, type AllowsOrigin } from './cors.ts'
 import { failureReply, problemReply, UNROUTED } from './problem.ts'
 import { decodeText } from './query.ts'
+import type { Rates } from './rate-limits.ts'
 import type { Route } from './route.ts'
 import { isForSocket, openSockets } from './realtime/sockets.ts'
 import { createRouter, writeReply } from './router.ts'
@@ -40,6 +41,8 @@ export interface ServerOptions {
   readonly loopbackOnly: boolean
   /** Which pages of other origins may call; none where it is left out. */
   readonly allowsOrigin?: AllowsOrigin
+  /** How often a key may make a call; without it as often as it likes. */
+  readonly rates?: Rates | undefined
   /** Where changes of feeds are heard of; without it no browser can listen. */
   readonly topics?: Topics
   /** How often the connections of browsers are looked after, in milliseconds. */
@@ -108,8 +111,8 @@ function createApp(
   authenticate: Authenticate,
   isClosing: () => boolean,
 ): Koa {
-  const { database, clock, services } = options
-  const router = createRouter(options.routes, { database, clock, services, authenticate })
+  const { database, clock, services, rates } = options
+  const router = createRouter(options.routes, { database, clock, services, authenticate, rates })
   const app = new Koa()
   // What is left for this are connections that broke: nobody's failure, and anybody can make any number of them.
   app.on('error', () => {})

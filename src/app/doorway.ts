@@ -2,6 +2,7 @@ import { DEVELOPMENT, type Access } from '../api/access.ts'
 import { originCheck } from '../api/cors.ts'
 import { routes } from '../api/index.ts'
 import { openGitHooks } from '../api/hooks/journal.ts'
+import { readRates } from '../api/rate-limits.ts'
 import { startServer, type Server } from '../api/server.ts'
 import { noteServer } from '../data-directory.ts'
 import type { Ground } from './ground.ts'
@@ -35,6 +36,7 @@ export async function openDoorway(
     host: config.host,
     port: { number: config.port, explicit: !config.portIsDefault },
     loopbackOnly: config.dev,
+    rates: await readRates(config.rateLimits, routes),
     allowsOrigin: originCheck(config.corsOrigins, config.dev),
     topics,
   })
