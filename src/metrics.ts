@@ -19,8 +19,8 @@ const SIZE_BYTES = [1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9] as const
 export const METRICS = {
   poll_total: {
     kind: 'counter',
-    help: 'Looks at the refs of the repository, by result: ok or failed.',
-    labels: ['result'],
+    help: 'Looks at the refs of the repository, by what asked first for the look, and by result: ok or failed.',
+    labels: ['trigger', 'result'],
   },
   poll_age_seconds: {
     kind: 'gauge',
@@ -41,7 +41,7 @@ export const METRICS = {
   },
   reconcile_seconds: {
     kind: 'histogram',
-    help: 'Duration of a phase of taking a revision over: read or apply.',
+    help: 'Duration of a phase of taking a revision over: resolve, diff, read, compile, guard or apply.',
     labels: ['env', 'phase'],
     buckets: PASS_SECONDS,
   },

@@ -2,7 +2,7 @@ import type { Queryable, Transaction } from '../db/database.ts'
 import { sql } from '../db/sql.ts'
 import { notify } from '../db/topics.ts'
 import type { EnvironmentName, Revision } from '../ids.ts'
-import { RECONCILE_TOPIC } from './read.ts'
+import { HINTED, RECONCILE_TOPIC } from './read.ts'
 
 /** A branch, and the commit that somebody who is not trusted says it is at. */
 export interface Hint {
@@ -61,7 +61,7 @@ export async function requestLook(
     ) as h (branch, revision)
     group by branch, revision
     on conflict (branch, revision) do update set hinted_at = excluded.hinted_at`)
-  await notify(tx, RECONCILE_TOPIC, 'hint')
+  await notify(tx, RECONCILE_TOPIC, HINTED)
 }
 
 /** Oldest first. */

@@ -10,7 +10,7 @@ import { settleHints } from './hints.ts'
 import { mendDrift } from './drift.ts'
 import { isHeld, releaseExpired } from './hold.ts'
 import { assertLead, LeadershipLost, loadDefaultBranch } from './leader-store.ts'
-import { notePoll } from './measure.ts'
+import { notePoll, openPhases } from './measure.ts'
 import { listGuarded, lookAtPolicyFile } from './policy-file.ts'
 import { answerPlans } from './promotion-answer.ts'
 import { reconcileRevision } from './revision.ts'
@@ -49,10 +49,13 @@ export async function look(looking: Looking): Promise<LookResult> {
   await lookAtPolicyFile(looking)
   let refs: Refs
   let found: DefaultFound
+  let refsInSeconds: number
+  const resolving = looking.metrics.stopwatch()
   try {
     refs = await repository.refs()
     found = await findDefault(looking, refs)
     notePoll(looking, 'ok')
+    refsInSeconds = resolving()
   } catch (error) {
     // The process is told to stop; what Git says is for the next one.
     if (error instanceof SourceClosed) return { failed: false, moved: false }
@@ -68,10 +71,12 @@ export async function look(looking: Looking): Promise<LookResult> {
   if (requests.length > 0) await mendDrift(looking, new Set(requests.map((one) => one.environment)))
   const rows = await listGuarded(looking)
   // Where that fails, each environment finds out for itself.
+  const wanting = looking.metrics.stopwatch()
   await refs.want?.(rows.filter(isFollowing).map(({ gitRef }) => gitRef)).catch(() => {})
+  const resolvedInSeconds = refsInSeconds + wanting()
   for (const row of rows) {
     const asked = requests.filter(({ environment }) => environment === row.name)
-    const surroundings = { refs, found, tips, isAsked: asked.length > 0 }
+    const surroundings = { refs, found, tips, resolvedInSeconds, isAsked: asked.length > 0 }
     const isDone = await attempt(looking, row, (current) =>
       reconcileEnvironment(looking, current, surroundings),
     )
@@ -131,6 +136,8 @@ interface Surroundings {
   readonly found: DefaultFound
   /** Takes in the tips that were decided on. */
   readonly tips: Map<string, Revision | null>
+  /** How long it took to read the refs, for all environments at once. */
+  readonly resolvedInSeconds: number
   readonly isAsked: boolean
 }
 
@@ -163,13 +170,14 @@ async function attempt(
 async function reconcileEnvironment(
   looking: Looking,
   row: KnownEnvironment,
-  { refs, found, tips, isAsked }: Surroundings,
+  { refs, found, tips, resolvedInSeconds, isAsked }: Surroundings,
 ): Promise<void> {
-  const { repository, workingTree } = looking
+  const { repository, workingTree, metrics } = looking
+  const phases = openPhases(metrics, row.name, resolvedInSeconds)
   if (await isHeld(looking, row)) return
   if (workingTree !== null && row.name === DEVELOPMENT) {
     const read = () => workingTree.look(refs.headRevision)
-    return reconcileRevision(looking, row, { read, branch: null, revision: null, isAsked })
+    return reconcileRevision(looking, row, { read, branch: null, revision: null, isAsked, phases })
   }
   if (found.kind === 'changed') {
     return settle(looking, row, { status: defaultBranchChanged(found, row.observed) })
@@ -181,7 +189,8 @@ async function reconcileEnvironment(
     return settle(looking, row, { status: refMissing(row.gitRef, row.observed), diagnostics: [] })
   }
   const read = () => repository.tree(tip)
-  return reconcileRevision(looking, row, { read, branch: row.gitRef, revision: tip, isAsked })
+  const target = { read, branch: row.gitRef, revision: tip, isAsked, phases }
+  return reconcileRevision(looking, row, target)
 }
 
 /** Says that the default branch does not name it any more; one that never was more than a broken file goes. */

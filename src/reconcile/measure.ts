@@ -1,5 +1,6 @@
 import { RetryableFailure } from '../errors.ts'
-import type { Revision } from '../ids.ts'
+import type { EnvironmentName, Revision } from '../ids.ts'
+import type { Metrics } from '../metrics.ts'
 import type { Looking } from './settle.ts'
 import type { KnownEnvironment } from './store.ts'
 
@@ -10,13 +11,62 @@ export interface Sight {
   readonly since: Date | null
 }
 
+/** What may ask for a look at the refs. Each is explained in docs/spec/metrics.md. */
+export type Trigger =
+  | 'start'
+  | 'watch'
+  | 'poll'
+  | 'webhook'
+  | 'request'
+  | 'retry'
+  | 'drift'
+  | 'again'
+
 /** Counts a look at the refs. */
 export function notePoll(
   { memory, metrics, clock }: Pick<Looking, 'memory' | 'metrics' | 'clock'>,
   result: 'ok' | 'failed',
 ): void {
   if (result === 'ok') memory.polledAt = clock.now()
-  metrics.count('poll_total', { result })
+  metrics.count('poll_total', { trigger: memory.trigger, result })
+}
+
+/** A part of taking a revision over: at any time it is in one of them. */
+export type Phase = 'resolve' | 'diff' | 'read' | 'compile' | 'guard' | 'apply'
+
+/** Measures the phases of taking one revision over. */
+export interface Phases {
+  /** Ends the phase before. One that is entered several times is added up. */
+  enter(phase: Phase): void
+  /** Tells how long each took. What is not ended so, because it failed or was let go, is not told. */
+  end(): void
+}
+
+/** Begins with what was spent on finding out which revision it is. */
+export function openPhases(
+  metrics: Metrics,
+  env: EnvironmentName,
+  resolvedInSeconds: number,
+): Phases {
+  const spent = new Map<Phase, number>([['resolve', resolvedInSeconds]])
+  let current: { readonly phase: Phase; readonly elapsed: () => number } | undefined
+  const leave = () => {
+    if (current) spent.set(current.phase, (spent.get(current.phase) ?? 0) + current.elapsed())
+    current = undefined
+  }
+  return {
+    enter(phase) {
+      leave()
+      current = { phase, elapsed: metrics.stopwatch() }
+    },
+    end() {
+      leave()
+      for (const [phase, seconds] of spent) {
+        metrics.observe('reconcile_seconds', { env, phase }, seconds)
+      }
+      spent.clear()
+    },
+  }
 }
 
 /** Takes in what is at the branch of an environment now. */

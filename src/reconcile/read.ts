@@ -10,6 +10,9 @@ import type { Pin, Reason, State, Suspension } from './status.ts'
 
 /** Where processes are told that somebody asks for a look. */
 export const RECONCILE_TOPIC = 'reconcile'
+/** What is said there: a person or a program asks, or a Git host has told of a push. */
+export const ASKED = 'request'
+export const HINTED = 'webhook'
 
 /** An environment as the API shows it. */
 export interface EnvironmentView {
@@ -125,6 +128,6 @@ export async function requestReconcile(
   await tx.query(sql`
     insert into reconcile_requests (environment, id, requested_at)
     values (${environment}, ${id}, ${now})`)
-  await notify(tx, RECONCILE_TOPIC, environment)
+  await notify(tx, RECONCILE_TOPIC, ASKED)
   return id
 }

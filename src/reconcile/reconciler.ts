@@ -9,9 +9,10 @@ import { mendDrift } from './drift.ts'
 import { keepLead, leaveLead, LeadershipLost, takeLead } from './leader-store.ts'
 import type { Leadership } from './leader-store.ts'
 import { look } from './look.ts'
+import type { Trigger } from './measure.ts'
 import { readPolicyFile } from './policy-file.ts'
 import type { Announcing } from './outbox.ts'
-import { RECONCILE_TOPIC } from './read.ts'
+import { HINTED, RECONCILE_TOPIC } from './read.ts'
 import type { Ground, Looking, Memory } from './settle.ts'
 
 type Optional = 'settleMs' | 'policyFile' | 'allowedSigners' | 'metrics' | 'announcing'
@@ -66,6 +67,7 @@ export class Reconciler implements AsyncDisposable {
     unseen: new Set(),
     polledAt: null,
     sights: new Map(),
+    trigger: 'start',
     isAnnounced: true,
     seals: new Map(),
     writeMark: null,
@@ -83,6 +85,8 @@ export class Reconciler implements AsyncDisposable {
   #passing: Promise<unknown> = Promise.resolve()
   #closed = false
   #isAnnounced = true
+  /** What first asked for a look since the last one began. */
+  #trigger: Trigger | undefined
   readonly #listeners = new Set<() => void>()
 
   constructor(options: ReconcilerOptions) {
@@ -100,12 +104,12 @@ export class Reconciler implements AsyncDisposable {
     if (policyFile !== null) this.#memory.policyFile = await readPolicyFile(policyFile, null)
     const onChange = (path: string | null, isPoll = false) => {
       if (!isPoll) this.#options.metrics.count('watch_events_total', {})
-      this.#notice(path, isPoll)
+      this.#notice(isPoll ? 'poll' : 'watch', path)
     }
     const watched = { workingTree: workingTree !== null, pollMs, onChange }
     this.#watch = repository.watch?.(watched) ?? new Watch(repository.location, watched)
     await this.#watch.start()
-    this.#listening = await topics.listen(RECONCILE_TOPIC, () => this.wake())
+    this.#listening = await topics.listen(RECONCILE_TOPIC, (said) => this.wake(heard(said)))
     this.#beat = setInterval(() => void this.#keepBeating(), BEAT_MS)
     this.#beat.unref()
     this.#check = setInterval(() => void this.#checkDrift(), DRIFT_MS)
@@ -114,14 +118,15 @@ export class Reconciler implements AsyncDisposable {
   }
 
   /** Marks that something may have changed; the look follows by itself. */
-  wake(): void {
-    this.#notice(null)
+  wake(trigger: Trigger = 'start'): void {
+    this.#notice(trigger, null)
   }
 
   /** Takes in where in the working tree something changed; null: anywhere. A poll announces nothing. */
-  #notice(path: string | null, isPoll = false): void {
+  #notice(trigger: Trigger, path: string | null): void {
     this.#options.workingTree?.note(path)
-    if (!isPoll) {
+    this.#trigger ??= trigger
+    if (trigger !== 'poll') {
       this.#isAnnounced = true
       this.#memory.isAnnounced = true
     }
@@ -137,6 +142,7 @@ export class Reconciler implements AsyncDisposable {
    */
   pass(): Promise<PassResult> {
     this.#isAnnounced = true
+    this.#trigger ??= 'start'
     this.#options.workingTree?.note(null)
     return this.#queuePass()
   }
@@ -201,6 +207,8 @@ export class Reconciler implements AsyncDisposable {
       for (let looks = 1; ; looks += 1) {
         const leadership = await this.#lead()
         if (!leadership) return { kind: 'standby', failed: false }
+        this.#memory.trigger = this.#trigger ?? 'again'
+        this.#trigger = undefined
         const { moved, ...found } = await look(this.#looking(leadership))
         if (!moved || looks === LOOKS_MAX || this.#closed) return { kind: 'leading', ...found }
       }
@@ -230,8 +238,8 @@ export class Reconciler implements AsyncDisposable {
       againMs = await this.#passOnce()
     }
     if (this.#closed) return
-    if (this.#failures > 0) this.#wakeIn(this.#backOffMs())
-    else if (againMs !== undefined) this.#wakeIn(againMs)
+    if (this.#failures > 0) this.#wakeIn(this.#backOffMs(), 'retry')
+    else if (againMs !== undefined) this.#wakeIn(againMs, 'webhook')
   }
 
   /** One pass, whose failure is counted. Answers how soon the next one is worth it, where this one knows. */
@@ -264,8 +272,8 @@ export class Reconciler implements AsyncDisposable {
     return delayMs / 2 + Math.random() * (delayMs / 2)
   }
 
-  #wakeIn(ms: number): void {
-    this.#retry = setTimeout(() => this.wake(), ms)
+  #wakeIn(ms: number, trigger: Trigger): void {
+    this.#retry = setTimeout(() => this.wake(trigger), ms)
     this.#retry.unref()
   }
 
@@ -300,7 +308,7 @@ export class Reconciler implements AsyncDisposable {
 
   async #checkDrift(): Promise<void> {
     try {
-      if (this.#leadership && (await this.mend())) this.wake()
+      if (this.#leadership && (await this.mend())) this.wake('drift')
     } catch (error) {
       // Without Postgres, or without the lead, there is nothing to compare; the next check is soon.
       this.#options.log.debug('drift could not be looked for', { error })
@@ -316,4 +324,10 @@ export class Reconciler implements AsyncDisposable {
       // Without Postgres there is nothing to lead; the fence keeps what another process does meanwhile.
     }
   }
+}
+
+/** Who said that something may have changed; nobody where the connection was down and what was said is lost. */
+function heard(said: string | undefined): Trigger {
+  if (said === undefined) return 'start'
+  return said === HINTED ? 'webhook' : 'request'
 }

@@ -8,6 +8,7 @@ import { circumstances, guardRevision, isOfPolicy, keptPolicyWarnings, UNGUARDED
 import type { Guarded } from './guard.ts'
 import { assertLead } from './leader-store.ts'
 import { measureLag, noteSight } from './measure.ts'
+import type { Phases } from './measure.ts'
 import { settle, withDeclarationProblems } from './settle.ts'
 import type { Looking, Settled } from './settle.ts'
 import { readSnapshot } from './snapshot.ts'
@@ -30,6 +31,7 @@ export interface Target {
   readonly revision: Revision | null
   /** Somebody asked for a look: what was refused before is read once more. */
   readonly isAsked: boolean
+  readonly phases: Phases
 }
 
 /**
@@ -45,7 +47,7 @@ export async function reconcileRevision(
     isJudged(looking, row, { revision, isAsked: target.isAsked })
   if (target.revision !== null) noteSight(looking, row, target.revision)
   if (target.revision !== null && (await isDone(target.revision))) return keep(looking, row)
-  const reading = looking.metrics.stopwatch()
+  target.phases.enter('diff')
   using tip = followTip(looking, target.branch, target.revision)
   const tree = await tip.race(target.read())
   noteSight(looking, row, tree.revision)
@@ -62,9 +64,8 @@ export async function reconcileRevision(
     target.revision === null
       ? await readMovingTree(looking, row, { tree, target, tip })
       : { tree, snapshot: await tip.race(readTree(looking, row, { tree, target, tip })) }
-  const phase = { env: row.name, phase: 'read' }
-  looking.metrics.observe('reconcile_seconds', phase, reading())
-  await conclude(looking, row, { ...read, tip, isGuarded: target.revision !== null })
+  await conclude(looking, row, { ...read, tip, target })
+  target.phases.end()
 }
 
 interface Reading {
@@ -118,7 +119,8 @@ function readTree(
 ): Promise<Snapshot> {
   const fileOptional = target.revision === null
   const { signal } = tip
-  return readSnapshot(tree, { database, known, fileOptional, providers, hasSecret, signal })
+  const { phases } = target
+  return readSnapshot(tree, { database, known, fileOptional, providers, hasSecret, signal, phases })
 }
 
 /** An editor may be in the middle of saving: what is broken or moves is read again before it counts. */
@@ -150,7 +152,7 @@ function isBroken({ settings, diagnostics }: Snapshot): boolean {
 async function conclude(
   looking: Looking,
   row: KnownEnvironment,
-  read: Guarded & { readonly tip: Tip; readonly isGuarded: boolean },
+  { tip, target, ...read }: Guarded & Reading,
 ): Promise<void> {
   const { tree, snapshot } = read
   const { revision, directories } = tree
@@ -170,10 +172,12 @@ async function conclude(
     return say(invalidFiles(revision, diagnostics, row.observed))
   }
   if (isLive) return say(applied(revision))
-  const judged = read.isGuarded ? await read.tip.race(guardRevision(looking, row, read)) : UNGUARDED
+  const isGuarded = target.revision !== null
+  if (isGuarded) target.phases.enter('guard')
+  const judged = isGuarded ? await tip.race(guardRevision(looking, row, read)) : UNGUARDED
   if (judged.kind === 'held') return say(judged.status, judged.diagnostics)
   const { warnings, rewrittenFrom, signer } = judged
-  const applying = looking.metrics.stopwatch()
+  target.phases.enter('apply')
   await applyRevision(looking, {
     revision,
     snapshot: { ...snapshot, diagnostics: [...diagnostics, ...warnings] },
@@ -183,8 +187,6 @@ async function conclude(
     signer,
     known: row,
   })
-  const phase = { env: row.name, phase: 'apply' }
-  looking.metrics.observe('reconcile_seconds', phase, applying())
   if (rewrittenFrom !== null) looking.metrics.count('ref_regressions_total', { env: row.name })
   await noteApplied(looking, row, read)
 }

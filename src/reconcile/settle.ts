@@ -12,7 +12,7 @@ import { isOpen } from './drift-fight.ts'
 import type { WriteMark } from './drift-store.ts'
 import { assertLead } from './leader-store.ts'
 import type { Leadership } from './leader-store.ts'
-import type { Sight } from './measure.ts'
+import type { Sight, Trigger } from './measure.ts'
 import { POLICY_FILE_INVALID } from './policy-file.ts'
 import type { PolicyFile } from './policy-file.ts'
 import type { KnownSigners } from './signature-guard.ts'
@@ -65,6 +65,8 @@ export interface Memory {
   polledAt: Date | null
   /** The revision that was last found at an environment's branch, and since when; null for what was there at the start. */
   readonly sights: Map<EnvironmentName, Sight>
+  /** What asked for the look under way. */
+  trigger: Trigger
   /** Whether something announced a change since the pass before. */
   isAnnounced: boolean
   /** What an environment's rows came to when they were last found right. */

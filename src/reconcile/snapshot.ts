@@ -13,6 +13,7 @@ import { parseEnvironment } from '../workflow/environment-file.ts'
 import type { FindFile } from '../workflow/client-keys.ts'
 import type { ProviderShape } from '../workflow/environment-schema.ts'
 import { checkStrays, findEnvironmentFile } from './declarations.ts'
+import type { Phases } from './measure.ts'
 import { areKeysSame, listKeyFiles, readKeyFiles } from './key-files.ts'
 import { isWorkflowDirectory, planChanges, planParts } from './plan.ts'
 import type { Parts, Plan } from './plan.ts'
@@ -42,6 +43,7 @@ export interface SnapshotContext {
   readonly hasSecret: (environment: EnvironmentName, name: string) => boolean
   /** Ends the reading before its next step, with the signal's reason. */
   readonly signal?: AbortSignal
+  readonly phases?: Phases
 }
 
 /**
@@ -59,9 +61,11 @@ export async function readSnapshot(
     const plan = planChanges([], new Map())
     return { plan, versions: [], settings: null, parts: {}, diagnostics: tooMany }
   }
+  context.phases?.enter('diff')
   const plan = planChanges(await listKnownWorkflows(database, known.name), tree.directories)
   const shared = await listShared(tree)
   const settings = await readSettings(tree, context)
+  context.phases?.enter('diff')
   const parts = partsOf([...shared, ...settings.entries])
   const touched = [
     ...plan.added,
@@ -69,8 +73,14 @@ export async function readSnapshot(
     ...plan.restored,
     ...(await listTouchedByParts(database, { known, plan, parts: partsOf(shared) })),
   ]
-  const { signal } = context
-  const read = await readChecked(tree, touched, { shared, signal, settings: settings.value })
+  const { signal, phases } = context
+  const read = await readChecked(tree, touched, {
+    shared,
+    signal,
+    phases,
+    settings: settings.value,
+  })
+  phases?.enter('compile')
   const diagnostics = [
     ...checkStrays(tree),
     ...shared.flatMap((entry) => checkEntry(entry.path, entry)),
@@ -119,10 +129,22 @@ async function readSettings(tree: RevisionTree, context: SnapshotContext): Promi
     const entries = [file.entry, ...listKeyFiles(tree, known.settings)]
     return { value: known.settings, isNew: false, entries, diagnostics: [] }
   }
+  return readSettingsFile(tree, context, file.entry)
+}
+
+async function readSettingsFile(
+  tree: RevisionTree,
+  context: SnapshotContext,
+  entry: Entry,
+): Promise<SettingsRead> {
+  const { path, blob } = entry
+  context.phases?.enter('read')
   const bytes = (await tree.read([blob])).get(blob) ?? new Uint8Array()
-  const read = parseSettings(context, path, { bytes, findFile: await readKeyFiles(tree) })
+  const findFile = await readKeyFiles(tree)
+  context.phases?.enter('compile')
+  const read = parseSettings(context, path, { bytes, findFile })
   const keys = read.value === null ? [] : listKeyFiles(tree, read.value)
-  return { ...read, entries: [file.entry, ...keys] }
+  return { ...read, entries: [entry, ...keys] }
 }
 
 function isMissed(code: string): boolean {

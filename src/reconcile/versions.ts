@@ -13,6 +13,7 @@ import { parseSharedParts } from '../workflow/shared.ts'
 import { parsePortions } from '../workflow/snapshot.ts'
 import type { Version } from '../workflow/workflow.ts'
 import { awaitedEvents } from './listener-store.ts'
+import type { Phases } from './measure.ts'
 
 /** Directories whose files are in memory at once; each may have some megabytes. */
 const DIRECTORIES_AT_ONCE = 16
@@ -33,22 +34,28 @@ export interface VersionsContext {
   readonly shared: readonly Entry[]
   /** Ends the reading before its next step, with the signal's reason. */
   readonly signal?: AbortSignal | undefined
+  readonly phases?: Phases | undefined
 }
 
 /** Parses these workflows one by one, and joins each with the shared parts. What was read of one is not kept for the next. */
 export async function* eachVersion(
   tree: RevisionTree,
   keys: readonly WorkflowKey[],
-  { shared, signal }: VersionsContext,
+  { shared, signal, phases }: VersionsContext,
 ): AsyncGenerator<LinkResult> {
   if (keys.length === 0) return
-  const sharedParts = parseSharedParts(await readFiles(tree, shared))
+  phases?.enter('read')
+  const sharedFiles = await readFiles(tree, shared)
+  phases?.enter('compile')
+  const sharedParts = parseSharedParts(sharedFiles)
   const pace = pacer(signal)
   for (let at = 0; at < keys.length; at += DIRECTORIES_AT_ONCE) {
     signal?.throwIfAborted()
+    phases?.enter('read')
     const some = keys.slice(at, at + DIRECTORIES_AT_ONCE)
     const lists = await mapBounded(some, LISTS_MAX, (key) => tree.list(key))
     const files = await readFiles(tree, lists.flat())
+    phases?.enter('compile')
     for (const [index, key] of some.entries()) {
       const own = new Map(
         (lists[index] ?? []).map(({ path }) => [path, files.get(path) as SourceFile]),

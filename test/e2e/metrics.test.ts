@@ -97,11 +97,12 @@ describe('/metrics', () => {
     expectNames(families)
     expect(value('belfry_leader')).toBe(1)
     expect(value('belfry_runs', `${environment},status="completed"}`)).toBe(1)
-    expect(value('belfry_poll_total', '{result="ok"}')).toBeGreaterThan(1)
+    expect(value('belfry_poll_total', '{trigger="start",result="ok"}')).toBeGreaterThan(0)
+    expect(value('belfry_poll_total', '{trigger="watch",result="ok"}')).toBeGreaterThan(0)
     expect(value('belfry_poll_age_seconds')).toBeLessThan(10)
-    for (const phase of ['read', 'apply']) {
+    for (const phase of ['resolve', 'diff', 'read', 'compile', 'guard', 'apply']) {
       const labels = `${environment},phase="${phase}"}`
-      expect(value('belfry_reconcile_seconds_count', labels)).toBeGreaterThan(1)
+      expect(value('belfry_reconcile_seconds_count', labels)).toBeGreaterThan(0)
     }
     for (const since of ['first_sight', 'commit']) {
       const labels = `${environment},since="${since}"}`
