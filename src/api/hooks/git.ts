@@ -7,7 +7,7 @@ import type { Reply, SignedRequest, SignedRoute } from '../route.ts'
 import type { Move } from './event.ts'
 import { gitHosts, type GitHost } from './hosts.ts'
 import type { HookOutcome } from './journal.ts'
-import { headerOf, problemBeforeBody, provesBody } from './proof.ts'
+import { headerOf, problemBeforeBody, provesBody } from '../../proof.ts'
 import { saveDelivery } from './store.ts'
 
 /** Hosts cut or drop what is larger; the bound also holds before anything is proved. */

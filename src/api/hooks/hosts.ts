@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { at, listAt, moveOf, moveOfBranch, push, type GitEvent } from './event.ts'
-import { headerOf, hmacIn, standardIn, tokenIn, type Proof } from './proof.ts'
+import { headerOf, hmacIn, standardIn, tokenIn, type Proof } from '../../proof.ts'
 
 /** How the webhooks of one kind of Git host are read. Which kind it is says the path, never the delivery. */
 export interface GitHost {

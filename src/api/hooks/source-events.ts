@@ -5,7 +5,7 @@ import { parseTimestamp } from '../../language/timestamps.ts'
 import { objectOf, type Json, type SourceEvent } from '../../runs/source-event.ts'
 import type { Source } from '../../workflow/sources.ts'
 import { refuseBadText } from '../text.ts'
-import { headerOf } from './proof.ts'
+import { headerOf } from '../../proof.ts'
 
 const TEXT_LENGTH_MAX = 255
 

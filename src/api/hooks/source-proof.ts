@@ -10,8 +10,9 @@ import {
   problemBeforeBody,
   provesBody,
   standardIn,
+  withStandardNames,
   type Proof,
-} from './proof.ts'
+} from '../../proof.ts'
 
 /** An HMAC over the body, or over `<at>.<body>`. */
 interface Signed {
@@ -78,16 +79,6 @@ function writeKeyIn(headers: IncomingHttpHeaders): SourceProof | undefined {
 function bearerIn(headers: IncomingHttpHeaders): SourceProof | undefined {
   const token = /^Bearer +(\S+) *$/i.exec(headers.authorization ?? '')?.[1]
   return token === undefined ? undefined : { kind: 'token', token }
-}
-
-/** Svix, from which Standard Webhooks comes, has names of its own for the same headers. */
-function withStandardNames(headers: IncomingHttpHeaders): IncomingHttpHeaders {
-  if (headers['webhook-signature'] !== undefined) return headers
-  const renamed = ['id', 'timestamp', 'signature'].map((name) => [
-    `webhook-${name}`,
-    headers[`svix-${name}`],
-  ])
-  return { ...headers, ...(Object.fromEntries(renamed) as IncomingHttpHeaders) }
 }
 
 /** `t=<seconds>,v1=<hex>`, the last one more than once while keys change. */

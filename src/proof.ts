@@ -58,6 +58,16 @@ export function standardIn(headers: IncomingHttpHeaders): Proof | undefined {
   return { kind: 'standard', id, at: headerOf(headers, 'webhook-timestamp') ?? '', digests }
 }
 
+/** Svix, from which Standard Webhooks comes, has names of its own for the same headers. */
+export function withStandardNames(headers: IncomingHttpHeaders): IncomingHttpHeaders {
+  if (headers['webhook-signature'] !== undefined) return headers
+  const renamed = ['id', 'timestamp', 'signature'].map((name) => [
+    `webhook-${name}`,
+    headers[`svix-${name}`],
+  ])
+  return { ...headers, ...(Object.fromEntries(renamed) as IncomingHttpHeaders) }
+}
+
 /** The value of a header; undefined where it is missing or empty. */
 export function headerOf(headers: IncomingHttpHeaders, name: string): string | undefined {
   const value = headers[name]
@@ -76,10 +86,13 @@ export function problemBeforeBody(
   return isRecent(proof.at, now) ? undefined : 'bad_timestamp'
 }
 
-/** Whether something was signed within five minutes of now; `at` is in seconds. */
-export function isRecent(at: string, now: Date): boolean {
+/**
+ * Whether something was signed within five minutes of now, or, where whoever repeats a call does not sign it
+ * anew, up to `ageMsMax` before; `at` is in seconds.
+ */
+export function isRecent(at: string, now: Date, ageMsMax: number = SKEW_MS_MAX): boolean {
   const time = /^\d{1,12}$/.test(at) ? Number(at) * 1000 : Number.NaN
-  return Math.abs(now.getTime() - time) <= SKEW_MS_MAX
+  return now.getTime() - time <= ageMsMax && time - now.getTime() <= SKEW_MS_MAX
 }
 
 /** Whether one of the secrets has signed this body; a token proves what comes with it. */
@@ -98,7 +111,8 @@ export function provesBody(proof: Proof, secrets: readonly string[], body: Buffe
 
 const NO_DIGEST = Buffer.alloc(32)
 
-function isAnyToken(token: string, secrets: readonly string[]): boolean {
+/** Whether a token is one of the secrets. */
+export function isAnyToken(token: string, secrets: readonly string[]): boolean {
   // Of digests, since texts of different lengths cannot be compared in constant time.
   const given = sha256(token)
   return isAny(secrets, (secret) => isSame(sha256(secret), given))
