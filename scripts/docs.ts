@@ -76,6 +76,17 @@ function services(): string {
   return [row(head), row(head.map(() => '---')), ...rows.map(row)].join('\n')
 }
 
+/** What a step can lay over the request of each provider, and what it cannot. */
+function overridables(): string {
+  const head = ['provider', 'cannot be set by `overrides`']
+  const rows = shapes.flatMap(({ name, overrides }) =>
+    overrides === null
+      ? []
+      : [[`\`${name}\``, overrides.map((field) => `\`${field}\``).join(', ')]],
+  )
+  return [row(head), row(head.map(() => '---')), ...rows.map(row)].join('\n')
+}
+
 /** Every file that is made from the code, by path, as it should be. */
 export function generatedFiles(): Readonly<Record<string, string>> {
   const pages = PAGES.map((path) => [path, withTables(readFileSync(path, 'utf8'))])
@@ -87,6 +98,7 @@ function withTables(page: string): string {
   const mark = /(<!-- fields: ([a-z_ ]+) -->\n)[\s\S]*?(<!-- end -->)/g
   return page.replace(mark, (_, start: string, name: string, end: string) => {
     if (name === 'services') return `${start}\n${services()}\n\n${end}`
+    if (name === 'overrides') return `${start}\n${overridables()}\n\n${end}`
     const fields = tables[name]
     if (fields === undefined) throw new Error(`no fields are known as "${name}"`)
     return `${start}\n${table(fields)}\n\n${end}`

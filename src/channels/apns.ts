@@ -5,6 +5,7 @@ import { endpointUrl, pick, refused, rejected } from './api.ts'
 import type { ApiReply, Verdict } from './api.ts'
 import { requestHttp2 } from './http2.ts'
 import { readPrivateKey, signJwt } from './jwt.ts'
+import { withOverrides } from './overrides.ts'
 import type { HandOver, Provider } from './provider.ts'
 import { deregistrationSchema, PUSH_BYTES_MAX } from './push-settings.ts'
 import { secretOr } from './secret.ts'
@@ -83,6 +84,7 @@ export const apns: Provider<'apns', PushContent, ApnsSettings> = {
     endpoint: 'https://api.push.apple.com:2197',
   },
   delivery: 'handed_over',
+  overrides: [],
   channelData: 'devices',
   wireName: 'push_apns',
   service: {
@@ -127,10 +129,10 @@ export const apns: Provider<'apns', PushContent, ApnsSettings> = {
   },
 }
 
-function payloadOf({ content }: HandOver<PushContent>): object {
+function payloadOf({ content, overrides }: HandOver<PushContent>): object {
   const { title, body, data, silent } = content
   const aps = silent ? { 'content-available': 1 } : { alert: { title, body }, sound: 'default' }
-  return { ...data, aps }
+  return withOverrides({ ...data, aps }, overrides)
 }
 
 /** Provider tokens that still hold, by what they were made of. */

@@ -5,6 +5,7 @@ import { accepted, bounced, callApi, detailsOf, endpointSchema } from './api.ts'
 import { endpointUrl, ofConnection, pick, refused, rejected } from './api.ts'
 import type { ApiReply, Verdict } from './api.ts'
 import { webhookUrl } from './channel-data.ts'
+import { withOverrides } from './overrides.ts'
 import type { Provider } from './provider.ts'
 import { secretOr } from './secret.ts'
 
@@ -36,6 +37,7 @@ export const discord: Provider<'discord', ChatContent, DiscordSettings> = {
   },
   example: { bot_token: 'a token, or { secret: NAME }', endpoint: 'https://discord.com' },
   delivery: 'handed_over',
+  overrides: ['nonce', 'enforce_nonce'],
   channelData: 'connections',
   wireName: 'chat_discord',
   service: {
@@ -51,12 +53,13 @@ export const discord: Provider<'discord', ChatContent, DiscordSettings> = {
     if (text !== null && text.length > TEXT_LENGTH_MAX) {
       return refused('invalid_request', `the text is longer than ${TEXT_LENGTH_MAX} characters`)
     }
-    const shown = {
+    const own = {
       ...(text !== null && { content: text }),
       ...(blocks !== null && { embeds: blocks }),
       // Nobody is called by what stands in the text.
       allowed_mentions: { parse: [] },
     }
+    const shown = withOverrides(own, message.overrides)
     const headers = { 'content-type': 'application/json' }
     const url = webhookUrl(connection)
     if (url !== undefined) {

@@ -2,6 +2,7 @@ import type { PushContent } from '../steps/step.ts'
 import { accepted, bounced, callApi, channelFailure, detailsOf, endpointSchema } from './api.ts'
 import { endpointUrl, pick, rejected } from './api.ts'
 import type { ApiReply, Verdict } from './api.ts'
+import { withOverrides } from './overrides.ts'
 import type { Provider } from './provider.ts'
 import { deregistrationSchema } from './push-settings.ts'
 import { secretOr } from './secret.ts'
@@ -36,6 +37,7 @@ export const expo: Provider<'expo', PushContent, ExpoSettings> = {
     endpoint: 'https://exp.host',
   },
   delivery: 'handed_over',
+  overrides: ['to'],
   channelData: 'devices',
   wireName: 'push_expo',
   service: {
@@ -48,11 +50,12 @@ export const expo: Provider<'expo', PushContent, ExpoSettings> = {
   async send(message, context) {
     const { access_token: token } = context.settings
     const { token: to, title, body, data, silent } = message.content
-    const shown = {
+    const own = {
       to,
       ...(silent ? { _contentAvailable: true } : { title, body, sound: 'default' }),
       ...(data !== null && { data }),
     }
+    const shown = withOverrides(own, message.overrides)
     return await callApi(
       {
         url: endpointUrl(context.settings, 'https://exp.host', '/--/api/v2/push/send'),

@@ -4,6 +4,7 @@ import { accepted, bounced, callApi, channelFailure, detailsOf, endpointSchema }
 import { endpointUrl, judgeStatus, optionsOf, pick, readReply, refused } from './api.ts'
 import type { ApiReply, Verdict } from './api.ts'
 import { readPrivateKey, signJwt } from './jwt.ts'
+import { withOverrides } from './overrides.ts'
 import type { Answer, HandOver, Provider, SendContext } from './provider.ts'
 import { deregistrationSchema, PUSH_BYTES_MAX } from './push-settings.ts'
 import { secretOr } from './secret.ts'
@@ -61,6 +62,15 @@ export const fcm: Provider<'fcm', PushContent, FcmSettings> = {
     endpoint: 'https://fcm.googleapis.com',
   },
   delivery: 'handed_over',
+  overrides: [
+    'message.token',
+    'message.topic',
+    'message.condition',
+    'message.fid',
+    'message.apns.live_activity_token',
+    'message.apns.headers.authorization',
+    'message.webpush.headers.authorization',
+  ],
   channelData: 'devices',
   wireName: 'push_fcm',
   service: {
@@ -77,9 +87,10 @@ export const fcm: Provider<'fcm', PushContent, FcmSettings> = {
       const details = "the channel's service_account is no key file of a service account"
       return { kind: 'failed', details, exchange: null }
     }
-    const shown = { message: notificationOf(message) }
+    const own = { message: notificationOf(message) }
+    const shown = withOverrides(own, message.overrides)
     const body = JSON.stringify(shown)
-    if (Buffer.byteLength(JSON.stringify(shown.message)) > PUSH_BYTES_MAX) {
+    if (Buffer.byteLength(JSON.stringify(shown['message'])) > PUSH_BYTES_MAX) {
       return refused('invalid_request', `the notification is larger than ${PUSH_BYTES_MAX} bytes`)
     }
     const token = await accessToken(account, context)

@@ -10,6 +10,7 @@ export const inApp: Provider<'in_app', InAppContent, object> = {
   schema: { required: [], properties: {} },
   example: {},
   delivery: 'stored',
+  overrides: null,
   service: { perSecond: null, permanent: [], idempotency: 'the id of the message', reports: null },
 
   send: () => unreachable('a stored message is never handed over' as never),

@@ -1,3 +1,4 @@
+import type { JsonObject } from '../json.ts'
 import type { EmailContent } from '../steps/step.ts'
 import { accepted, callApi, channelFailure, detailsOf, endpointSchema } from './api.ts'
 import { endpointUrl, pick } from './api.ts'
@@ -5,6 +6,7 @@ import type { ApiReply, Verdict } from './api.ts'
 import { sendMail } from './mail-send.ts'
 import { mailboxText, senderSchema } from './mail.ts'
 import type { MailParts } from './mail.ts'
+import { formFields, withOverrides } from './overrides.ts'
 import type { Provider } from './provider.ts'
 import { secretOr } from './secret.ts'
 
@@ -46,6 +48,17 @@ export const mailgun: Provider<'mailgun', EmailContent, MailgunSettings> = {
     endpoint: 'https://api.eu.mailgun.net',
   },
   delivery: 'handed_over',
+  overrides: [
+    'from',
+    'to',
+    'cc',
+    'bcc',
+    'h:*',
+    'recipient-variables',
+    'v:belfry_message_id',
+    'attachment',
+    'inline',
+  ],
   service: {
     perSecond: null,
     permanent: ['400'],
@@ -56,7 +69,8 @@ export const mailgun: Provider<'mailgun', EmailContent, MailgunSettings> = {
   send: (message, context) =>
     sendMail(message, context, async (parts) => {
       const { api_key: key, domain } = context.settings
-      const fields = [...fieldsOf(parts), ['v:belfry_message_id', message.id] as const]
+      const own = { ...fieldsOf(parts), 'v:belfry_message_id': message.id }
+      const fields = withOverrides(own, message.overrides)
       const form = new Response(formOf(fields, parts))
       return await callApi(
         {
@@ -66,7 +80,7 @@ export const mailgun: Provider<'mailgun', EmailContent, MailgunSettings> = {
             'content-type': form.headers.get('content-type') ?? '',
           },
           body: await form.bytes(),
-          shown: Object.fromEntries(fields),
+          shown: fields,
         },
         context,
         judge,
@@ -74,29 +88,27 @@ export const mailgun: Provider<'mailgun', EmailContent, MailgunSettings> = {
     }),
 }
 
-function fieldsOf(parts: MailParts): readonly (readonly [name: string, value: string])[] {
+function fieldsOf(parts: MailParts): JsonObject {
   const { sender, replyTo, to, cc, bcc, subject, messageId, content } = parts
-  return [
-    ['from', mailboxText(sender)],
-    ['to', to],
-    ...cc.map((address) => ['cc', address] as const),
-    ...bcc.map((address) => ['bcc', address] as const),
-    ['subject', subject],
-    ['text', content.text],
-    ...(content.html === '' ? [] : [['html', content.html] as const]),
-    ...(replyTo ? [['h:Reply-To', mailboxText(replyTo)] as const] : []),
-    ['h:Message-Id', messageId],
-    ...Object.entries(content.headers).map(([name, value]) => [`h:${name}`, value] as const),
-  ]
+  const headers = Object.entries(content.headers).map(([name, value]) => [`h:${name}`, value])
+  return {
+    from: mailboxText(sender),
+    to,
+    cc,
+    bcc,
+    subject,
+    text: content.text,
+    ...(content.html !== '' && { html: content.html }),
+    ...(replyTo && { 'h:Reply-To': mailboxText(replyTo) }),
+    'h:Message-Id': messageId,
+    ...Object.fromEntries(headers),
+  }
 }
 
 /** As a form with files; the names of inline images are their ids, by which the HTML names them. */
-function formOf(
-  fields: readonly (readonly [name: string, value: string])[],
-  { content }: MailParts,
-): FormData {
+function formOf(fields: JsonObject, { content }: MailParts): FormData {
   const form = new FormData()
-  for (const [name, value] of fields) form.append(name, value.toWellFormed())
+  for (const [name, value] of formFields(fields)) form.append(name, value)
   for (const one of content.attachments) {
     const file = new Blob([Buffer.from(one.content, 'base64')], { type: one.content_type })
     const inline = one.content_id !== undefined

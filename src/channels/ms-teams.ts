@@ -1,8 +1,10 @@
+import type { JsonObject } from '../json.ts'
 import { markdownDialect, markdownToChat } from '../language/chat-markup.ts'
 import type { ChatContent } from '../steps/step.ts'
 import { accepted, bounced, callApi, detailsOf, refused, rejected } from './api.ts'
 import type { ApiReply, Verdict } from './api.ts'
 import { webhookUrl } from './channel-data.ts'
+import { withOverrides } from './overrides.ts'
 import type { Provider } from './provider.ts'
 
 /** Teams refuses larger ones behind its answer, and counts more than what we send. */
@@ -16,6 +18,7 @@ export const msTeams: Provider<'ms_teams', ChatContent, object> = {
   schema: { required: [], properties: {} },
   example: {},
   delivery: 'handed_over',
+  overrides: [],
   channelData: 'connections',
   wireName: 'chat_ms_teams',
   service: {
@@ -32,7 +35,7 @@ export const msTeams: Provider<'ms_teams', ChatContent, object> = {
     if (url === undefined) {
       return refused('invalid_address', 'the connection has no incoming_webhook')
     }
-    const shown = bodyOf(message.content)
+    const shown = bodyOf(message.content, message.overrides)
     const body = JSON.stringify(shown)
     if (Buffer.byteLength(body) > CARD_BYTES_MAX) {
       return refused('invalid_request', `the card is larger than ${CARD_BYTES_MAX} bytes`)
@@ -42,15 +45,19 @@ export const msTeams: Provider<'ms_teams', ChatContent, object> = {
   },
 }
 
-function bodyOf({ markdown, blocks, summary }: ChatContent): object {
+function bodyOf(
+  { markdown, blocks, summary }: ChatContent,
+  overrides: JsonObject | undefined,
+): object {
   const text = markdownToChat(markdown ?? '', markdownDialect)
-  const content = {
+  const card = {
     type: 'AdaptiveCard',
     $schema: 'http://adaptivecards.io/schemas/adaptive-card.json',
     version: '1.4',
     ...(summary !== null && { fallbackText: summary }),
     body: blocks ?? [{ type: 'TextBlock', text, wrap: true }],
   }
+  const content = withOverrides(card, overrides)
   const contentType = 'application/vnd.microsoft.card.adaptive'
   return {
     type: 'message',

@@ -5,6 +5,7 @@ import type { ApiReply, Verdict } from './api.ts'
 import { sendMail } from './mail-send.ts'
 import { mailboxText, senderSchema } from './mail.ts'
 import type { MailParts } from './mail.ts'
+import { withOverrides } from './overrides.ts'
 import type { Provider } from './provider.ts'
 import { secretOr } from './secret.ts'
 
@@ -49,6 +50,7 @@ export const postmark: Provider<'postmark', EmailContent, PostmarkSettings> = {
     endpoint: 'https://api.postmarkapp.com',
   },
   delivery: 'handed_over',
+  overrides: ['From', 'To', 'Cc', 'Bcc', 'ReplyTo', 'Headers', 'Attachments'],
   service: {
     perSecond: null,
     permanent: ['422 code 300 (invalid)', '422 code 406 (inactive recipient)', '413'],
@@ -58,7 +60,8 @@ export const postmark: Provider<'postmark', EmailContent, PostmarkSettings> = {
 
   send: (message, context) =>
     sendMail(message, context, (parts) => {
-      const body = bodyOf(parts, context.settings.message_stream)
+      const own = bodyOf(parts, context.settings.message_stream)
+      const body = withOverrides(own, message.overrides)
       const attachments = parts.content.attachments.map((one) => ({
         Name: one.name,
         Content: one.content,

@@ -1,4 +1,5 @@
 import type { EnvironmentName, MessageId } from '../ids.ts'
+import type { JsonObject } from '../json.ts'
 import type { ChannelType, MessageContent } from '../steps/step.ts'
 import type { Door } from './door.ts'
 
@@ -9,6 +10,8 @@ export interface HandOver<Content extends MessageContent = MessageContent> {
   readonly content: Content
   /** From 1. */
   readonly attempt: number
+  /** What the step lays over the body of this provider's request. */
+  readonly overrides?: JsonObject
 }
 
 export interface SendContext<Settings> {
@@ -118,6 +121,11 @@ export interface Provider<
   /** The server that each hand-over connects to; absent where a message names it, or there is none. */
   target?(settings: Settings): { readonly host: string; readonly port: number }
   readonly service: ServiceFacts
+  /**
+   * What the `overrides` of a step cannot set in its request: whom it goes to, whom it is from, and what we know it by; such
+   * as `message.token`, or `h:*` for all that begin so. Null where it takes none.
+   */
+  readonly overrides: readonly string[] | null
   /** Set for push and chat. */
   readonly channelData?: ChannelDataKind
   /** The contract's word for it, where it has one. */

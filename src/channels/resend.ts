@@ -3,6 +3,7 @@ import { accepted, callApi, detailsOf, endpointSchema, endpointUrl, pick, reject
 import type { ApiReply, Verdict } from './api.ts'
 import { sendMail } from './mail-send.ts'
 import { mailboxText, senderSchema } from './mail.ts'
+import { withOverrides } from './overrides.ts'
 import type { Provider } from './provider.ts'
 import { secretOr } from './secret.ts'
 
@@ -36,6 +37,7 @@ export const resend: Provider<'resend', EmailContent, ResendSettings> = {
     endpoint: 'https://api.resend.com',
   },
   delivery: 'handed_over',
+  overrides: ['from', 'to', 'cc', 'bcc', 'reply_to', 'headers', 'attachments'],
   service: {
     perSecond: 2,
     permanent: ['400', '409 invalid_idempotent_request', '422'],
@@ -45,7 +47,7 @@ export const resend: Provider<'resend', EmailContent, ResendSettings> = {
 
   send: (message, context) =>
     sendMail(message, context, ({ sender, replyTo, to, cc, bcc, subject, messageId, content }) => {
-      const body = {
+      const own = {
         from: mailboxText(sender),
         to: [to],
         ...(cc.length > 0 && { cc }),
@@ -56,6 +58,7 @@ export const resend: Provider<'resend', EmailContent, ResendSettings> = {
         text: content.text,
         headers: { ...content.headers, 'Message-ID': messageId },
       }
+      const body = withOverrides(own, message.overrides)
       const attachments = content.attachments.map((one) => ({
         filename: one.name,
         content: one.content,

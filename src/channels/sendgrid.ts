@@ -4,6 +4,7 @@ import { sendMail } from './mail-send.ts'
 import { senderSchema } from './mail.ts'
 import type { MailParts } from './mail.ts'
 import type { Mailbox } from './address.ts'
+import { withOverrides } from './overrides.ts'
 import type { Provider } from './provider.ts'
 import { secretOr } from './secret.ts'
 
@@ -37,6 +38,16 @@ export const sendgrid: Provider<'sendgrid', EmailContent, SendgridSettings> = {
     endpoint: 'https://api.eu.sendgrid.com',
   },
   delivery: 'handed_over',
+  overrides: [
+    'personalizations',
+    'from',
+    'reply_to*',
+    'headers',
+    'attachments',
+    'custom_args.belfry_message_id',
+    'mail_settings.bcc',
+    'mail_settings.spam_check',
+  ],
   service: {
     perSecond: 600,
     permanent: ['400', '413'],
@@ -46,7 +57,8 @@ export const sendgrid: Provider<'sendgrid', EmailContent, SendgridSettings> = {
 
   send: (message, context) =>
     sendMail(message, context, (parts) => {
-      const body = { ...bodyOf(parts), custom_args: { belfry_message_id: message.id } }
+      const own = { ...bodyOf(parts), custom_args: { belfry_message_id: message.id } }
+      const body = withOverrides(own, message.overrides)
       const attachments = parts.content.attachments.map((one) => ({
         filename: one.name,
         content: one.content,

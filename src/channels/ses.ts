@@ -6,6 +6,7 @@ import type { ApiReply, Verdict } from './api.ts'
 import { awsErrorOf, awsSchema } from './aws.ts'
 import { composeMail, mailboxText, senderSchema } from './mail.ts'
 import type { Mailbox } from './address.ts'
+import { withOverrides } from './overrides.ts'
 import type { Provider } from './provider.ts'
 import { signAws } from './sigv4.ts'
 import type { AwsCredentials } from './sigv4.ts'
@@ -54,6 +55,14 @@ export const ses: Provider<'ses', EmailContent, SesSettings> = {
     endpoint: 'https://email.eu-central-1.amazonaws.com',
   },
   delivery: 'handed_over',
+  overrides: [
+    'FromEmailAddress*',
+    'Destination',
+    'ReplyToAddresses',
+    'FeedbackForwardingEmailAddress*',
+    'Content',
+    'EmailTags',
+  ],
   service: {
     perSecond: null,
     permanent: ['MessageRejected', 'BadRequestException', '413'],
@@ -70,7 +79,7 @@ export const ses: Provider<'ses', EmailContent, SesSettings> = {
     const mail = await composeMail(message, from, now)
     if ('reason' in mail) return refused(mail.reason, mail.details)
     const url = endpointUrl(settings, `https://email.${settings.region}.amazonaws.com`, PATH)
-    const envelope = {
+    const own = {
       FromEmailAddress: mailboxText(parseMailbox(from) as Mailbox),
       // The blind copies too: the MIME does not name them.
       Destination: { ToAddresses: mail.recipients },
@@ -79,6 +88,7 @@ export const ses: Provider<'ses', EmailContent, SesSettings> = {
       }),
       EmailTags: [{ Name: 'belfry_message_id', Value: message.id }],
     }
+    const envelope = withOverrides(own, message.overrides)
     const body = JSON.stringify({
       ...envelope,
       Content: { Raw: { Data: mail.raw.toString('base64') } },

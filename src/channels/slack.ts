@@ -1,9 +1,11 @@
+import type { JsonObject } from '../json.ts'
 import { markdownToChat, slackDialect } from '../language/chat-markup.ts'
 import type { ChatContent } from '../steps/step.ts'
 import { accepted, bounced, callApi, channelFailure, detailsOf, endpointSchema } from './api.ts'
 import { endpointUrl, ofConnection, pick, refused, rejected } from './api.ts'
 import type { ApiReply, Verdict } from './api.ts'
 import { webhookUrl } from './channel-data.ts'
+import { withOverrides } from './overrides.ts'
 import type { Answer, Provider, SendContext } from './provider.ts'
 import { secretOr } from './secret.ts'
 
@@ -41,6 +43,7 @@ export const slack: Provider<'slack', ChatContent, SlackSettings> = {
   },
   example: { bot_token: 'xoxb-…, or { secret: NAME }', endpoint: 'https://slack.com' },
   delivery: 'handed_over',
+  overrides: ['channel', 'token'],
   channelData: 'connections',
   wireName: 'chat_slack',
   service: {
@@ -59,7 +62,10 @@ export const slack: Provider<'slack', ChatContent, SlackSettings> = {
 
   async send(message, context) {
     const { connection } = message.content
-    const body = bodyOf(message.content)
+    const body = withOverrides(
+      bodyOf(message.content),
+      withoutMentions(message.overrides) as JsonObject,
+    )
     const url = webhookUrl(connection)
     if (url !== undefined) return ofConnection(await sendToWebhook(url, body, context))
     const { access_token: own, channel_id: channel, user_id: user } = connection
@@ -84,7 +90,7 @@ async function sendToChannel(
   { place, token, body }: Post,
   context: SendContext<SlackSettings>,
 ): Promise<Answer> {
-  const whole = { channel: place, ...body, unfurl_links: false }
+  const whole = { unfurl_links: false, ...body, channel: place }
   return await callApi(
     {
       url: endpointUrl(context.settings, 'https://slack.com', '/api/chat.postMessage'),

@@ -80,6 +80,7 @@ export const smtp: Provider<'smtp', EmailContent, SmtpSettings> = {
     from: 'Example <hello@example.com>',
   },
   delivery: 'handed_over',
+  overrides: null,
   target: ({ host, port = PORT }) => ({ host, port }),
   service: {
     perSecond: null,

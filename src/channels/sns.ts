@@ -4,6 +4,7 @@ import { endpointUrl, pick, refused, rejected } from './api.ts'
 import type { ApiReply, Verdict } from './api.ts'
 import { awsErrorOf, awsSchema } from './aws.ts'
 import { phoneNumber } from './phone.ts'
+import { formText, withOverrides } from './overrides.ts'
 import type { Provider } from './provider.ts'
 import { signAws } from './sigv4.ts'
 import type { AwsCredentials } from './sigv4.ts'
@@ -52,6 +53,16 @@ export const sns: Provider<'sns', SmsContent, SnsSettings> = {
     endpoint: 'https://sns.eu-central-1.amazonaws.com',
   },
   delivery: 'handed_over',
+  overrides: [
+    'Action',
+    'Version',
+    'PhoneNumber',
+    'TopicArn',
+    'TargetArn',
+    'AWSAccessKeyId',
+    'X-Amz-*',
+    'Signature*',
+  ],
   service: {
     perSecond: 20,
     permanent: ['InvalidParameter', 'InvalidParameterValue', 'OptedOut'],
@@ -63,19 +74,20 @@ export const sns: Provider<'sns', SmsContent, SnsSettings> = {
     const { settings, now } = context
     const to = phoneNumber(message.content.to)
     if (to === undefined) return refused('invalid_address', 'the phone number is not E.164')
-    const fields = {
+    const own = {
       Action: 'Publish',
       Version: '2010-03-31',
       PhoneNumber: to,
-      Message: message.content.body.toWellFormed(),
+      Message: message.content.body,
       ...attributes({
         'AWS.SNS.SMS.SMSType': settings.sms_type ?? 'Transactional',
         'AWS.SNS.SMS.SenderID': settings.sender_id,
       }),
     }
+    const fields = withOverrides(own, message.overrides)
     const url = endpointUrl(settings, `https://sns.${settings.region}.amazonaws.com`, '/')
     const headers = { 'content-type': 'application/x-www-form-urlencoded; charset=utf-8' }
-    const body = new URLSearchParams(fields).toString()
+    const body = formText(fields)
     const request = { method: 'POST', url, headers, body, service: 'sns' } as const
     return await callApi(
       { url, headers: signAws(request, settings, now), body, shown: fields },

@@ -3,6 +3,7 @@ import { accepted, callApi, channelFailure, detailsOf, endpointSchema } from './
 import { endpointUrl, pick, refused, rejected } from './api.ts'
 import type { ApiReply, Verdict } from './api.ts'
 import { phoneNumber } from './phone.ts'
+import { formText, withOverrides } from './overrides.ts'
 import type { Provider } from './provider.ts'
 import { secretOr } from './secret.ts'
 
@@ -58,6 +59,7 @@ export const twilio: Provider<'twilio', SmsContent, TwilioSettings> = {
     endpoint: 'https://api.twilio.com',
   },
   delivery: 'handed_over',
+  overrides: ['To', 'StatusCallback'],
   service: {
     perSecond: null,
     permanent: ['21211', '21408', '21610', '21614', '21617', '400'],
@@ -74,11 +76,12 @@ export const twilio: Provider<'twilio', SmsContent, TwilioSettings> = {
       const details = 'the channel has neither from nor messaging_service_sid'
       return { kind: 'failed', details, exchange: null }
     }
-    const fields = {
+    const own = {
       To: to,
       ...(service === undefined ? { From: from ?? '' } : { MessagingServiceSid: service }),
-      Body: message.content.body.toWellFormed(),
+      Body: message.content.body,
     }
+    const fields = withOverrides(own, message.overrides)
     const path = `/2010-04-01/Accounts/${sid}/Messages.json`
     return await callApi(
       {
@@ -87,7 +90,7 @@ export const twilio: Provider<'twilio', SmsContent, TwilioSettings> = {
           authorization: `Basic ${Buffer.from(`${sid}:${token}`).toString('base64')}`,
           'content-type': 'application/x-www-form-urlencoded',
         },
-        body: new URLSearchParams(fields).toString(),
+        body: formText(fields),
         shown: fields,
       },
       context,

@@ -3,6 +3,7 @@ import { accepted, callApi, channelFailure, detailsOf, endpointSchema } from './
 import { endpointUrl, pick, refused } from './api.ts'
 import type { ApiReply, Verdict } from './api.ts'
 import { phoneNumber } from './phone.ts'
+import { withOverrides } from './overrides.ts'
 import type { Provider } from './provider.ts'
 import { secretOr } from './secret.ts'
 
@@ -49,6 +50,7 @@ export const vonage: Provider<'vonage', SmsContent, VonageSettings> = {
     endpoint: 'https://api.nexmo.com',
   },
   delivery: 'handed_over',
+  overrides: ['to', 'channel', 'client_ref', 'webhook_url', 'failover'],
   service: {
     perSecond: null,
     permanent: ['422'],
@@ -60,7 +62,7 @@ export const vonage: Provider<'vonage', SmsContent, VonageSettings> = {
     const { settings } = context
     const to = phoneNumber(message.content.to)
     if (to === undefined) return refused('invalid_address', 'the phone number is not E.164')
-    const body = {
+    const own = {
       message_type: 'text',
       channel: 'sms',
       // Both without the plus.
@@ -69,6 +71,7 @@ export const vonage: Provider<'vonage', SmsContent, VonageSettings> = {
       text: message.content.body,
       client_ref: message.id,
     }
+    const body = withOverrides(own, message.overrides)
     const login = Buffer.from(`${settings.api_key}:${settings.api_secret}`).toString('base64')
     return await callApi(
       {

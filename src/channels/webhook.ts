@@ -34,6 +34,7 @@ export const webhook: Provider<'webhook', WebhookContent, WebhookSettings> = {
   },
   example: { signing_secret: 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw' },
   delivery: 'handed_over',
+  overrides: null,
   service: {
     perSecond: null,
     permanent: [...PERMANENT].map(String),

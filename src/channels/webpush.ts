@@ -11,6 +11,7 @@ import {
   refused,
 } from './api.ts'
 import type { ApiReply, Verdict } from './api.ts'
+import { withOverrides } from './overrides.ts'
 import type { Provider } from './provider.ts'
 import { deregistrationSchema } from './push-settings.ts'
 import { secretOr } from './secret.ts'
@@ -61,6 +62,7 @@ export const webpush: Provider<'webpush', PushContent, WebpushSettings> = {
     token_deregistration: true,
   },
   delivery: 'handed_over',
+  overrides: ['id'],
   channelData: 'subscriptions',
   service: {
     perSecond: null,
@@ -73,7 +75,8 @@ export const webpush: Provider<'webpush', PushContent, WebpushSettings> = {
     const { settings } = context
     const { subscription, title, body, data, silent } = message.content
     if (subscription === undefined) return refused('invalid_address', 'there is no subscription')
-    const shown = { id: message.id, title, body, data, silent }
+    const own = { id: message.id, title, body, data, silent }
+    const shown = withOverrides(own, message.overrides)
     const payload = JSON.stringify(shown)
     if (Buffer.byteLength(payload) > PAYLOAD_BYTES_MAX) {
       return refused(

@@ -3,6 +3,7 @@ import { scrubExchange, scrubText } from '../channels/exchange.ts'
 import type { Door } from '../channels/door.ts'
 import type { Answer } from '../channels/provider.ts'
 import { secretNames, withSecrets } from '../channels/secret.ts'
+import { sendThrough } from '../channels/send-through.ts'
 import type { Clock } from '../clock.ts'
 import type { Database, Transaction } from '../db/database.ts'
 import { messageOf, TerminalFailure } from '../errors.ts'
@@ -239,7 +240,7 @@ async function send(
     isFilled = true
     const secret = (variable: string) => read(secretNameOf(settings, variable))
     const signal = AbortSignal.any([ctx.signal, AbortSignal.timeout(HANDOVER_MS_MAX)])
-    const sending = providerOf(channel)!.send(message, {
+    const sending = sendThrough(providerOf(channel)!, message, {
       settings: filled,
       signal,
       now: ctx.clock.now(),

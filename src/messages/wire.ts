@@ -93,7 +93,11 @@ export function contentToWire({ id, content, channelFrom, insertedAt }: ContentR
   return {
     __typename: 'MessageContent',
     message_id: id,
-    data: contentDataToWire(content, channelFrom),
+    data: {
+      ...contentDataToWire(content, channelFrom),
+      // The contract does not know them.
+      ...('overrides' in content && { overrides: content.overrides }),
+    },
     inserted_at: insertedAt,
   }
 }

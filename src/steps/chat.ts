@@ -8,9 +8,15 @@ import {
   type ChannelFields,
   type WindowFields,
 } from './fields.ts'
+import {
+  overridesOf,
+  overridesSchema,
+  overrideTemplates,
+  type OverrideFields,
+} from './overrides.ts'
 import type { StepType, TemplateText, TemplateTree } from './step.ts'
 
-export interface Chat extends ChannelFields, WindowFields {
+export interface Chat extends ChannelFields, OverrideFields, WindowFields {
   readonly markdown?: TemplateText
   readonly blocks?: TemplateTree
   readonly summary?: TemplateText
@@ -34,6 +40,7 @@ export const chat: StepType<'chat', Chat> = {
       summary: templateSchema('What a notification of the chat says where it cannot show blocks.'),
       expires_after: channelFieldSchemas.expires_after,
       send_windows: channelFieldSchemas.send_windows,
+      overrides: overridesSchema,
     },
   },
   example: {
@@ -43,6 +50,7 @@ export const chat: StepType<'chat', Chat> = {
     summary: '{{data.service}} is down',
     expires_after: '1h',
     send_windows: [{ days: 'weekdays', from: '09:00', until: '18:00' }],
+    overrides: { slack: { username: '{{data.service}}', icon_emoji: ':bell:' } },
   },
   channelType: 'chat',
   conditional: true,
@@ -52,6 +60,7 @@ export const chat: StepType<'chat', Chat> = {
       ...templateField(['markdown'], step.markdown, 'markdown'),
       ...plainTreeFields(['blocks'], step.blocks),
       ...templateField(['summary'], step.summary, 'line'),
+      ...overrideTemplates(step),
     ]
   },
 
@@ -75,6 +84,7 @@ export const chat: StepType<'chat', Chat> = {
       markdown: step.markdown === undefined ? null : context.render(step.markdown, 'markdown'),
       blocks: Array.isArray(blocks) ? (blocks as readonly unknown[]) : null,
       summary: step.summary === undefined ? null : context.render(step.summary, 'line').trim(),
+      ...overridesOf(step, context),
     } as const
     return {
       kind: 'message',

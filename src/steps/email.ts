@@ -12,9 +12,15 @@ import {
   type ChannelFields,
   type WindowFields,
 } from './fields.ts'
+import {
+  overridesOf,
+  overridesSchema,
+  overrideTemplates,
+  type OverrideFields,
+} from './overrides.ts'
 import type { Attachment, StepBase, StepContext, StepType, TemplateText } from './step.ts'
 
-export interface Email extends ChannelFields, WindowFields {
+export interface Email extends ChannelFields, OverrideFields, WindowFields {
   readonly subject: TemplateText
   readonly html?: TemplateText
   readonly markdown?: TemplateText
@@ -98,6 +104,7 @@ export const email: StepType<'email', Email> = {
       },
       expires_after: channelFieldSchemas.expires_after,
       send_windows: channelFieldSchemas.send_windows,
+      overrides: overridesSchema,
     },
   },
   example: {
@@ -118,6 +125,7 @@ export const email: StepType<'email', Email> = {
     tracking: { opens: true, links: true },
     expires_after: '1d',
     send_windows: [{ days: 'weekdays', from: '09:00', until: '18:00' }],
+    overrides: { postmark: { Tag: '{{data.page_id}}' } },
   },
   channelType: 'email',
   conditional: true,
@@ -137,6 +145,7 @@ export const email: StepType<'email', Email> = {
       ...Object.entries(step.headers ?? {}).flatMap(([name, template]) =>
         templateField(['headers', name], template, 'line'),
       ),
+      ...overrideTemplates(step),
     ]
   },
 
@@ -188,6 +197,7 @@ export const email: StepType<'email', Email> = {
         text,
         headers: Object.fromEntries(headers),
         attachments: attachmentsOf(step.attachments, context),
+        ...overridesOf(step, context),
       },
       ...timesOf(step, context),
     }

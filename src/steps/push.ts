@@ -9,9 +9,15 @@ import {
   type ChannelFields,
   type WindowFields,
 } from './fields.ts'
+import {
+  overridesOf,
+  overridesSchema,
+  overrideTemplates,
+  type OverrideFields,
+} from './overrides.ts'
 import type { Address, PushContent, StepType, TemplateText, TemplateTree } from './step.ts'
 
-export interface Push extends ChannelFields, WindowFields {
+export interface Push extends ChannelFields, OverrideFields, WindowFields {
   readonly title: TemplateText
   readonly body: TemplateText
   readonly data?: TemplateTree
@@ -39,6 +45,7 @@ export const push: StepType<'push', Push> = {
       },
       expires_after: channelFieldSchemas.expires_after,
       send_windows: channelFieldSchemas.send_windows,
+      overrides: overridesSchema,
     },
   },
   example: {
@@ -49,6 +56,7 @@ export const push: StepType<'push', Push> = {
     silent: false,
     expires_after: '1h',
     send_windows: [{ days: 'weekdays', from: '09:00', until: '18:00' }],
+    overrides: { apns: { aps: { badge: '{{data.unread}}', sound: null } } },
   },
   channelType: 'push',
   conditional: true,
@@ -58,6 +66,7 @@ export const push: StepType<'push', Push> = {
       ...templateField(['title'], step.title, 'line'),
       ...templateField(['body'], step.body, 'text'),
       ...plainTreeFields(['data'], step.data),
+      ...overrideTemplates(step),
     ]
   },
 
@@ -73,6 +82,7 @@ export const push: StepType<'push', Push> = {
       body: context.render(step.body, 'text').trim(),
       data: isJsonObject(data) ? data : null,
       silent: step.silent ?? false,
+      ...overridesOf(step, context),
     } as const
     return {
       kind: 'message',

@@ -7,9 +7,15 @@ import {
   type ChannelFields,
   type WindowFields,
 } from './fields.ts'
+import {
+  overridesOf,
+  overridesSchema,
+  overrideTemplates,
+  type OverrideFields,
+} from './overrides.ts'
 import type { StepContext, StepType, TemplateText } from './step.ts'
 
-export interface Sms extends ChannelFields, WindowFields {
+export interface Sms extends ChannelFields, OverrideFields, WindowFields {
   readonly body: TemplateText
   readonly to?: TemplateText
 }
@@ -26,6 +32,7 @@ export const sms: StepType<'sms', Sms> = {
       to: templateSchema("The phone number; left out, the recipient's `phone_number`."),
       expires_after: channelFieldSchemas.expires_after,
       send_windows: channelFieldSchemas.send_windows,
+      overrides: overridesSchema,
     },
   },
   example: {
@@ -34,6 +41,7 @@ export const sms: StepType<'sms', Sms> = {
     to: '{{data.phone_number}}',
     expires_after: '10m',
     send_windows: [{ days: 'weekdays', from: '09:00', until: '18:00' }],
+    overrides: { twilio: { ValidityPeriod: 600 } },
   },
   channelType: 'sms',
   conditional: true,
@@ -42,6 +50,7 @@ export const sms: StepType<'sms', Sms> = {
     return [
       ...templateField(['body'], step.body, 'text'),
       ...templateField(['to'], step.to, 'line'),
+      ...overrideTemplates(step),
     ]
   },
 
@@ -52,7 +61,12 @@ export const sms: StepType<'sms', Sms> = {
     if (to === undefined) return { kind: 'skip', reason: 'recipient_data_missing' }
     return {
       kind: 'message',
-      content: { type: 'sms', to, body: context.render(step.body, 'text').trim() },
+      content: {
+        type: 'sms',
+        to,
+        body: context.render(step.body, 'text').trim(),
+        ...overridesOf(step, context),
+      },
       ...timesOf(step, context),
     }
   },

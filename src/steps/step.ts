@@ -1,4 +1,5 @@
 import type { StepRef } from '../ids.ts'
+import type { JsonObject } from '../json.ts'
 import type { Conditions } from '../language/conditions.ts'
 import type { Duration } from '../language/durations.ts'
 import type { OutputKind } from '../language/templates.ts'
@@ -236,7 +237,15 @@ export type MessageContent =
   | SmsContent
   | WebhookContent
 
-export interface PushContent {
+/** By provider: what is laid over the body of its request. */
+export type Overrides = Readonly<Record<string, JsonObject>>
+
+/** What the contents have that a service takes by a request. */
+interface Overridable {
+  readonly overrides?: Overrides
+}
+
+export interface PushContent extends Overridable {
   readonly type: 'push'
   /** The device; of a browser, the endpoint of its subscription. */
   readonly token: string
@@ -250,7 +259,7 @@ export interface PushContent {
   readonly silent: boolean
 }
 
-export interface ChatContent {
+export interface ChatContent extends Overridable {
   readonly type: 'chat'
   /** As the recipient's channel data says it; may hold a token or a URL that gives access. */
   readonly connection: Address
@@ -261,14 +270,14 @@ export interface ChatContent {
   readonly summary: string | null
 }
 
-export interface SmsContent {
+export interface SmsContent extends Overridable {
   readonly type: 'sms'
   /** A phone number, as the step or the recipient says it. */
   readonly to: string
   readonly body: string
 }
 
-export interface EmailContent {
+export interface EmailContent extends Overridable {
   readonly type: 'email'
   /** Where the step names one; else the recipient's own address. One addr-spec. */
   readonly to: string

@@ -21,6 +21,7 @@ import { isShared, resolveFile, workflowDirectory } from './paths.ts'
 import { inOneGo, weightOfYaml, type Portions } from './portions.ts'
 import { validateWorkflow } from './schema.ts'
 import { decodeText } from './text.ts'
+import { checkOverrides } from './overrides.ts'
 import {
   TEMPLATE_BYTES_MAX,
   fileSource,
@@ -147,7 +148,7 @@ function* readWorkflow(
     key,
     file,
     entries,
-    diagnostics: [...problems, ...checkSteps(file, steps)],
+    diagnostics: [...problems, ...checkSteps(file, steps), ...checkOverrides(file, steps)],
     files: {},
     parts: [],
     variables: [],

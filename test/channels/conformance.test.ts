@@ -4,6 +4,7 @@ import { openDoor } from '../../src/channels/door.ts'
 import type { Door } from '../../src/channels/door.ts'
 import { scrubExchange } from '../../src/channels/exchange.ts'
 import { providers } from '../../src/channels/index.ts'
+import type { JsonObject } from '../../src/json.ts'
 import type { Answer } from '../../src/channels/provider.ts'
 import { startHttp, type HttpFake, type Responder } from '../support/http.ts'
 import { handOver, type Case, type FakeAnswer } from './conformance/case.ts'
@@ -98,6 +99,30 @@ describe.each(titled)('%s', (_title, one) => {
     })
   })
 
+  test('lays over its request what a step says, last', async () => {
+    await using server = await answering(one.accepted)
+    const { given, body } = one.overrides!
+    const answer = await handOver(one, server.url, { door, overrides: given })
+    expect(answer.kind).toBe('accepted')
+    const request = messagesOf(server)[0]!
+    // What is encrypted on its way is compared as the log has it.
+    expect(one.body?.(request) ?? answer.exchange?.request.body).toMatchObject(body)
+    const { body: _, ...rest } = one.request as { readonly body?: unknown }
+    expect(request).toMatchObject(rest)
+  })
+
+  test.each(one.provider.overrides ?? [])('lets nothing be laid over %s', async (field) => {
+    await using server = await answering(one.accepted)
+    for (const overrides of touching(field)) {
+      expect(await handOver(one, server.url, { door, overrides })).toMatchObject({
+        kind: 'rejected',
+        reason: 'invalid_overrides',
+        exchange: null,
+      })
+    }
+    expect(server.requests).toEqual([])
+  })
+
   test.each([429, 503])('waits as long as Retry-After of a %i says', async (status) => {
     await using server = await answering({ status, headers: { 'retry-after': '7' }, body: {} })
     expect(await send(server)).toMatchObject({ kind: 'throttled', retryAfterMs: 7_000 })
@@ -167,6 +192,17 @@ describe.each(titled)('%s', (_title, one) => {
     }
   })
 })
+
+/** Ways to set `field`: as it is written, written otherwise, taken away, and with all that holds it. */
+function touching(field: string): readonly JsonObject[] {
+  const path = field.replace('*', 'x').split('.')
+  const setTo = (value: unknown, names: readonly string[] = path) =>
+    names.reduceRight<unknown>((inner, name) => ({ [name]: inner }), value) as JsonObject
+  const otherwise = path.map((name) => name.toUpperCase().replaceAll('S', 'ſ'))
+  const holder =
+    path.length === 1 ? [] : [setTo('mallory', path.slice(0, 1)), setTo([], path.slice(0, -1))]
+  return [setTo('mallory'), setTo(null), setTo({ a: 1 }), setTo('mallory', otherwise), ...holder]
+}
 
 /** What the log keeps of the exchange. */
 function logOf(answer: Answer, secrets: readonly string[]): string {

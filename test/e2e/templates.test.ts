@@ -1,5 +1,6 @@
 import { expect, vi } from 'vitest'
 import { test } from '../support/database.ts'
+import { startHttp } from '../support/http.ts'
 import { startSmtp } from '../support/smtp.ts'
 import { openApp, type TestApp } from './app-support.ts'
 
@@ -48,6 +49,8 @@ const workflows = {
   'workflows/argument/workflow.yaml': bad('{{currency data.text "EUR"}}'),
 }
 
+const ada = { id: 'ada', name: 'Ada', email: 'ada@example.com' }
+
 const logo = {
   name: 'logo.png',
   content_type: 'image/png',
@@ -91,6 +94,60 @@ test('a mail arrives in the language of its reader, styled, with its images insi
     expect(parsed.text).toContain(text)
     expect(parsed.text).not.toContain('@media')
   }
+})
+
+test('what a step lays over a request reaches its provider, and moves nothing to somebody else', async ({
+  database,
+}) => {
+  await using service = await startHttp((_request, response) => {
+    response.writeHead(202, { 'x-message-id': 'sg-1' }).end()
+  })
+  await using app = await openApp(database, {
+    files: {
+      'environments/production.yaml': `
+ref: main
+channels:
+  mail: { type: email, provider: sendgrid, settings: { api_key: SG.123456789, from: hello@example.com, endpoint: '${service.url}' } }
+`,
+      'workflows/over/workflow.yaml': `
+name: Over
+steps:
+  - ref: mail
+    type: email
+    subject: Hello
+    html: <p>Hello</p>
+    overrides:
+      postmark: { Tag: other }
+      sendgrid:
+        categories: ['{{data.kind}}']
+        custom_args: '{{data.args}}'
+        asm: { group_id: '{{data.group}}' }
+`,
+    },
+  })
+  const send = (args: object) =>
+    app.send('over', { recipients: [ada], data: { kind: '"a', group: 7, args } })
+  const [sent] = await send({ page: 'p1' })
+  expect(sent).toMatchObject({ status: 'sent' })
+  expect(JSON.parse(service.requests[0]!.body)).toMatchObject({
+    personalizations: [{ to: [{ email: ada.email }] }],
+    categories: ['"a'],
+    custom_args: { belfry_message_id: sent!.id, page: 'p1' },
+    asm: { group_id: 7 },
+  })
+  const { body: shown } = await app.call('GET', `/v1/messages/${sent!.id}/content`)
+  expect(shown).toMatchObject({
+    data: { overrides: { postmark: { Tag: 'other' }, sendgrid: { categories: ['"a'] } } },
+  })
+  const path = '/v1/workflows/over/trigger?dry_run=true'
+  const body = { recipients: [ada], data: { kind: 'dry', args: {} } }
+  const { body: dry } = await app.call('POST', path, { body })
+  expect(JSON.stringify(dry)).toContain('"categories":["dry"]')
+
+  expect(await send({ Belfry_Message_ID: 'mallory' })).toMatchObject([
+    { status: 'not_sent', reason: 'invalid_overrides' },
+  ])
+  expect(service.requests).toHaveLength(1)
 })
 
 test('MJML arrives as HTML that every mail program shows, and as text', async ({ database }) => {

@@ -174,6 +174,36 @@ const SHAPE: readonly BrokenFiles[] = [
     '6:15 reserved_header',
   ),
   workflow(
+    'overrides of a provider that does not exist',
+    step('type: sms', 'body: a', 'overrides: {twillio: {a: 1}}'),
+    '6:17 unknown_provider',
+  ),
+  workflow(
+    'overrides of a provider of another type',
+    step('type: sms', 'body: a', 'overrides: {fcm: {a: 1}}'),
+    '6:17 unknown_provider',
+  ),
+  workflow(
+    'overrides of a provider that takes none',
+    step('type: email', 'subject: a', 'html: b', 'overrides: {smtp: {a: 1}}'),
+    '7:17 unknown_provider',
+  ),
+  workflow(
+    'overrides that move a message to somebody else',
+    step('type: push', 'title: a', 'body: b', 'overrides: {fcm: {message: {token: c}}}'),
+    '7:33 reserved_override',
+  ),
+  workflow(
+    'overrides that are no map',
+    step('type: sms', 'body: a', "overrides: {twilio: '{{data.fields}}'}"),
+    '6:25 wrong_type',
+  ),
+  workflow(
+    'a helper in overrides that does not exist',
+    step('type: sms', 'body: a', "overrides: {twilio: {Tag: '{{nothing data.a}}'}}"),
+    '6:34 unknown_helper',
+  ),
+  workflow(
     'a body of a request that has none',
     step('type: fetch', 'url: https://example.com', 'body: {a: 1}'),
     '6:5 body_of_get',

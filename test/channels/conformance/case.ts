@@ -1,6 +1,8 @@
+import { sendThrough } from '../../../src/channels/send-through.ts'
 import type { Answer, Provider, SendContext } from '../../../src/channels/provider.ts'
 import type { Door } from '../../../src/channels/door.ts'
 import type { EnvironmentName, MessageId } from '../../../src/ids.ts'
+import type { JsonObject } from '../../../src/json.ts'
 import type { MessageContent } from '../../../src/steps/step.ts'
 import type { HttpFake, Responder, TakenRequest } from '../../support/http.ts'
 
@@ -25,6 +27,8 @@ export interface Case<Content extends MessageContent = MessageContent, Settings 
   /** What the request looks like; its body as it is compared with. */
   readonly request: object
   readonly body?: (request: TakenRequest) => unknown
+  /** What a step may lay over the request, and what its body then has. */
+  readonly overrides?: { readonly given: JsonObject; readonly body: object }
   readonly accepted: FakeAnswer
   readonly reference: string | null
   /** By the words of the provider's own declaration. */
@@ -52,7 +56,11 @@ export const id = '0190a0b0-0000-7000-8000-000000000001' as MessageId
 export async function handOver(
   one: Case,
   url: string,
-  { door, signal = AbortSignal.timeout(5_000) }: { door: Door; signal?: AbortSignal },
+  {
+    door,
+    signal = AbortSignal.timeout(5_000),
+    overrides,
+  }: { door: Door; signal?: AbortSignal; overrides?: JsonObject },
 ): Promise<Answer> {
   const context: SendContext<object> = {
     settings: one.settings(url),
@@ -65,9 +73,13 @@ export async function handOver(
     id,
     environment: 'production' as EnvironmentName,
     attempt: 1,
-    content: one.content(url),
+    content: {
+      ...one.content(url),
+      // Those of another provider are not its own.
+      ...(overrides && { overrides: { [one.provider.name]: overrides, other: { a: 1 } } }),
+    },
   }
-  return await one.provider.send(message, context)
+  return await sendThrough(one.provider, message, context)
 }
 
 /** A case of its own types, as the suite takes all of them. */

@@ -38,6 +38,16 @@ export const chatCases: readonly Case[] = [
       body: { channel: 'C01', text: slackText, unfurl_links: false },
     },
     body: jsonBody,
+    overrides: {
+      given: { username: 'Alarm', unfurl_links: true, attachments: [{ text: 'Hi <!channel>' }] },
+      body: {
+        channel: 'C01',
+        text: slackText,
+        username: 'Alarm',
+        unfurl_links: true,
+        attachments: [{ text: 'Hi &lt;!channel>' }],
+      },
+    },
     accepted: { status: 200, body: { ok: true, ts: '1.2', channel: 'C01' } },
     reference: '1.2',
     permanent: Object.fromEntries(
@@ -58,6 +68,10 @@ export const chatCases: readonly Case[] = [
       body: { text: slackText },
     },
     body: jsonBody,
+    overrides: {
+      given: { icon_emoji: ':bell:' },
+      body: { text: slackText, icon_emoji: ':bell:' },
+    },
     accepted: { status: 200, body: 'ok' },
     reference: null,
     permanent: {
@@ -86,6 +100,15 @@ export const chatCases: readonly Case[] = [
       },
     },
     body: jsonBody,
+    overrides: {
+      given: { tts: true, allowed_mentions: { roles: ['1'] } },
+      body: {
+        content: markdownText,
+        nonce: expectNonce(),
+        tts: true,
+        allowed_mentions: { parse: [], roles: ['1'] },
+      },
+    },
     accepted: { status: 200, body: { id: 'dc-1' } },
     reference: 'dc-1',
     permanent: {
@@ -109,6 +132,10 @@ export const chatCases: readonly Case[] = [
       body: { content: markdownText, allowed_mentions: { parse: [] } },
     },
     body: jsonBody,
+    overrides: {
+      given: { username: 'Alarm' },
+      body: { content: markdownText, username: 'Alarm' },
+    },
     accepted: { status: 200, body: { id: 'dc-2' } },
     reference: 'dc-2',
     permanent: { '400': { status: 400, body: { code: 50_006 } } },
@@ -136,6 +163,10 @@ export const chatCases: readonly Case[] = [
       },
     },
     body: jsonBody,
+    overrides: {
+      given: { msteams: { width: 'Full' } },
+      body: { attachments: [{ content: { type: 'AdaptiveCard', msteams: { width: 'Full' } } }] },
+    },
     accepted: { status: 202 },
     reference: null,
     permanent: {

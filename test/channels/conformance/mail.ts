@@ -1,3 +1,4 @@
+import { expect } from 'vitest'
 import { mailgun } from '../../../src/channels/mailgun.ts'
 import { postmark } from '../../../src/channels/postmark.ts'
 import { resend } from '../../../src/channels/resend.ts'
@@ -60,6 +61,10 @@ export const mailCases: readonly Case[] = [
       },
     },
     body: jsonBody,
+    overrides: {
+      given: { tags: [{ name: 'kind', value: 'news' }] },
+      body: { to: ['ann@example.com'], tags: [{ name: 'kind', value: 'news' }] },
+    },
     accepted: { status: 200, body: { id: 're-1' } },
     reference: 're-1',
     permanent: {
@@ -107,6 +112,10 @@ export const mailCases: readonly Case[] = [
       },
     },
     body: jsonBody,
+    overrides: {
+      given: { Tag: 'news', MessageStream: 'broadcast' },
+      body: { To: 'ann@example.com', Tag: 'news', MessageStream: 'broadcast' },
+    },
     accepted: { status: 200, body: { ErrorCode: 0, MessageID: 'pm-1' } },
     reference: 'pm-1',
     permanent: {
@@ -149,6 +158,19 @@ export const mailCases: readonly Case[] = [
       },
     },
     body: jsonBody,
+    overrides: {
+      given: {
+        categories: ['news'],
+        custom_args: { kind: 'a' },
+        tracking_settings: { click_tracking: { enable: false } },
+      },
+      body: {
+        personalizations: [{ to: [{ email: 'ann@example.com' }] }],
+        categories: ['news'],
+        custom_args: { belfry_message_id: id, kind: 'a' },
+        tracking_settings: { click_tracking: { enable: false } },
+      },
+    },
     accepted: { status: 202, headers: { 'x-message-id': 'sg-1' } },
     reference: 'sg-1',
     permanent: {
@@ -190,6 +212,15 @@ export const mailCases: readonly Case[] = [
       ],
     },
     body: ({ headers, body }) => parts(headers['content-type'] ?? '', body),
+    overrides: {
+      given: { 'o:tag': ['news', 'a'], 'o:tracking': false },
+      body: expect.arrayContaining([
+        'to=ann@example.com',
+        'o:tag=news',
+        'o:tag=a',
+        'o:tracking=false',
+      ]) as object,
+    },
     accepted: { status: 200, body: { id: '<mg-1>', message: 'Queued. Thank you.' } },
     reference: '<mg-1>',
     permanent: { '400': { status: 400, body: { message: "'to' parameter is not valid" } } },
@@ -226,6 +257,10 @@ export const mailCases: readonly Case[] = [
       },
     },
     body: jsonBody,
+    overrides: {
+      given: { ConfigurationSetName: 'other', ListManagementOptions: { ContactListName: 'a' } },
+      body: { ConfigurationSetName: 'other', ListManagementOptions: { ContactListName: 'a' } },
+    },
     accepted: { status: 200, body: { MessageId: 'ses-1' } },
     reference: 'ses-1',
     permanent: {

@@ -73,6 +73,10 @@ export const pushCases: readonly Case[] = [
       body: { to: 'device/1', title: 'Hi', body: 'There & <now>', data: content.data },
     },
     body: jsonBody,
+    overrides: {
+      given: { sound: 'ping', badge: 3 },
+      body: { to: 'device/1', title: 'Hi', sound: 'ping', badge: 3 },
+    },
     accepted: { status: 200, body: { data: { status: 'ok', id: 'ex-1' } } },
     reference: 'ex-1',
     permanent: {
@@ -105,6 +109,21 @@ export const pushCases: readonly Case[] = [
       },
     },
     body: jsonBody,
+    overrides: {
+      given: {
+        message: {
+          notification: { image: 'https://example.com/a.png' },
+          android: { notification: { channel_id: 'news' } },
+        },
+      },
+      body: {
+        message: {
+          token: 'device/1',
+          notification: { title: 'Hi', image: 'https://example.com/a.png' },
+          android: { notification: { tag: id, channel_id: 'news' } },
+        },
+      },
+    },
     accepted: { status: 200, body: { name: 'projects/example/messages/1' } },
     reference: 'projects/example/messages/1',
     permanent: {
@@ -149,6 +168,10 @@ export const pushCases: readonly Case[] = [
       },
     },
     body: jsonBody,
+    overrides: {
+      given: { aps: { sound: 'ping', badge: 3 } },
+      body: { page: 7, aps: { alert: { title: 'Hi' }, sound: 'ping', badge: 3 } },
+    },
     accepted: { status: 200, headers: { 'apns-id': id } },
     reference: id,
     permanent: {
@@ -183,6 +206,10 @@ export const pushCases: readonly Case[] = [
         urgency: 'normal',
         topic: id.replaceAll('-', ''),
       },
+    },
+    overrides: {
+      given: { icon: 'https://example.com/a.png' },
+      body: { id, title: 'Hi', icon: 'https://example.com/a.png' },
     },
     accepted: { status: 201, headers: { location: 'https://push.example.com/m/1' } },
     reference: 'https://push.example.com/m/1',

@@ -40,6 +40,19 @@ export const smsCases: readonly Case[] = [
       body: { To: '+15550100000', From: '+15550100', Body: content.body },
     },
     body: formBody,
+    overrides: {
+      given: {
+        ValidityPeriod: 600,
+        MediaUrl: ['https://example.com/a', 'https://example.com/b'],
+        From: 'Shop',
+      },
+      body: {
+        To: '+15550100000',
+        From: 'Shop',
+        ValidityPeriod: '600',
+        MediaUrl: 'https://example.com/b',
+      },
+    },
     accepted: { status: 201, body: { sid: 'SM1', status: 'queued' } },
     reference: 'SM1',
     permanent: {
@@ -80,6 +93,10 @@ export const smsCases: readonly Case[] = [
       },
     },
     body: jsonBody,
+    overrides: {
+      given: { ttl: 600, sms: { encoding_type: 'text' } },
+      body: { to: '15550100000', text: content.body, ttl: 600, sms: { encoding_type: 'text' } },
+    },
     accepted: { status: 202, body: { message_uuid: 'vo-1' } },
     reference: 'vo-1',
     permanent: { '422': { status: 422, body: { title: 'Invalid params' } } },
@@ -111,6 +128,14 @@ export const smsCases: readonly Case[] = [
       },
     },
     body: formBody,
+    overrides: {
+      given: { MessageStructure: 'json', 'MessageAttributes.entry.2.Value.StringValue': 'Other' },
+      body: {
+        PhoneNumber: '+15550100000',
+        MessageStructure: 'json',
+        'MessageAttributes.entry.2.Value.StringValue': 'Other',
+      },
+    },
     accepted: {
       status: 200,
       headers: { 'content-type': 'text/xml' },
