@@ -18,7 +18,9 @@ import { storeInline } from '../runs/channel-data.ts'
 import { BodyReader } from '../runs/trigger-request.ts'
 import { cutPage, pageQuery, readPage } from './page.ts'
 import { resourceMissing } from './reference.ts'
-import { NO_CONTENT, ok, type MutationRoute, type ReadRoute } from './route.ts'
+import { ANSWERS_NOTHING, type MutationRoute, NO_CONTENT, ok, type ReadRoute } from './route.ts'
+import { AudienceMember, RecipientRequest, TenantRequest } from './shapes/recipients.ts'
+import { pageShape } from './shapes/shape.ts'
 
 /** Added or removed in one call. */
 const MEMBERS_MAX = 1_000
@@ -36,7 +38,7 @@ const membersBody = {
       items: {
         type: 'object',
         required: ['user'],
-        properties: { user: { type: ['object', 'string'] }, tenant: { type: ['string', 'null'] } },
+        properties: { user: RecipientRequest, tenant: TenantRequest },
       },
     },
   },
@@ -47,6 +49,9 @@ interface MembersBody {
 }
 
 const add: MutationRoute = {
+  id: 'audiences.addMembers',
+  summary: 'Adds members to an audience',
+  replies: ANSWERS_NOTHING,
   kind: 'mutation',
   method: 'POST',
   path: PATH,
@@ -68,6 +73,9 @@ const add: MutationRoute = {
 }
 
 const remove: MutationRoute = {
+  id: 'audiences.removeMembers',
+  summary: 'Takes members out of an audience',
+  replies: ANSWERS_NOTHING,
   kind: 'mutation',
   method: 'DELETE',
   path: PATH,
@@ -103,6 +111,9 @@ function readMembers(reader: BodyReader, { members }: MembersBody): readonly Mem
 }
 
 const list: ReadRoute = {
+  id: 'audiences.listMembers',
+  summary: 'Lists the members of an audience',
+  replies: { 200: pageShape('entries', AudienceMember) },
   kind: 'read',
   method: 'GET',
   path: PATH,

@@ -1,10 +1,27 @@
 import { listBrakeEvents, type BrakeEvent } from '../reconcile/brake-store.ts'
 import { pin, resume, suspend, unpin } from '../reconcile/brakes.ts'
-import { loadEnvironment, toEnvironment } from './environments.ts'
+import { Environment, loadEnvironment, toEnvironment } from './environments.ts'
 import { wholePage } from './page.ts'
 import { ok, type MutationRoute, type ReadRoute } from './route.ts'
+import { entity, nullableText, nullableTime, oneOf, pageShape, text, time } from './shapes/shape.ts'
+
+const brakeEvents = pageShape(
+  'entries',
+  entity('BrakeEvent', {
+    id: text,
+    kind: oneOf(['suspend', 'resume', 'pin', 'unpin', 'allow_prune', 'allow_rewrite']),
+    revision: nullableText,
+    reason: nullableText,
+    actor: text,
+    expires_at: nullableTime,
+    inserted_at: time,
+  }),
+)
 
 const audit: ReadRoute = {
+  id: 'environments.listBrakes',
+  summary: 'Tells who used the brakes of an environment',
+  replies: { 200: brakeEvents },
   kind: 'read',
   method: 'GET',
   path: '/v1/environments/:environment/brakes',
@@ -21,6 +38,9 @@ const audit: ReadRoute = {
 const reasonSchema = { type: 'string', pattern: '\\S', maxLength: 1_000 }
 
 const putSuspend: MutationRoute = {
+  id: 'environments.suspend',
+  summary: 'Suspends an environment: nothing is applied',
+  replies: { 200: Environment },
   kind: 'mutation',
   method: 'PUT',
   path: '/v1/environments/:environment/suspend',
@@ -41,6 +61,9 @@ const putSuspend: MutationRoute = {
 }
 
 const deleteSuspend: MutationRoute = {
+  id: 'environments.resume',
+  summary: 'Resumes an environment',
+  replies: { 200: Environment },
   kind: 'mutation',
   method: 'DELETE',
   path: '/v1/environments/:environment/suspend',
@@ -60,6 +83,9 @@ interface PinBody {
 }
 
 const putPin: MutationRoute = {
+  id: 'environments.pin',
+  summary: 'Makes an applied revision live in the place of the tip',
+  replies: { 200: Environment },
   kind: 'mutation',
   method: 'PUT',
   path: '/v1/environments/:environment/pin',
@@ -85,6 +111,9 @@ const putPin: MutationRoute = {
 }
 
 const deletePin: MutationRoute = {
+  id: 'environments.unpin',
+  summary: 'Lets the tip be live again',
+  replies: { 200: Environment },
   kind: 'mutation',
   method: 'DELETE',
   path: '/v1/environments/:environment/pin',

@@ -15,6 +15,7 @@ import { storeInline } from '../runs/channel-data.ts'
 import type { InlineEntity } from '../runs/trigger-request.ts'
 import { bulkToWire } from './bulk.ts'
 import { ok, type MutationRequest, type MutationRoute, type Reply } from './route.ts'
+import { BulkOperation } from './shapes/recipients.ts'
 
 /** Of those that one call writes or deletes. */
 const ITEMS_MAX = 1_000
@@ -47,6 +48,9 @@ const list = (items: object) => ({ type: 'array', minItems: 1, maxItems: ITEMS_M
 
 function setRoute({ what, path, verb, collectionOf }: Resource): MutationRoute {
   return {
+    id: `${what}.bulk.${verb}`,
+    summary: `Writes many ${what}`,
+    replies: { 200: BulkOperation },
     kind: 'mutation',
     method: 'POST',
     path: `${path}/bulk/${verb}`,
@@ -83,6 +87,9 @@ function deleteRoute(resource: Resource): MutationRoute {
   // Clients name tenants in the query, and all others in the body.
   const isInQuery = what === 'tenants'
   return {
+    id: `${what}.bulk.delete`,
+    summary: `Deletes many ${what}`,
+    replies: { 200: BulkOperation },
     kind: 'mutation',
     method: 'POST',
     path: `${path}/bulk/delete`,

@@ -1,12 +1,17 @@
 import { isUuid } from '../ids.ts'
 import { DEFAULT_SET } from '../language/preferences.ts'
-import { findBulk, saveCompletedBulk, type BulkOperation } from '../recipients/bulk-store.ts'
+import {
+  findBulk,
+  saveCompletedBulk,
+  type BulkOperation as Operation,
+} from '../recipients/bulk-store.ts'
 import { withoutStrategies } from '../recipients/preference-input.ts'
 import { checkRecipientId, invalid, USERS } from '../recipients/recipient.ts'
 import { upsertRecipients } from '../recipients/store.ts'
 import { readBody } from './preferences.ts'
 import { resourceMissing } from './reference.ts'
 import { ok, type MutationRoute, type ReadRoute } from './route.ts'
+import { BulkOperation } from './shapes/recipients.ts'
 
 const USERS_MAX = 1_000
 /** Of all that one call writes: the sets of a thousand users are one statement. */
@@ -18,6 +23,9 @@ interface PreferencesBody {
 }
 
 const setPreferences: MutationRoute = {
+  id: 'users.bulk.setPreferences',
+  summary: 'Sets the preferences of many users',
+  replies: { 200: BulkOperation },
   kind: 'mutation',
   method: 'POST',
   path: '/v1/users/bulk/preferences',
@@ -54,6 +62,9 @@ const setPreferences: MutationRoute = {
 }
 
 const find: ReadRoute = {
+  id: 'bulkOperations.get',
+  summary: 'Tells what a call for many has done',
+  replies: { 200: BulkOperation },
   kind: 'read',
   method: 'GET',
   path: '/v1/bulk_operations/:id',
@@ -68,7 +79,7 @@ const find: ReadRoute = {
 }
 
 /** A call for many, in the contract's shape. */
-export function bulkToWire(operation: BulkOperation): object {
+export function bulkToWire(operation: Operation): object {
   const { id, name, status, total, processed, succeeded, errors } = operation
   return {
     __typename: 'BulkOperation',

@@ -14,20 +14,29 @@ import { upsertRecipients } from '../recipients/store.ts'
 import { channelNamed, storeChannelData } from '../runs/channel-data.ts'
 import type { Channel } from '../workflow/environment.ts'
 import { resourceMissing } from './reference.ts'
-import { NO_CONTENT, ok, type MutationRoute, type ReadRoute } from './route.ts'
+import { ANSWERS_NOTHING, type MutationRoute, NO_CONTENT, ok, type ReadRoute } from './route.ts'
+import { ChannelData } from './shapes/recipients.ts'
 
 interface Owner {
+  /** The first part of the names of its calls, and what one is called. */
+  readonly tag: string
+  readonly one: string
   readonly path: string
   readonly refOf: (params: Readonly<Record<string, string>>) => RecipientRef
 }
 
 /** The calls that show, write and delete where one recipient is reached on one channel. */
 function channelDataRoutes({
+  tag,
+  one,
   path,
   refOf,
 }: Owner): readonly [ReadRoute, MutationRoute, MutationRoute] {
   const whole = `${path}/channel_data/:channel`
   const find: ReadRoute = {
+    id: `${tag}.getChannelData`,
+    summary: `Shows where ${one} is reached on a channel`,
+    replies: { 200: ChannelData },
     kind: 'read',
     method: 'GET',
     path: whole,
@@ -42,6 +51,9 @@ function channelDataRoutes({
     },
   }
   const put: MutationRoute = {
+    id: `${tag}.setChannelData`,
+    summary: `Says where ${one} is reached on a channel`,
+    replies: { 200: ChannelData },
     kind: 'mutation',
     method: 'PUT',
     path: whole,
@@ -59,6 +71,9 @@ function channelDataRoutes({
     },
   }
   const remove: MutationRoute = {
+    id: `${tag}.unsetChannelData`,
+    summary: `Forgets where ${one} is reached on a channel`,
+    replies: ANSWERS_NOTHING,
     kind: 'mutation',
     method: 'DELETE',
     path: whole,
@@ -96,11 +111,15 @@ function toWire({ key, provider }: Channel, data: Readonly<Record<string, unknow
 }
 
 const ofUsers = channelDataRoutes({
+  tag: 'users',
+  one: 'a user',
   path: '/v1/users/:id',
   refOf: ({ id }) => ({ collection: USERS, id: checkRecipientId(id, 'path') }),
 })
 
 const ofObjects = channelDataRoutes({
+  tag: 'objects',
+  one: 'an object',
   path: '/v1/objects/:collection/:id',
   refOf: ({ collection, id }) => ({
     collection: checkCollection(collection, 'path'),

@@ -11,13 +11,13 @@ import { reachOf } from './client-access.ts'
 import { readTriggerData } from './message-filter.ts'
 import { resourceMissing } from './reference.ts'
 import { ok, type Caller, type MutationRoute } from './route.ts'
-import { bodyCheck } from './schema.ts'
+import { BulkOperation } from './shapes/recipients.ts'
 
 const NAMES_MAX = 1_000
 const names = { type: 'array', items: { type: 'string' }, maxItems: NAMES_MAX } as const
 const time = { type: 'string', format: 'date-time' } as const
 
-const checkFilter = bodyCheck({
+const filterSchema = {
   type: 'object',
   properties: {
     archived: { enum: ['exclude', 'include', 'only'] },
@@ -33,7 +33,7 @@ const checkFilter = bodyCheck({
     // What clients in browsers call them.
     user_ids: names,
   },
-})
+}
 
 interface FilterBody {
   readonly archived?: 'exclude' | 'include' | 'only'
@@ -59,11 +59,17 @@ const ACTIONS: Readonly<Record<string, Action>> = {
 }
 
 const update: MutationRoute = {
+  id: 'channels.bulk.updateMessageStatus',
+  summary: 'Marks or deletes the messages of a channel',
+  replies: { 200: BulkOperation },
   kind: 'mutation',
   method: 'POST',
   path: '/v1/channels/:channel/messages/bulk/:action',
   scope: 'write',
   environment: 'key',
+  params: { action: { enum: Object.keys(ACTIONS) } },
+  body: filterSchema,
+  isBodyOptional: true,
   async handle({ tx, environment, params, body, caller, now }) {
     const { channel: named = '', action: verb = '' } = params
     const action = Object.hasOwn(ACTIONS, verb) ? ACTIONS[verb] : undefined
@@ -73,7 +79,6 @@ const update: MutationRoute = {
       const message = 'a public key may mark messages, and not delete them'
       throw new RequestError(403, 'incorrect_token_type', message)
     }
-    if (body !== undefined) checkFilter(body)
     const channel = await findChannel(tx, environment, named)
     if (channel === undefined) throw resourceMissing('channel', named)
     const filter = (body ?? {}) as FilterBody

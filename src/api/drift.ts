@@ -1,9 +1,27 @@
 import { listDriftEvents, type DriftEvent } from '../reconcile/drift-store.ts'
-import { loadEnvironment, toDrift } from './environments.ts'
+import { Drift, driftFields, loadEnvironment, toDrift } from './environments.ts'
 import { wholePage } from './page.ts'
 import { ok, type ReadRoute } from './route.ts'
+import { entity, listOf, nullableText, orNull, PageInfo, text, time } from './shapes/shape.ts'
+
+const EnvironmentDrift = entity('EnvironmentDrift', {
+  environment: text,
+  drift: orNull(Drift),
+  items: listOf(
+    entity('DriftEvent', {
+      id: text,
+      revision: nullableText,
+      ...driftFields,
+      inserted_at: time,
+    }),
+  ),
+  page_info: PageInfo,
+})
 
 const audit: ReadRoute = {
+  id: 'environments.listDrift',
+  summary: 'Tells what something else has changed of what was applied',
+  replies: { 200: EnvironmentDrift },
   kind: 'read',
   method: 'GET',
   path: '/v1/environments/:environment/drift',

@@ -8,7 +8,8 @@ import { reachOf } from './client-access.ts'
 import { MESSAGE_IDS_MAX } from './message-filter.ts'
 import { resourceMissing } from './reference.ts'
 import { ok, type MutationRequest, type MutationRoute } from './route.ts'
-import { bodyCheck } from './schema.ts'
+import { Message } from './shapes/messages.ts'
+import { listOf } from './shapes/shape.ts'
 
 const METADATA_PAIRS_MAX = 5
 const METADATA_TEXT_MAX = 1_000
@@ -28,19 +29,31 @@ interface MarkBody {
   readonly metadata?: Readonly<Record<string, unknown>> | null
 }
 
-const checkMarkBody = bodyCheck({ type: 'object', properties: { metadata } })
+/** What the SDKs call a mark. */
+const VERBS: Readonly<Record<Mark, string>> = {
+  seen: 'markAsSeen',
+  unseen: 'markAsUnseen',
+  read: 'markAsRead',
+  unread: 'markAsUnread',
+  interacted: 'markAsInteracted',
+  archived: 'archive',
+  unarchived: 'unarchive',
+}
 
 function markOne(method: 'PUT' | 'DELETE', name: string, mark: Mark): MutationRoute {
   return {
+    id: `messages.${VERBS[mark]}`,
+    summary: `Marks a message as ${mark}`,
+    replies: { 200: Message },
     kind: 'mutation',
     method,
     path: `/v1/messages/:id/${name}`,
     scope: 'write',
     environment: 'key',
+    body: { type: 'object', properties: { metadata } },
+    isBodyOptional: true,
     async handle(request) {
-      const { tx, environment, params, body } = request
-      // A body is not needed here, so that it is only checked where there is one.
-      if (body !== undefined) checkMarkBody(body)
+      const { tx, environment, params } = request
       const id = params['id'] ?? ''
       const reach = reachOf(request.caller)
       const target = { environment, ids: [id], reach }
@@ -54,6 +67,9 @@ function markOne(method: 'PUT' | 'DELETE', name: string, mark: Mark): MutationRo
 
 function markBatch(mark: Mark): MutationRoute {
   return {
+    id: `messages.batch.${VERBS[mark]}`,
+    summary: `Marks messages as ${mark}`,
+    replies: { 200: listOf(Message) },
     kind: 'mutation',
     method: 'POST',
     path: `/v1/messages/batch/${mark}`,

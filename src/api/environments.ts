@@ -5,7 +5,7 @@ import { listSwitches, listSwitchEvents, setSwitch } from '../messages/switches.
 import { listRefusals } from '../messages/pace-store.ts'
 import { invalid } from '../recipients/recipient.ts'
 import { confirm } from '../reconcile/brakes.ts'
-import { isShown, type Drift } from '../reconcile/drift-fight.ts'
+import { isShown, type Drift as StoredDrift } from '../reconcile/drift-fight.ts'
 import {
   findEnvironment,
   listEnvironments,
@@ -15,10 +15,102 @@ import {
 import type { Pin } from '../reconcile/status.ts'
 import { wholePage } from './page.ts'
 import { ok, type MutationRoute, type ReadRoute } from './route.ts'
-import { bodyCheck } from './schema.ts'
-import { readSwitch, switchSchema, toActivation, type SwitchBody } from './switch-body.ts'
+import {
+  Activation,
+  readSwitch,
+  type SwitchBody,
+  switchSchema,
+  toActivation,
+} from './switch-body.ts'
+import {
+  component,
+  count,
+  entity,
+  flag,
+  listOf,
+  nullableText,
+  nullableTime,
+  oneOf,
+  orNull,
+  PageInfo,
+  pageShape,
+  shape,
+  text,
+  time,
+} from './shapes/shape.ts'
+
+export const Diagnostic = component(
+  'Diagnostic',
+  {
+    path: text,
+    line: count,
+    column: count,
+    code: text,
+    message: text,
+    hint: text,
+    severity: oneOf(['error', 'warning']),
+  },
+  { optional: ['hint'] },
+)
+
+const sendingShape = shape({
+  active: flag,
+  reason: nullableText,
+  actor: nullableText,
+  expires_at: nullableTime,
+  updated_at: nullableTime,
+})
+
+export const driftFields = {
+  outcome: text,
+  count,
+  found: listOf({ description: 'What differs, and how.', type: 'object' }),
+}
+
+export const Drift = component('Drift', {
+  found_at: time,
+  ...driftFields,
+  paused_until: nullableTime,
+})
+
+const held = { reason: text, actor: text, since: time }
+
+export const Environment = entity('Environment', {
+  name: text,
+  ref: text,
+  state: oneOf(['ready', 'reconciling', 'stalled', 'suspended', 'waiting']),
+  reason: { ...text, description: 'A stable word.' },
+  message: text,
+  observed_revision: nullableText,
+  attempted_revision: nullableText,
+  applied_at: nullableTime,
+  last_handled_request: nullableText,
+  suspended: orNull(shape(held)),
+  pinned: orNull(shape({ revision: text, ...held, expires_at: nullableTime })),
+  workflows: count,
+  sending: sendingShape,
+  refused_channels: listOf(shape({ channel: text, details: text, since: time, next_try_at: time })),
+  drift: orNull(Drift),
+  diagnostics: listOf(Diagnostic),
+})
+
+const EnvironmentSending = entity('EnvironmentSending', {
+  environment: text,
+  sending: sendingShape,
+  items: listOf(Activation),
+  page_info: PageInfo,
+})
+
+const ReconcileRequest = entity('ReconcileRequest', {
+  id: text,
+  environment: text,
+  requested_at: time,
+})
 
 const list: ReadRoute = {
+  id: 'environments.list',
+  summary: 'Lists environments',
+  replies: { 200: pageShape('entries', Environment) },
   kind: 'read',
   method: 'GET',
   path: '/v1/environments',
@@ -35,6 +127,9 @@ const list: ReadRoute = {
 }
 
 const find: ReadRoute = {
+  id: 'environments.get',
+  summary: 'Shows where an environment stands',
+  replies: { 200: Environment },
   kind: 'read',
   method: 'GET',
   path: '/v1/environments/:environment',
@@ -52,28 +147,26 @@ interface ReconcileBody {
 
 const revisionSchema = { type: 'string', minLength: 1, maxLength: 100 }
 
-const checkReconcile = bodyCheck({
+const reconcileSchema = {
   type: 'object',
   properties: { allow_prune: revisionSchema, allow_rewrite: revisionSchema },
   additionalProperties: false,
-})
-
-/** The body may be left out, so the handler checks it. */
-function readReconcile(body: unknown): ReconcileBody {
-  if (body === undefined) return {}
-  checkReconcile(body)
-  return body as ReconcileBody
 }
 
 const reconcile: MutationRoute = {
+  id: 'environments.reconcile',
+  summary: 'Asks for a look at Git',
+  replies: { 202: ReconcileRequest },
   kind: 'mutation',
   method: 'POST',
   path: '/v1/environments/:environment/reconcile',
   scope: 'operate',
   environment: 'path',
+  body: reconcileSchema,
+  isBodyOptional: true,
   async handle({ tx, environment, body, caller, now }) {
     const view = await loadEnvironment(tx, environment)
-    const confirmed = readReconcile(body)
+    const confirmed = (body ?? {}) as ReconcileBody
     for (const kind of ['allow_prune', 'allow_rewrite'] as const) {
       const named = confirmed[kind]
       if (named === undefined) continue
@@ -86,6 +179,9 @@ const reconcile: MutationRoute = {
 }
 
 const turnSending: MutationRoute = {
+  id: 'environments.turnSending',
+  summary: 'Switches all sending of an environment off or on',
+  replies: { 200: Environment },
   kind: 'mutation',
   method: 'PUT',
   path: '/v1/environments/:environment/sending',
@@ -104,6 +200,9 @@ const turnSending: MutationRoute = {
 }
 
 const sending: ReadRoute = {
+  id: 'environments.getSending',
+  summary: 'Tells whether anything is sent, and who switched it',
+  replies: { 200: EnvironmentSending },
   kind: 'read',
   method: 'GET',
   path: '/v1/environments/:environment/sending',
@@ -180,10 +279,10 @@ export async function toEnvironment(db: Queryable, view: EnvironmentView, now: D
 }
 
 /** The newest drift of an environment while it is worth a warning, as the API writes it. */
-export function toDrift(newest: Drift | null, now: Date) {
+export function toDrift(newest: StoredDrift | null, now: Date) {
   if (newest === null || !isShown(newest, now)) return null
-  const { foundAt, outcome, count, found, pausedUntil } = newest
-  return { found_at: foundAt, outcome, count, found, paused_until: pausedUntil }
+  const { foundAt, pausedUntil, outcome, found } = newest
+  return { found_at: foundAt, outcome, count: newest.count, found, paused_until: pausedUntil }
 }
 
 function toPin({ revision, reason, actor, since, expiresAt }: Pin) {

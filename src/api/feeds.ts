@@ -5,7 +5,7 @@ import {
   countFeed,
   EMPTY_FEED,
   FEED_STATUSES,
-  type Feed,
+  type Feed as FeedPlace,
   type FeedCounts,
 } from '../messages/feed-store.ts'
 import {
@@ -25,6 +25,8 @@ import { contentFilterQuery, readContentFilter } from './message-filter.ts'
 import { pageInfo, pageQuery, readPage, type Ends, type Page } from './page.ts'
 import { resourceMissing } from './reference.ts'
 import { ok, type ReadRoute } from './route.ts'
+import { Feed } from './shapes/messages.ts'
+import { component, flag, shape } from './shapes/shape.ts'
 
 interface FeedQuery extends FeedView {
   readonly status?: 'unread' | 'read' | 'unseen' | 'seen' | 'all'
@@ -40,7 +42,14 @@ export const feedQuery = {
   has_tenant: { type: 'boolean' },
 } as const
 
+const FeedSettings = component('FeedSettings', {
+  features: shape({ branding_required: flag }),
+})
+
 const list: ReadRoute = {
+  id: 'users.feeds.listItems',
+  summary: 'Lists the feed of a user',
+  replies: { 200: Feed },
   kind: 'read',
   method: 'GET',
   path: '/v1/users/:id/feeds/:channel',
@@ -124,7 +133,7 @@ const EMPTY: FoundFeed = {
 async function loadFeed(
   db: Queryable,
   environment: EnvironmentName,
-  feed: Feed & { readonly user: Recipient; readonly page: Page },
+  feed: FeedPlace & { readonly user: Recipient; readonly page: Page },
 ): Promise<FoundFeed> {
   const { recipient, channel, page, user } = feed
   const inFeed = { channelType: 'in_app', statuses: FEED_STATUSES } as const
@@ -169,6 +178,9 @@ function publicVariables(settings: EnvironmentSettings | undefined): object {
 }
 
 const settingsOfFeed: ReadRoute = {
+  id: 'users.feeds.getSettings',
+  summary: 'Shows the settings of a feed',
+  replies: { 200: FeedSettings },
   kind: 'read',
   method: 'GET',
   path: '/v1/users/:id/feeds/:channel/settings',

@@ -17,6 +17,7 @@ import { metrics } from './metrics.ts'
 import { objects } from './objects.ts'
 import { recipientRuns } from './recipient-runs.ts'
 import { preferences } from './preferences.ts'
+import { openApiRoute } from './openapi.ts'
 import { plan } from './plan.ts'
 import { previews } from './preview.ts'
 import type { Route } from './route.ts'
@@ -31,8 +32,7 @@ import { users } from './users.ts'
 import { workflowRuns } from './workflow-runs.ts'
 import { workflows } from './workflows.ts'
 
-/** Every route, in the order in which they are tried: the trigger comes first. To add a resource: write its file, then name it here. */
-export const routes: readonly Route[] = [
+const served: readonly Route[] = [
   ...workflows,
   ...previews,
   ...messages,
@@ -65,3 +65,6 @@ export const routes: readonly Route[] = [
   ...health,
   ...metrics,
 ]
+
+/** Every route, in the order in which they are tried: the trigger comes first. To add a resource: write its file, then name it above. */
+export const routes: readonly Route[] = [...served, openApiRoute(served)]

@@ -3,9 +3,43 @@ import { countProcesses } from '../messages/leases.ts'
 import { findLead } from '../reconcile/leader-store.ts'
 import { listLastDeliveries } from './hooks/store.ts'
 import { ok, type ReadRoute } from './route.ts'
+import {
+  count,
+  entity,
+  flag,
+  listOf,
+  nullableText,
+  nullableTime,
+  orNull,
+  shape,
+  text,
+  time,
+} from './shapes/shape.ts'
+import { counts } from './shapes/recipients.ts'
+
+const Installation = entity('Installation', {
+  started_at: time,
+  database: shape({
+    version: text,
+    major: count,
+    migration: count,
+    newest: count,
+    refusal: nullableText,
+    ahead_ms: { type: 'number' },
+  }),
+  processes: shape({ alive: count, silent: count }),
+  lead: orNull(shape({ held: flag, expires_at: time })),
+  git_webhooks: shape({
+    secrets: count,
+    providers: listOf(shape({ provider: text, last_delivery_at: nullableTime, outcomes: counts })),
+  }),
+})
 
 /** How this process, its database and the others beside it stand; nothing of anybody's data. */
 const find: ReadRoute = {
+  id: 'installation.get',
+  summary: 'Shows how the process, its database and the others stand',
+  replies: { 200: Installation },
   kind: 'read',
   method: 'GET',
   path: '/v1/installation',
@@ -16,8 +50,8 @@ const find: ReadRoute = {
     const report = await inspectDatabase(database, now)
     const lead = await findLead(database)
     const last = await listLastDeliveries(database)
-    const counts = gitHooks?.counts() ?? []
-    const hosts = new Set([...last, ...counts].map(({ provider }) => provider))
+    const counted = gitHooks?.counts() ?? []
+    const hosts = new Set([...last, ...counted].map(({ provider }) => provider))
     return ok({
       __typename: 'Installation',
       started_at: startedAt,
@@ -37,7 +71,7 @@ const find: ReadRoute = {
         providers: [...hosts].toSorted().map((provider) => ({
           provider,
           last_delivery_at: last.find((one) => one.provider === provider)?.lastDeliveryAt ?? null,
-          outcomes: counts.find((one) => one.provider === provider)?.outcomes ?? {},
+          outcomes: counted.find((one) => one.provider === provider)?.outcomes ?? {},
         })),
       },
     })

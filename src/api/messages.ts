@@ -11,13 +11,18 @@ import { messageFilterQuery, readMessageFilter } from './message-filter.ts'
 import { pageInfo, pageQuery, readPage, slicePage } from './page.ts'
 import { resourceMissing, type Reference } from './reference.ts'
 import { ok, type ReadRoute } from './route.ts'
+import { Message, MessageContent, MessageDeliveryLog, MessageEvent } from './shapes/messages.ts'
+import { pageShape } from './shapes/shape.ts'
 
 /** A list of messages; those of one recipient where the path names one. */
 function listRoute(
-  path: string,
+  { id, summary, path }: Pick<ReadRoute, 'id' | 'summary' | 'path'>,
   recipientOf: (params: Readonly<Record<string, string>>) => Reference | undefined,
 ): ReadRoute {
   return {
+    id,
+    summary,
+    replies: { 200: pageShape('items', Message) },
     kind: 'read',
     method: 'GET',
     path,
@@ -37,19 +42,39 @@ function listRoute(
   }
 }
 
-const list = listRoute('/v1/messages', () => undefined)
+const list = listRoute(
+  { id: 'messages.list', summary: 'Lists messages', path: '/v1/messages' },
+  () => undefined,
+)
 
-const listOfUser = listRoute('/v1/users/:id/messages', ({ id }) => ({
-  collection: USERS,
-  id: checkRecipientId(id, 'path'),
-}))
+const listOfUser = listRoute(
+  {
+    id: 'users.listMessages',
+    summary: 'Lists the messages to a user',
+    path: '/v1/users/:id/messages',
+  },
+  ({ id }) => ({
+    collection: USERS,
+    id: checkRecipientId(id, 'path'),
+  }),
+)
 
-const listOfObject = listRoute('/v1/objects/:collection/:id/messages', ({ collection, id }) => ({
-  collection: checkCollection(collection, 'path'),
-  id: checkRecipientId(id, 'path'),
-}))
+const listOfObject = listRoute(
+  {
+    id: 'objects.listMessages',
+    summary: 'Lists the messages to an object',
+    path: '/v1/objects/:collection/:id/messages',
+  },
+  ({ collection, id }) => ({
+    collection: checkCollection(collection, 'path'),
+    id: checkRecipientId(id, 'path'),
+  }),
+)
 
 const find: ReadRoute = {
+  id: 'messages.get',
+  summary: 'Shows a message',
+  replies: { 200: Message },
   kind: 'read',
   method: 'GET',
   path: '/v1/messages/:id',
@@ -64,6 +89,9 @@ const find: ReadRoute = {
 }
 
 const content: ReadRoute = {
+  id: 'messages.getContent',
+  summary: 'Shows what a message says',
+  replies: { 200: MessageContent },
   kind: 'read',
   method: 'GET',
   path: '/v1/messages/:id/content',
@@ -78,6 +106,9 @@ const content: ReadRoute = {
 }
 
 const events: ReadRoute = {
+  id: 'messages.listEvents',
+  summary: 'Lists what happened to a message',
+  replies: { 200: pageShape('items', MessageEvent) },
   kind: 'read',
   method: 'GET',
   path: '/v1/messages/:id/events',
@@ -93,6 +124,9 @@ const events: ReadRoute = {
 }
 
 const deliveryLogs: ReadRoute = {
+  id: 'messages.listDeliveryLogs',
+  summary: 'Lists the attempts to hand a message over',
+  replies: { 200: pageShape('items', MessageDeliveryLog) },
   kind: 'read',
   method: 'GET',
   path: '/v1/messages/:id/delivery_logs',

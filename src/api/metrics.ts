@@ -1,6 +1,12 @@
 import type { OpenRoute } from './route.ts'
+import { text } from './shapes/shape.ts'
+
+const plain = { content: { 'text/plain': text } }
 
 const scrape: OpenRoute = {
+  id: 'installation.metrics',
+  summary: 'Shows metrics in the text format of Prometheus',
+  replies: { 200: plain, 404: plain },
   kind: 'open',
   method: 'GET',
   path: '/metrics',

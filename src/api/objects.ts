@@ -2,8 +2,13 @@ import { checkCollection, checkRecipientId, objectToWire } from '../recipients/r
 import { pageQuery } from './page.ts'
 import { recipientPage, recipientRoutes } from './recipient-resource.ts'
 import type { ReadRoute } from './route.ts'
+import { ObjectShape } from './shapes/recipients.ts'
+import { pageShape } from './shapes/shape.ts'
 
 const list: ReadRoute = {
+  id: 'objects.list',
+  summary: 'Lists the objects of a collection',
+  replies: { 200: pageShape('entries', ObjectShape) },
   kind: 'read',
   method: 'GET',
   path: '/v1/objects/:collection',
@@ -18,6 +23,9 @@ const list: ReadRoute = {
 
 const one = recipientRoutes({
   what: 'object',
+  a: 'an object',
+  verb: 'set',
+  shape: ObjectShape,
   path: '/v1/objects/:collection/:id',
   fields: {
     timezone: { type: ['string', 'null'] },

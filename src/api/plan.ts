@@ -5,8 +5,21 @@ import type { PromotionPlan } from '../reconcile/promotion.ts'
 import { renderPlanMarkdown } from '../reconcile/promotion-markdown.ts'
 import { findPlanAnswer, requestPlan } from '../reconcile/promotion-store.ts'
 import type { PlanRefused } from '../reconcile/promotion-store.ts'
-import { loadEnvironment } from './environments.ts'
+import { Diagnostic, loadEnvironment } from './environments.ts'
 import { ok, type ReadRequest, type ReadRoute } from './route.ts'
+import {
+  count,
+  entity,
+  flag,
+  json,
+  listOf,
+  mapOf,
+  nullableText,
+  oneOf,
+  orNull,
+  shape,
+  text,
+} from './shapes/shape.ts'
 
 /** How long the process that reads Git may take, in milliseconds. */
 const WAIT_MS_MAX = 10_000
@@ -20,8 +33,52 @@ interface PlanQuery {
   readonly format?: 'json' | 'markdown'
 }
 
+const texts = listOf(text)
+const objects = listOf({ type: 'object' })
+const end = shape({
+  name: text,
+  kind: oneOf(['environment', 'branch', 'commit']),
+  ref: nullableText,
+  revision: text,
+})
+const problems = listOf(shape({ code: text, message: text }))
+
+/** Its parts are told in docs/spec/promotion.md. */
+const PromotionPlan = entity('PromotionPlan', {
+  environment: text,
+  base: end,
+  head: end,
+  valid_for: shape({ base: text, head: text, merge_base: nullableText }),
+  merge_bases: texts,
+  relation: oneOf(['same', 'up_to_date', 'fast_forward', 'merge', 'unrelated']),
+  verdict: oneOf(['nothing_to_do', 'ready', 'blocked']),
+  blocked_by: problems,
+  warnings: problems,
+  counts: mapOf(count),
+  workflows: objects,
+  shared: objects,
+  environments: objects,
+  conflicts: objects,
+  diagnostics: listOf(Diagnostic),
+  read: shape({ workflows: count, of: count }),
+  result_tree: nullableText,
+  prune: shape({
+    held: flag,
+    allowed: flag,
+    archived: texts,
+    of: count,
+    max_percent: { type: 'number' },
+  }),
+  order: json,
+  back_merge: orNull(json),
+  effects: orNull(json),
+})
+
 /** The plan is made by the process that reads Git; this one asks it through Postgres, and waits. */
 const find: ReadRoute = {
+  id: 'environments.plan',
+  summary: 'Tells what merging a head would do',
+  replies: { 200: { content: { 'application/json': PromotionPlan, 'text/markdown': text } } },
   kind: 'read',
   method: 'GET',
   path: '/v1/environments/:environment/plan',

@@ -1,6 +1,6 @@
 import { RequestError } from '../errors.ts'
 import { channelId } from '../ids.ts'
-import { effectivePreferences } from '../language/preferences.ts'
+import { effectivePreferences, PREFERENCE_CHANNEL_TYPES } from '../language/preferences.ts'
 import { loadEnvironment } from '../messages/environments.ts'
 import { invalid, toScope, type Recipient } from '../recipients/recipient.ts'
 import { findWorkflow, type WorkflowView } from '../reconcile/read.ts'
@@ -10,6 +10,19 @@ import type { Channel, EnvironmentSettings } from '../workflow/environment.ts'
 import { findChannel } from './channel.ts'
 import type { Counting } from './preference-counting.ts'
 import type { ReadRequest } from './route.ts'
+import { preferenceFields } from './shapes/recipients.ts'
+import {
+  anything,
+  component,
+  flag,
+  json,
+  listOf,
+  nullableText,
+  oneOf,
+  orNull,
+  shape,
+  text,
+} from './shapes/shape.ts'
 
 /** What may be asked to be explained. */
 export const explainQuery = {
@@ -17,6 +30,54 @@ export const explainQuery = {
   workflow: { type: 'string' },
   channel: { type: 'string' },
 } as const
+
+const Finding = component(
+  'PreferenceFinding',
+  {
+    setting: text,
+    set: text,
+    id: nullableText,
+    result: flag,
+    conditions: { type: 'array', description: 'Each with its operands and result.' },
+  },
+  { optional: ['conditions'] },
+)
+
+const layer = {
+  set: oneOf(['recipient', 'tenant', 'environment']),
+  id: nullableText,
+}
+
+/** A set, and why it is what it is where that was asked. */
+export const ExplainedPreferences = component(
+  'ExplainedPreferenceSet',
+  {
+    ...preferenceFields,
+    explain: component('PreferenceExplanation', {
+      tenant: nullableText,
+      tenant_without_preferences: flag,
+      sets: listOf(shape({ ...layer, settings: json })),
+      settings: listOf(shape({ ...layer, setting: text, value: anything })),
+      decisions: listOf(
+        shape(
+          {
+            workflow: text,
+            channel: text,
+            channel_id: text,
+            channel_type: oneOf(PREFERENCE_CHANNEL_TYPES),
+            result: flag,
+            overridden: anything,
+            decided_by: orNull(Finding),
+            settings: listOf(Finding),
+            tenant_without_preferences: flag,
+          },
+          { optional: ['overridden', 'tenant_without_preferences'] },
+        ),
+      ),
+    }),
+  },
+  { optional: ['explain'] },
+)
 
 interface ExplainQuery {
   readonly workflow?: string

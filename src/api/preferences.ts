@@ -1,6 +1,10 @@
 import { RequestError } from '../errors.ts'
 import { DEFAULT_SET, effectivePreferences } from '../language/preferences.ts'
-import { readPreferences, withoutStrategies } from '../recipients/preference-input.ts'
+import {
+  preferenceRequest,
+  readPreferences,
+  withoutStrategies,
+} from '../recipients/preference-input.ts'
 import { deletePreferences, listPreferences } from '../recipients/preference-store.ts'
 import {
   checkCollection,
@@ -10,13 +14,25 @@ import {
 } from '../recipients/recipient.ts'
 import { findRecipient, upsertRecipients } from '../recipients/store.ts'
 import { loadCounting, preferencesToWire } from './preference-counting.ts'
-import { explainPreferences, explainQuery } from './preference-explain.ts'
+import { ExplainedPreferences, explainPreferences, explainQuery } from './preference-explain.ts'
 import { resourceMissing } from './reference.ts'
-import { NO_CONTENT, ok, type MutationRoute, type ReadRoute, type Route } from './route.ts'
+import {
+  ANSWERS_NOTHING,
+  type MutationRoute,
+  NO_CONTENT,
+  ok,
+  type ReadRoute,
+  type Route,
+} from './route.ts'
+import { PreferenceSet } from './shapes/recipients.ts'
+import { listOf } from './shapes/shape.ts'
 
 interface Resource {
   /** What one is called, as in `there is no user "ann"`. */
   readonly what: string
+  /** The same with its article, and the first part of the names of its calls. */
+  readonly one: string
+  readonly tag: string
   /** The path of one of them. */
   readonly path: string
   readonly refOf: (params: Readonly<Record<string, string>>) => RecipientRef
@@ -27,8 +43,11 @@ interface SetQuery {
   readonly explain?: boolean
 }
 
-function listRoute({ what, path, refOf }: Resource): ReadRoute {
+function listRoute({ what, one, tag, path, refOf }: Resource): ReadRoute {
   return {
+    id: `${tag}.listPreferences`,
+    summary: `Lists the preference sets of ${one}`,
+    replies: { 200: listOf(PreferenceSet) },
     kind: 'read',
     method: 'GET',
     path: `${path}/preferences`,
@@ -44,8 +63,11 @@ function listRoute({ what, path, refOf }: Resource): ReadRoute {
   }
 }
 
-function findRoute({ what, path, refOf }: Resource): ReadRoute {
+function findRoute({ what, one, tag, path, refOf }: Resource): ReadRoute {
   return {
+    id: `${tag}.getPreferences`,
+    summary: `Shows what ${one} wants to get`,
+    replies: { 200: ExplainedPreferences },
     kind: 'read',
     method: 'GET',
     path: `${path}/preferences/:set`,
@@ -72,13 +94,17 @@ function findRoute({ what, path, refOf }: Resource): ReadRoute {
   }
 }
 
-function putRoute({ path, refOf }: Resource): MutationRoute {
+function putRoute({ one, tag, path, refOf }: Resource): MutationRoute {
   return {
+    id: `${tag}.setPreferences`,
+    summary: `Says what ${one} wants to get`,
+    replies: { 200: PreferenceSet },
     kind: 'mutation',
     method: 'PUT',
     path: `${path}/preferences/:set`,
     scope: 'write',
     environment: 'key',
+    body: preferenceRequest,
     async handle({ tx, environment, params, body, now }) {
       const ref = refOf(params)
       const set = setOf(params)
@@ -96,8 +122,11 @@ function putRoute({ path, refOf }: Resource): MutationRoute {
   }
 }
 
-function removeRoute({ path, refOf }: Resource): MutationRoute {
+function removeRoute({ one, tag, path, refOf }: Resource): MutationRoute {
   return {
+    id: `${tag}.unsetPreferences`,
+    summary: `Deletes a preference set of ${one}`,
+    replies: ANSWERS_NOTHING,
     kind: 'mutation',
     method: 'DELETE',
     path: `${path}/preferences/:set`,
@@ -135,11 +164,15 @@ function routesOf(resource: Resource): readonly Route[] {
 export const preferences: readonly Route[] = [
   ...routesOf({
     what: 'user',
+    one: 'a user',
+    tag: 'users',
     path: '/v1/users/:id',
     refOf: ({ id }) => ({ collection: USERS, id: checkRecipientId(id, 'path') }),
   }),
   ...routesOf({
     what: 'object',
+    one: 'an object',
+    tag: 'objects',
     path: '/v1/objects/:collection/:id',
     refOf: ({ collection, id }) => ({
       collection: checkCollection(collection, 'path'),

@@ -9,6 +9,17 @@ import { loadVersion } from '../runs/versions.ts'
 import { previewWorkflow } from '../workflow/preview.ts'
 import { samplesOf, type ParsedSample, type Sample } from '../workflow/sample.ts'
 import { ok, type MutationRoute } from './route.ts'
+import {
+  component,
+  count,
+  json,
+  listOf,
+  nullableText,
+  oneOf,
+  orNull,
+  shape,
+  text,
+} from './shapes/shape.ts'
 
 type Properties = Readonly<Record<string, unknown>>
 
@@ -23,8 +34,38 @@ interface PreviewBody {
 
 const SOMEBODY = { type: ['string', 'object', 'null'] } as const
 
+const WorkflowPreview = component('WorkflowPreview', {
+  workflow: text,
+  sample: nullableText,
+  messages: listOf(
+    shape({
+      step: text,
+      channel: shape({ key: nullableText, type: text, provider: nullableText }),
+      recipient: json,
+      content: { ...orNull(json), description: 'By the type of the channel.' },
+      diagnostics: listOf(
+        shape(
+          {
+            severity: oneOf(['error', 'warning']),
+            code: text,
+            message: text,
+            template: text,
+            line: count,
+            column: count,
+          },
+          { optional: ['template', 'line', 'column'] },
+        ),
+      ),
+    }),
+  ),
+  samples: listOf(nullableText),
+})
+
 /** Each message of a workflow, rendered and not stored: what stands in the body goes before the sample. */
 const preview: MutationRoute = {
+  id: 'workflows.preview',
+  summary: 'Renders the messages of a workflow',
+  replies: { 200: WorkflowPreview },
   kind: 'mutation',
   method: 'POST',
   path: '/v1/workflows/:key/preview',
@@ -32,7 +73,7 @@ const preview: MutationRoute = {
   scope: 'read',
   environment: 'key',
   body: {
-    type: ['object'],
+    type: 'object',
     properties: {
       sample: { type: 'string' },
       step: { type: 'string' },

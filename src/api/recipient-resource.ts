@@ -8,22 +8,30 @@ import { storeChannelData } from '../runs/channel-data.ts'
 import { cutPage, namedCursors, readPage } from './page.ts'
 import { resourceMissing } from './reference.ts'
 import {
+  ANSWERS_NOTHING,
+  type MutationRoute,
   NO_CONTENT,
   ok,
-  type MutationRoute,
   type ReadRequest,
   type ReadRoute,
   type Reply,
 } from './route.ts'
+import type { Schema } from './shapes/shape.ts'
 
 /** What tells users, objects and tenants apart. */
 export interface RecipientResource {
   /** What one is called, as in `there is no user "ann"`. */
   readonly what: string
+  /** The same with its article. */
+  readonly a: string
+  /** How the SDKs call it to write one. */
+  readonly verb: 'update' | 'set'
+  /** The shape of one in replies. */
+  readonly shape: Schema
   /** The path of one of them. */
   readonly path: string
   /** JSON Schemas of fields, beside what is checked wherever a recipient is written. */
-  readonly fields?: Readonly<Record<string, object>>
+  readonly fields: Readonly<Record<string, object>>
   /** Whom a path names; throws a 422 `RequestError` for what cannot be a name. */
   readonly refOf: (params: Readonly<Record<string, string>>) => RecipientRef
   readonly toWire: (recipient: Recipient) => object
@@ -43,14 +51,22 @@ export type Show = (
   },
 ) => Promise<object>
 
+const KEPT_APART = {
+  channel_data: { type: ['object', 'null'], description: 'By the id or key of a channel.' },
+  preferences: { type: ['object', 'null'], description: 'Sets by their ids.' },
+}
+
 /** The calls that show, write and delete one of them. */
 export function recipientRoutes(
   resource: RecipientResource,
 ): readonly [ReadRoute, MutationRoute, MutationRoute] {
-  const { what, path, fields = {}, refOf, toWire } = resource
+  const { what, a, verb, shape, path, fields, refOf, toWire } = resource
   const show: Show = resource.show ?? (async (recipient) => toWire(recipient))
   const query = { type: 'object', properties: resource.query ?? {} }
   const find: ReadRoute = {
+    id: `${what}s.get`,
+    summary: `Shows ${a}`,
+    replies: { 200: shape },
     kind: 'read',
     method: 'GET',
     path,
@@ -65,13 +81,16 @@ export function recipientRoutes(
     },
   }
   const put: MutationRoute = {
+    id: `${what}s.${verb}`,
+    summary: `Writes ${a}: properties are merged, null clears`,
+    replies: { 200: shape },
     kind: 'mutation',
     method: 'PUT',
     path,
     scope: 'write',
     environment: 'key',
     query,
-    body: { type: 'object', properties: fields },
+    body: { type: 'object', properties: { ...fields, ...KEPT_APART } },
     async handle({ tx, environment, params, query: asked, body, now }) {
       const ref = refOf(params)
       const given = body as Readonly<Record<string, unknown>>
@@ -84,6 +103,9 @@ export function recipientRoutes(
     },
   }
   const remove: MutationRoute = {
+    id: `${what}s.delete`,
+    summary: `Deletes ${a}`,
+    replies: ANSWERS_NOTHING,
     kind: 'mutation',
     method: 'DELETE',
     path,

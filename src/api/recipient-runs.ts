@@ -1,4 +1,3 @@
-import { RequestError } from '../errors.ts'
 import { isUuid, type RunId } from '../ids.ts'
 import { cancelRun } from '../runs/cancel.ts'
 import { replayRun, wakeRun } from '../runs/operate.ts'
@@ -6,7 +5,14 @@ import { findRun, listRuns, loadTimeline, type RunFilter } from '../runs/read.ts
 import { cutPage, pageQuery, readPage } from './page.ts'
 import { readReference, referenceSchema, resourceMissing, type WireReference } from './reference.ts'
 import { toEvent, toRun } from './run-wire.ts'
-import { NO_CONTENT, ok, type MutationRoute, type ReadRoute } from './route.ts'
+import { ANSWERS_NOTHING, type MutationRoute, NO_CONTENT, ok, type ReadRoute } from './route.ts'
+import {
+  RUN_STATUSES,
+  WorkflowRecipientRun,
+  WorkflowRecipientRunDetails,
+  WorkflowRunId,
+} from './shapes/runs.ts'
+import { flag, pageShape, text, time } from './shapes/shape.ts'
 
 interface RunsQuery {
   readonly workflow?: string
@@ -23,11 +29,10 @@ interface RunsQuery {
   readonly ending_at?: string
 }
 
-const text = { type: 'string' } as const
-const time = { type: 'string', format: 'date-time' } as const
-const STATUSES = ['queued', 'processing', 'paused', 'completed', 'cancelled']
-
 const list: ReadRoute = {
+  id: 'workflowRecipientRuns.list',
+  summary: 'Lists runs',
+  replies: { 200: pageShape('items', WorkflowRecipientRun) },
   kind: 'read',
   method: 'GET',
   path: '/v1/workflow_recipient_runs',
@@ -38,7 +43,7 @@ const list: ReadRoute = {
     properties: {
       ...pageQuery,
       workflow: text,
-      status: { type: 'array', items: { enum: STATUSES } },
+      status: { type: 'array', items: { enum: RUN_STATUSES } },
       outcome: text,
       reason: text,
       revision: text,
@@ -79,6 +84,9 @@ function filterOf(query: RunsQuery): RunFilter {
 }
 
 const find: ReadRoute = {
+  id: 'workflowRecipientRuns.get',
+  summary: 'Shows a run with its timeline',
+  replies: { 200: WorkflowRecipientRunDetails },
   kind: 'read',
   method: 'GET',
   path: '/v1/workflow_recipient_runs/:id',
@@ -94,6 +102,9 @@ const find: ReadRoute = {
 }
 
 const cancel: MutationRoute = {
+  id: 'workflowRecipientRuns.cancel',
+  summary: 'Cancels a run',
+  replies: ANSWERS_NOTHING,
   kind: 'mutation',
   method: 'POST',
   path: '/v1/workflow_recipient_runs/:id/cancel',
@@ -107,6 +118,9 @@ const cancel: MutationRoute = {
 }
 
 const wake: MutationRoute = {
+  id: 'workflowRecipientRuns.wake',
+  summary: 'Ends the wait of a run',
+  replies: ANSWERS_NOTHING,
   kind: 'mutation',
   method: 'POST',
   path: '/v1/workflow_recipient_runs/:id/wake',
@@ -120,25 +134,25 @@ const wake: MutationRoute = {
 }
 
 const replay: MutationRoute = {
+  id: 'workflowRecipientRuns.replay',
+  summary: 'Does a run again',
+  replies: { 200: WorkflowRunId },
   kind: 'mutation',
   method: 'POST',
   path: '/v1/workflow_recipient_runs/:id/replay',
   scope: 'operate',
   environment: 'key',
+  body: {
+    type: 'object',
+    properties: { sandbox: { ...flag, description: 'Whether nothing is sent; true unless told.' } },
+  },
+  isBodyOptional: true,
   async handle({ tx, environment, params, body, caller, services, now }) {
     const id = runId(params['id'])
-    const call = { environment, id, sandbox: readSandbox(body), requestedBy: caller.name, now }
+    const { sandbox = true } = (body ?? {}) as { readonly sandbox?: boolean }
+    const call = { environment, id, sandbox, requestedBy: caller.name, now }
     return ok({ workflow_run_id: await replayRun(tx, services.queue, call) })
   },
-}
-
-/** Whether a replay sends nothing; so it is unless the body, which may be left out, says `false`. */
-function readSandbox(body: unknown): boolean {
-  if (body === undefined) return true
-  const { sandbox = true } = (body ?? {}) as { readonly sandbox?: unknown }
-  if (typeof sandbox === 'boolean') return sandbox
-  const violation = { field: '/sandbox', message: 'is neither true nor false' }
-  throw new RequestError(422, 'invalid_params', `sandbox ${violation.message}`, [violation])
 }
 
 /** What cannot be an id of ours names nothing that is there. */

@@ -2,11 +2,36 @@ import { listRevisions, type RevisionView } from '../reconcile/history-store.ts'
 import { loadEnvironment } from './environments.ts'
 import { cutPage, pageQuery, plainCursors, readPage } from './page.ts'
 import { ok, type ReadRoute } from './route.ts'
+import {
+  count,
+  entity,
+  listOf,
+  nullableText,
+  oneOf,
+  pageShape,
+  text,
+  time,
+} from './shapes/shape.ts'
 
 /** Sequences are whole numbers that Postgres keeps in eight bytes. */
-const cursors = plainCursors((text) => /^\d{1,18}$/.test(text))
+const cursors = plainCursors((cursor) => /^\d{1,18}$/.test(cursor))
+
+const AppliedRevision = entity('AppliedRevision', {
+  sequence: count,
+  revision: text,
+  origin: oneOf(['git', 'pin', null]),
+  applied_at: time,
+  added: listOf(text),
+  changed: listOf(text),
+  archived: listOf(text),
+  rewritten_from: nullableText,
+  signer: nullableText,
+})
 
 const list: ReadRoute = {
+  id: 'environments.listRevisions',
+  summary: 'Lists what was applied to an environment',
+  replies: { 200: pageShape('items', AppliedRevision) },
   kind: 'read',
   method: 'GET',
   path: '/v1/environments/:environment/revisions',

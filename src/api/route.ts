@@ -4,6 +4,7 @@ import type { EnvironmentName } from '../ids.ts'
 import type { Client } from './client-access.ts'
 import type { BodyBounds } from './body.ts'
 import type { ApiServices } from './services.ts'
+import type { Schema } from './shapes/shape.ts'
 
 /** What a key may do. The operator token may do all of it, in each environment. */
 export const SCOPES = ['trigger', 'read', 'write', 'operate'] as const
@@ -15,10 +16,25 @@ export type Scope = (typeof SCOPES)[number]
  */
 export type EnvironmentFrom = 'key' | 'path' | 'none'
 
-interface RouteBase {
+/** What a route says of itself to those who call it. */
+interface Described {
+  /** Its name in our contract, unique and for good: `<what>.<verb>`, as the SDKs call it where they do. The first part groups. */
+  readonly id: string
+  /** In a few words, as a sentence without a subject: "Lists users". */
+  readonly summary: string
+  /** What is answered by each status that it has beside those of errors. */
+  readonly replies: Readonly<Record<number, ReplyShape>>
+}
+
+/** A JSON Schema; or schemas by media type; null: nothing. */
+export type ReplyShape = Schema | { readonly content: Readonly<Record<string, Schema>> } | null
+
+interface RouteBase extends Described {
   readonly path: string
   readonly scope: Scope
   readonly environment: EnvironmentFrom
+  /** JSON Schemas of what in the path is not any text. */
+  readonly params?: Readonly<Record<string, Schema>>
   /** JSON Schema of the query; values are coerced, lists may be given once without brackets. */
   readonly query?: object
 }
@@ -34,15 +50,17 @@ export interface ReadRoute extends RouteBase {
 export interface MutationRoute extends RouteBase {
   readonly kind: 'mutation'
   readonly method: 'POST' | 'PUT' | 'DELETE'
-  /** JSON Schema of the body; without one the handler checks the body itself. */
+  /** JSON Schema of the body, without which the call needs none. */
   readonly body?: object
+  /** Whether the body may be left out. */
+  readonly isBodyOptional?: true
   /** Measures how long its answers take. */
   readonly meter?: 'trigger_seconds'
   handle(request: MutationRequest): Promise<Reply>
 }
 
 /** A call that needs no key, and says nothing about anybody's data. */
-export interface OpenRoute {
+export interface OpenRoute extends Described {
   readonly kind: 'open'
   readonly method: 'GET'
   readonly path: string
@@ -50,12 +68,14 @@ export interface OpenRoute {
 }
 
 /** A call of who has no key of ours, and proves by what it sends that it may be made. */
-export interface SignedRoute {
+export interface SignedRoute extends Described {
   readonly kind: 'signed'
   readonly method: 'POST'
   readonly path: string
   /** Of its body. */
   readonly bounds: BodyBounds
+  /** The media types of what it reads; JSON where it says nothing. */
+  readonly reads?: readonly string[]
   handle(request: SignedRequest): Promise<Reply>
 }
 
@@ -127,3 +147,4 @@ export function ok(body: unknown): Reply {
 
 /** 204: done, and nothing to say. */
 export const NO_CONTENT: Reply = { status: 204 }
+export const ANSWERS_NOTHING = { 204: null } as const

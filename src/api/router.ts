@@ -145,9 +145,9 @@ function mutation(route: MutationRoute, database: Database) {
   return async (ctx: RouterContext, base: Base): Promise<Answer> => {
     const key = readIdempotencyKey(ctx.req.headers['idempotency-key'] as string | undefined)
     const { bytes, value: body } = await readJsonBody(ctx.req)
-    if (route.body && body === undefined)
+    if (body !== undefined) checkBody(body)
+    else if (route.body && !route.isBodyOptional)
       throw new RequestError(422, 'invalid_params', 'the call needs a JSON body')
-    checkBody(body)
     const work = (tx: Parameters<Parameters<Database['transaction']>[0]>[0]) =>
       route.handle({ ...base, tx, body })
     if (key === undefined) return { reply: await database.transaction(work) }

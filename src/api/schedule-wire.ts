@@ -6,18 +6,67 @@ import {
   type Recipient,
   type RecipientRef,
 } from '../recipients/recipient.ts'
-import type { Schedule } from '../recipients/schedule.ts'
+import type { Schedule as StoredSchedule } from '../recipients/schedule.ts'
 import { loadRecipients } from '../recipients/store.ts'
+import { Recipient as RecipientShape } from './shapes/recipients.ts'
+import {
+  anything,
+  entity,
+  flag,
+  json,
+  listOf,
+  nullableText,
+  nullableTime,
+  orNull,
+  shape,
+  text,
+  time,
+} from './shapes/shape.ts'
+import { frequencies } from '../language/recurrence.ts'
+
+const number = { type: ['integer', 'null'] }
+
+export const Schedule = entity('Schedule', {
+  id: text,
+  workflow: text,
+  recipient: RecipientShape,
+  actor: orNull(RecipientShape),
+  tenant: nullableText,
+  data: json,
+  repeats: listOf(
+    entity(
+      'ScheduleRepeat',
+      {
+        frequency: { enum: frequencies },
+        interval: number,
+        days: anything,
+        day_of_month: number,
+        hours: number,
+        minutes: number,
+      },
+      { isOpen: true, optional: ['interval', 'days', 'day_of_month', 'hours', 'minutes'] },
+    ),
+  ),
+  scheduled_at: nullableTime,
+  ending_at: nullableTime,
+  paused: flag,
+  declared: { ...nullableText, description: "Its name in the environment's file." },
+  last_occurrence_at: nullableTime,
+  next_occurrence_at: nullableTime,
+  last_problem: orNull(shape({ code: text, message: text, occurrence_at: text })),
+  inserted_at: time,
+  updated_at: time,
+})
 
 /** Schedules in the contract's shape, with recipient and actor in full. */
 export async function schedulesToWire(
   db: Queryable,
   environment: EnvironmentName,
-  schedules: readonly Schedule[],
+  schedules: readonly StoredSchedule[],
 ): Promise<readonly object[]> {
   const refs = schedules.flatMap(({ recipient, actor }) => [recipient, ...(actor ? [actor] : [])])
   const known = await loadRecipients(db, environment, refs)
-  const entities = new Map(known.map((entity) => [recipientKey(entity), entity]))
+  const entities = new Map(known.map((one) => [recipientKey(one), one]))
   return schedules.map((schedule) => {
     // A file may name somebody who is not there yet, and whoever acted may be gone.
     const show = (ref: RecipientRef) =>
@@ -44,6 +93,6 @@ export async function schedulesToWire(
   })
 }
 
-function stranger(ref: RecipientRef, { insertedAt }: Schedule): Recipient {
+function stranger(ref: RecipientRef, { insertedAt }: StoredSchedule): Recipient {
   return { ...ref, properties: {}, createdAt: insertedAt, updatedAt: insertedAt }
 }

@@ -29,7 +29,9 @@ import {
   readTiming,
   type TimingBody,
 } from './schedule-body.ts'
-import { schedulesToWire } from './schedule-wire.ts'
+import { Schedule as ScheduleShape, schedulesToWire } from './schedule-wire.ts'
+import { ActorRequest, RecipientRequest, TenantRequest } from './shapes/recipients.ts'
+import { listOf, pageShape } from './shapes/shape.ts'
 
 /** Recipients, or schedules, of one call. */
 const SCHEDULES_MAX = 100
@@ -50,6 +52,8 @@ const timingFields = {
   ending_at: { type: ['string', 'null'] },
   data: { type: ['object', 'null'] },
   paused: { type: ['boolean', 'null'] },
+  actor: ActorRequest,
+  tenant: TenantRequest,
 } as const
 
 interface CreateBody extends TimingBody {
@@ -60,6 +64,9 @@ interface CreateBody extends TimingBody {
 }
 
 const create: MutationRoute = {
+  id: 'schedules.create',
+  summary: 'Makes a schedule for each recipient',
+  replies: { 200: listOf(ScheduleShape) },
   kind: 'mutation',
   method: 'POST',
   path: PATH,
@@ -70,7 +77,7 @@ const create: MutationRoute = {
     required: ['workflow', 'recipients'],
     properties: {
       workflow: { type: 'string', minLength: 1 },
-      recipients: { type: 'array', minItems: 1, maxItems: SCHEDULES_MAX },
+      recipients: { type: 'array', minItems: 1, maxItems: SCHEDULES_MAX, items: RecipientRequest },
       ...timingFields,
     },
   },
@@ -132,6 +139,9 @@ const scheduleIds = {
 } as const
 
 const update: MutationRoute = {
+  id: 'schedules.update',
+  summary: 'Changes schedules',
+  replies: { 200: listOf(ScheduleShape) },
   kind: 'mutation',
   method: 'PUT',
   path: PATH,
@@ -167,6 +177,9 @@ const update: MutationRoute = {
 }
 
 const remove: MutationRoute = {
+  id: 'schedules.delete',
+  summary: 'Deletes schedules',
+  replies: { 200: listOf(ScheduleShape) },
   kind: 'mutation',
   method: 'DELETE',
   path: PATH,
@@ -271,6 +284,9 @@ interface Filters {
 }
 
 const list: ReadRoute = {
+  id: 'schedules.list',
+  summary: 'Lists schedules',
+  replies: { 200: pageShape('entries', ScheduleShape) },
   kind: 'read',
   method: 'GET',
   path: PATH,
@@ -284,6 +300,9 @@ const list: ReadRoute = {
 }
 
 const ofUser: ReadRoute = {
+  id: 'users.listSchedules',
+  summary: 'Lists the schedules of a user',
+  replies: { 200: pageShape('entries', ScheduleShape) },
   kind: 'read',
   method: 'GET',
   path: '/v1/users/:id/schedules',
@@ -298,6 +317,9 @@ const ofUser: ReadRoute = {
 }
 
 const ofObject: ReadRoute = {
+  id: 'objects.listSchedules',
+  summary: 'Lists the schedules of an object',
+  replies: { 200: pageShape('entries', ScheduleShape) },
   kind: 'read',
   method: 'GET',
   path: '/v1/objects/:collection/:id/schedules',

@@ -1,6 +1,8 @@
 import { Ajv2020, type ErrorObject, type Options, type ValidateFunction } from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
 import { RequestError, type Violation } from '../errors.ts'
+import { parseTimestamp } from '../language/timestamps.ts'
+import { pointerStep } from '../recipients/text.ts'
 
 /** Of entries in the list of violations; a body with a thousand wrong recipients says enough with these. */
 const VIOLATIONS_MAX = 50
@@ -15,6 +17,7 @@ const queries = withFormats({ coerceTypes: 'array' })
 function withFormats(options: Options): Ajv2020 {
   const ajv = new Ajv2020({ allErrors: true, allowUnionTypes: true, ...options })
   addFormats.default(ajv)
+  ajv.addFormat('timestamp', (text: string) => parseTimestamp(text) !== undefined)
   return ajv
 }
 
@@ -38,12 +41,19 @@ function check(validate: ValidateFunction, root: string): Check {
   }
 }
 
+/** What is told of a property itself, and not of what holds it. */
+const OF_A_PROPERTY: Readonly<Record<string, string>> = {
+  required: 'is missing',
+  additionalProperties: 'is not known here',
+}
+
 function violationIn(root: string): (error: ErrorObject) => Violation {
   return ({ instancePath, keyword, message, params }) => {
-    const name = keyword === 'required' ? `/${String(params['missingProperty'])}` : ''
     const allowed =
       keyword === 'enum' ? `: ${(params['allowedValues'] as unknown[]).join(', ')}` : ''
-    const what = keyword === 'required' ? 'is missing' : `${message ?? keyword}${allowed}`
-    return { field: `${root}${instancePath}${name}`, message: what }
+    const name: unknown = params['missingProperty'] ?? params['additionalProperty']
+    const what = OF_A_PROPERTY[keyword] ?? `${message ?? keyword}${allowed}`
+    const field = `${root}${instancePath}${typeof name === 'string' ? pointerStep(name) : ''}`
+    return { field, message: what }
   }
 }

@@ -7,10 +7,36 @@ import type { Source } from '../workflow/sources.ts'
 import { cutPage, pageQuery, readPage } from './page.ts'
 import { resourceMissing } from './reference.ts'
 import { ok, type MutationRoute, type ReadRoute } from './route.ts'
+import {
+  anything,
+  entity,
+  listOf,
+  nullableText,
+  nullableTime,
+  pageShape,
+  text,
+  time,
+} from './shapes/shape.ts'
 
-const text = { type: 'string' } as const
+const SourceEvent = entity('SourceEvent', {
+  id: text,
+  source: text,
+  message_id: nullableText,
+  kind: text,
+  event: nullableText,
+  user_id: nullableText,
+  status: text,
+  results: listOf({ description: 'What came of it.', type: 'object' }),
+  replay_of: nullableText,
+  body: anything,
+  happened_at: nullableTime,
+  received_at: time,
+})
 
 const list: ReadRoute = {
+  id: 'sources.listEvents',
+  summary: 'Lists what a source has sent',
+  replies: { 200: pageShape('entries', SourceEvent) },
   kind: 'read',
   method: 'GET',
   path: '/v1/sources/:key/events',
@@ -46,6 +72,9 @@ interface Filters {
 }
 
 const replay: MutationRoute = {
+  id: 'sources.replayEvent',
+  summary: 'Does again what an event says',
+  replies: { 200: SourceEvent },
   kind: 'mutation',
   method: 'POST',
   path: '/v1/sources/:key/events/:id/replay',

@@ -15,7 +15,7 @@ import {
   deleteSubscriptions,
   listSubscriptions,
   upsertSubscriptions,
-  type Subscription,
+  type Subscription as StoredSubscription,
   type SubscriptionFilter,
 } from '../recipients/subscription-store.ts'
 import { storeInline } from '../runs/channel-data.ts'
@@ -23,13 +23,20 @@ import { BodyReader } from '../runs/trigger-request.ts'
 import { cutPage, pageQuery, readPage } from './page.ts'
 import { readReference, referenceSchema, type WireReference } from './reference.ts'
 import { ok, type MutationRoute, type ReadRequest, type ReadRoute, type Reply } from './route.ts'
+import { RecipientRequest, Subscription } from './shapes/recipients.ts'
+import { listOf, pageShape } from './shapes/shape.ts'
 
 /** Subscribed or unsubscribed in one call. */
 const RECIPIENTS_MAX = 100
 
 const PATH = '/v1/objects/:collection/:id/subscriptions'
 
-const recipientList = { type: 'array', minItems: 1, maxItems: RECIPIENTS_MAX } as const
+const recipientList = {
+  type: 'array',
+  minItems: 1,
+  maxItems: RECIPIENTS_MAX,
+  items: RecipientRequest,
+} as const
 const references = { type: 'array', items: referenceSchema, maxItems: RECIPIENTS_MAX } as const
 
 type Params = Readonly<Record<string, string>>
@@ -39,6 +46,9 @@ function objectOf({ collection, id }: Params): RecipientRef {
 }
 
 const subscribe: MutationRoute = {
+  id: 'objects.addSubscriptions',
+  summary: 'Subscribes recipients to an object',
+  replies: { 200: listOf(Subscription) },
   kind: 'mutation',
   method: 'POST',
   path: PATH,
@@ -67,6 +77,9 @@ const subscribe: MutationRoute = {
 }
 
 const unsubscribe: MutationRoute = {
+  id: 'objects.deleteSubscriptions',
+  summary: 'Ends subscriptions to an object',
+  replies: { 200: listOf(Subscription) },
   kind: 'mutation',
   method: 'DELETE',
   path: PATH,
@@ -108,6 +121,9 @@ function readSubscribers(
 }
 
 const ofObject: ReadRoute = {
+  id: 'objects.listSubscriptions',
+  summary: 'Lists the subscriptions to an object, or of it',
+  replies: { 200: pageShape('entries', Subscription) },
   kind: 'read',
   method: 'GET',
   path: PATH,
@@ -138,6 +154,9 @@ interface Filters {
 }
 
 const ofUser: ReadRoute = {
+  id: 'users.listSubscriptions',
+  summary: 'Lists the subscriptions of a user',
+  replies: { 200: pageShape('entries', Subscription) },
   kind: 'read',
   method: 'GET',
   path: '/v1/users/:id/subscriptions',
@@ -166,7 +185,7 @@ async function pageOf(request: ReadRequest, filter: SubscriptionFilter): Promise
 async function toWire(
   db: Queryable,
   environment: EnvironmentName,
-  subscriptions: readonly Subscription[],
+  subscriptions: readonly StoredSubscription[],
 ): Promise<readonly object[]> {
   const refs = subscriptions.flatMap(({ object, subscriber }) => [object, subscriber])
   const known = await loadRecipients(db, environment, refs)

@@ -1,5 +1,6 @@
 import type { SwitchEvent } from '../messages/switches.ts'
 import { invalid } from '../recipients/recipient.ts'
+import { entity, flag, nullableText, nullableTime, text, time } from './shapes/shape.ts'
 
 const REASON_LENGTH_MAX = 1_000
 
@@ -34,6 +35,16 @@ export function readSwitch({ status, reason, expires_at: end }: SwitchBody, now:
   if (expiresAt && expiresAt <= now) throw invalid('/expires_at', 'is in the past')
   return { active: status, reason: reason ?? null, expiresAt }
 }
+
+export const Activation = entity('WorkflowActivation', {
+  id: text,
+  status: flag,
+  channel: nullableText,
+  reason: nullableText,
+  actor: text,
+  expires_at: nullableTime,
+  inserted_at: time,
+})
 
 /** An entry of the audit as replies show it. */
 export function toActivation({

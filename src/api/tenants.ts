@@ -6,9 +6,8 @@ import { tenantPreferences } from '../runs/preferences.ts'
 import { pageQuery } from './page.ts'
 import { recipientPage, recipientRoutes } from './recipient-resource.ts'
 import type { ReadRoute } from './route.ts'
-
-const text = { type: 'string' } as const
-const nullableText = { type: ['string', 'null'] } as const
+import { Tenant } from './shapes/recipients.ts'
+import { nullableText, pageShape, text } from './shapes/shape.ts'
 
 interface TenantsQuery {
   readonly tenant_id?: string
@@ -16,6 +15,9 @@ interface TenantsQuery {
 }
 
 const list: ReadRoute = {
+  id: 'tenants.list',
+  summary: 'Lists tenants',
+  replies: { 200: pageShape('entries', Tenant) },
   kind: 'read',
   method: 'GET',
   path: '/v1/tenants',
@@ -49,6 +51,9 @@ const branding = {
 
 const one = recipientRoutes({
   what: 'tenant',
+  a: 'a tenant',
+  verb: 'set',
+  shape: Tenant,
   path: '/v1/tenants/:id',
   fields: {
     name: nullableText,

@@ -3,6 +3,7 @@ import { markMessages } from '../messages/engagement-store.ts'
 import type { Happened } from '../messages/engagement.ts'
 import { openLink, type LinkKind } from '../messages/links.ts'
 import type { OpenRequest, OpenRoute, Reply } from './route.ts'
+import { text } from './shapes/shape.ts'
 
 /** One transparent pixel. */
 const PIXEL = Buffer.from('R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7', 'base64')
@@ -18,8 +19,13 @@ const NOWHERE: Reply = {
   body: 'This link leads nowhere.\n',
 }
 
+const nowhere = { content: { 'text/plain': text } }
+
 /** Leads to where a link of a mail went before it was counted. The target stands sealed in the link: it is none but that. */
 const follow: OpenRoute = {
+  id: 'links.follow',
+  summary: 'Leads to where a link of a mail went',
+  replies: { 302: null, 404: nowhere },
   kind: 'open',
   method: 'GET',
   path: '/l/:token',
@@ -34,6 +40,9 @@ const follow: OpenRoute = {
 
 /** The picture that a mail program loads when a mail is opened. */
 const open: OpenRoute = {
+  id: 'links.open',
+  summary: 'The picture that a mail loads',
+  replies: { 200: { content: { 'image/gif': text } }, 404: nowhere },
   kind: 'open',
   method: 'GET',
   path: '/o/:token',

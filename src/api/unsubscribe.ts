@@ -28,8 +28,14 @@ const HEADERS = {
   'x-robots-tag': 'noindex',
 } as const
 
+const html = { content: { 'text/html': { type: 'string' } } }
+const PAGES = { 200: html, 404: html }
+
 /** Shows what the link is for, and changes nothing: programs that look at links open it, too. */
 const show: OpenRoute = {
+  id: 'unsubscribe.show',
+  summary: 'Shows what an unsubscribe link is for',
+  replies: PAGES,
   kind: 'open',
   method: 'GET',
   path: PATH,
@@ -45,10 +51,14 @@ const show: OpenRoute = {
  * no more (RFC 8058). The page's other button takes it back.
  */
 const act: SignedRoute = {
+  id: 'unsubscribe.act',
+  summary: 'Unsubscribes, or takes it back',
+  replies: PAGES,
   kind: 'signed',
   method: 'POST',
   path: PATH,
   bounds: BOUNDS,
+  reads: ['application/x-www-form-urlencoded'],
   async handle({ params, readBody, database, services, now }) {
     const reader = readerOf(params, services)
     if (!reader) return page(404, 'This link leads nowhere', 'It may have been cut off.')

@@ -2,8 +2,12 @@ import { isUuid, type WorkflowRunId } from '../ids.ts'
 import { countRuns, findWorkflowRun, type RunCount, type WorkflowRunRow } from '../runs/read.ts'
 import { resourceMissing, toWireReference } from './reference.ts'
 import { ok, type ReadRoute } from './route.ts'
+import { WorkflowRun } from './shapes/runs.ts'
 
 const find: ReadRoute = {
+  id: 'workflowRuns.get',
+  summary: 'Shows a trigger, with counts of its runs',
+  replies: { 200: WorkflowRun },
   kind: 'read',
   method: 'GET',
   path: '/v1/workflow_runs/:id',

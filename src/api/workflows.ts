@@ -6,18 +6,98 @@ import { findWorkflow, listWorkflows, type WorkflowView } from '../reconcile/rea
 import { cancelByKey } from '../runs/cancel.ts'
 import { dryRunWorkflow } from '../runs/dry-run.ts'
 import { triggerWorkflow } from '../runs/trigger.ts'
+import { CANCELLATION_KEY_LENGTH_MAX, RECIPIENTS_MAX } from '../runs/trigger-request.ts'
 import { requireScope } from './auth.ts'
 import { requireChannel } from './channel.ts'
 import { cutPage, pageQuery, plainCursors, readPage, wholePage } from './page.ts'
 import { readReference, referenceSchema, type WireReference } from './reference.ts'
-import { NO_CONTENT, ok, type MutationRoute, type ReadRoute } from './route.ts'
+import { ANSWERS_NOTHING, type MutationRoute, NO_CONTENT, ok, type ReadRoute } from './route.ts'
 import { toDryRun } from './run-wire.ts'
-import { readSwitch, switchSchema, toActivation, type SwitchBody } from './switch-body.ts'
+import {
+  Activation,
+  readSwitch,
+  type SwitchBody,
+  switchSchema,
+  toActivation,
+} from './switch-body.ts'
+import { ActorRequest, RecipientRequest, TenantRequest } from './shapes/recipients.ts'
+import { DryRun, WorkflowRunId } from './shapes/runs.ts'
+import {
+  component,
+  entity,
+  flag,
+  json,
+  listOf,
+  nullableFlag,
+  nullableJson,
+  nullableText,
+  nullableTime,
+  pageShape,
+  shape,
+  text,
+  time,
+} from './shapes/shape.ts'
 
-const RECIPIENTS_MAX = 1_000
-const CANCELLATION_KEY_LENGTH_MAX = 255
+const workflowFields = {
+  key: text,
+  name: text,
+  description: nullableText,
+  categories: listOf(text),
+  tags: listOf(text),
+  active: flag,
+  switches: listOf(
+    shape({
+      channel: nullableText,
+      reason: nullableText,
+      actor: text,
+      expires_at: nullableTime,
+      updated_at: time,
+    }),
+  ),
+  version: text,
+  revision: text,
+  archived_at: nullableTime,
+  created_at: time,
+  updated_at: time,
+}
+const WorkflowShape = entity('Workflow', workflowFields)
+const WorkflowDetails = component('WorkflowDetails', {
+  __typename: { const: 'Workflow' },
+  ...workflowFields,
+  definition: { ...json, description: 'What its file says.' },
+})
+
+const keySchema = {
+  type: ['string', 'null'],
+  minLength: 1,
+  maxLength: CANCELLATION_KEY_LENGTH_MAX,
+} as const
+
+const triggerSchema = {
+  type: 'object',
+  required: ['recipients'],
+  properties: {
+    recipients: {
+      type: 'array',
+      minItems: 1,
+      maxItems: RECIPIENTS_MAX,
+      items: RecipientRequest,
+    },
+    actor: ActorRequest,
+    tenant: TenantRequest,
+    data: nullableJson,
+    cancellation_key: keySchema,
+    settings: {
+      type: ['object', 'null'],
+      properties: { sandbox_mode: nullableFlag, skip_delay: nullableFlag },
+    },
+  },
+}
 
 const trigger: MutationRoute = {
+  id: 'workflows.trigger',
+  summary: 'Starts a workflow',
+  replies: { 200: { title: 'Triggered', anyOf: [WorkflowRunId, DryRun] } },
   kind: 'mutation',
   method: 'POST',
   path: '/v1/workflows/:key/trigger',
@@ -25,6 +105,7 @@ const trigger: MutationRoute = {
   environment: 'key',
   meter: 'trigger_seconds',
   query: { type: 'object', properties: { dry_run: { type: 'boolean' } } },
+  body: triggerSchema,
   async handle({ tx, environment, params, query, body, caller, now, services }) {
     const workflow = params['key'] as WorkflowKey
     const call = { environment, workflow, body, now }
@@ -43,6 +124,9 @@ interface CancelBody {
 }
 
 const cancel: MutationRoute = {
+  id: 'workflows.cancel',
+  summary: 'Cancels the runs of a key',
+  replies: ANSWERS_NOTHING,
   kind: 'mutation',
   method: 'POST',
   path: '/v1/workflows/:key/cancel',
@@ -52,7 +136,7 @@ const cancel: MutationRoute = {
     type: 'object',
     required: ['cancellation_key'],
     properties: {
-      cancellation_key: { type: 'string', minLength: 1, maxLength: CANCELLATION_KEY_LENGTH_MAX },
+      cancellation_key: { ...keySchema, type: 'string' },
       recipients: { type: ['array', 'null'], maxItems: RECIPIENTS_MAX, items: referenceSchema },
     },
   },
@@ -72,6 +156,9 @@ const cancel: MutationRoute = {
 }
 
 const activate: MutationRoute = {
+  id: 'workflows.activate',
+  summary: 'Turns the switch of a workflow',
+  replies: { 200: WorkflowShape },
   kind: 'mutation',
   method: 'PUT',
   path: '/v1/workflows/:key/activate',
@@ -105,6 +192,9 @@ async function loadWorkflow(
 }
 
 const activations: ReadRoute = {
+  id: 'workflows.listActivations',
+  summary: 'Tells who turned the switches of a workflow',
+  replies: { 200: pageShape('items', Activation) },
   kind: 'read',
   method: 'GET',
   path: '/v1/workflows/:key/activations',
@@ -118,6 +208,9 @@ const activations: ReadRoute = {
 }
 
 const list: ReadRoute = {
+  id: 'workflows.list',
+  summary: 'Lists the workflows that are live',
+  replies: { 200: pageShape('entries', WorkflowShape) },
   kind: 'read',
   method: 'GET',
   path: '/v1/workflows',
@@ -137,6 +230,9 @@ const list: ReadRoute = {
 }
 
 const find: ReadRoute = {
+  id: 'workflows.get',
+  summary: 'Shows a workflow',
+  replies: { 200: WorkflowDetails },
   kind: 'read',
   method: 'GET',
   path: '/v1/workflows/:key',

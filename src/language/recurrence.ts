@@ -11,7 +11,7 @@ export interface Recurrence {
   readonly dayOfMonth: number
 }
 
-const frequencies = ['hourly', 'daily', 'weekly', 'monthly'] as const
+export const frequencies = ['hourly', 'daily', 'weekly', 'monthly'] as const
 type Frequency = (typeof frequencies)[number]
 
 /** Days of the week as files name them, from Monday. */

@@ -21,6 +21,25 @@ export type PreferenceInput =
   | { readonly kind: 'patch'; readonly patch: PreferencePatch }
   | { readonly kind: 'invalid'; readonly violations: readonly Violation[] }
 
+const { fields, $defs } = preferenceSchemas({ inGit: false })
+
+/** JSON Schema of a set in a request. */
+export const preferenceRequest = {
+  type: 'object',
+  properties: {
+    ...fields,
+    __persistence_strategy__: {
+      description: 'Whether the set is merged into the one that there is, or replaces it.',
+      enum: ['merge', 'replace', null],
+    },
+    // What only replies say.
+    id: {},
+    __typename: {},
+  },
+  additionalProperties: false,
+  $defs,
+} as const
+
 /** Reads a set out of a request, where it stands at `pointer`. */
 export function readPreferences(value: unknown, pointer: string): PreferenceInput {
   const violations = violationsOf(value, pointer)
@@ -60,7 +79,7 @@ export function withoutStrategies<Value>(value: Value): Value {
 }
 
 function violationsOf(value: unknown, pointer: string): readonly Violation[] {
-  validate ??= new Ajv2020({ allErrors: true, allowUnionTypes: true }).compile(schema())
+  validate ??= new Ajv2020({ allErrors: true, allowUnionTypes: true }).compile(preferenceRequest)
   if (!validate(value)) return (validate.errors ?? []).map((error) => violationOf(error, pointer))
   return checkPreferences(withoutNulls(value) as PreferenceSet).map(({ path, message }) => ({
     field: pointer + path.map(pointerStep).join(''),
@@ -69,22 +88,6 @@ function violationsOf(value: unknown, pointer: string): readonly Violation[] {
 }
 
 let validate: ReturnType<Ajv2020['compile']> | undefined
-
-function schema(): object {
-  const { fields, $defs } = preferenceSchemas({ inGit: false })
-  return {
-    type: 'object',
-    properties: {
-      ...fields,
-      __persistence_strategy__: { enum: ['merge', 'replace', null] },
-      // What only replies say.
-      id: {},
-      __typename: {},
-    },
-    additionalProperties: false,
-    $defs,
-  }
-}
 
 function violationOf(
   { instancePath, keyword, message, params }: ErrorObject,

@@ -17,7 +17,7 @@ import type { TriggerSettings } from './run.ts'
 
 /** Named in one direct trigger; more are reached through an object (design section 10). */
 export const RECIPIENTS_MAX = 1_000
-const CANCELLATION_KEY_LENGTH_MAX = 255
+export const CANCELLATION_KEY_LENGTH_MAX = 255
 
 /** An entity to create or update before the runs start. */
 export interface InlineEntity extends RecipientPatch {

@@ -7,6 +7,9 @@ import { anEnvironment, serve, type TestServer } from './server-support.ts'
 const APP = 'https://app.example.com'
 
 const route: MutationRoute = {
+  id: 'things.1',
+  summary: 'A thing',
+  replies: { 200: {}, 204: null },
   kind: 'mutation',
   method: 'PUT',
   path: '/v1/things/:id',

@@ -10,6 +10,9 @@ import { anEnvironment, NOW, OPERATOR, serve, type TestServer } from './server-s
 
 /** Leaves one row each time it has its effect, unless the environment forbids it. */
 const effect: MutationRoute = {
+  id: 'things.1',
+  summary: 'A thing',
+  replies: { 200: {}, 204: null },
   kind: 'mutation',
   method: 'POST',
   path: '/v1/effects/:name',

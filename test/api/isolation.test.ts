@@ -142,6 +142,7 @@ const table: Readonly<Record<string, Verdict>> = {
   'GET /l/:token': 'open',
   'GET /o/:token': 'open',
   'GET /healthz': 'open',
+  'GET /openapi.json': 'open',
   'GET /readyz': 'open',
   'GET /metrics': 'open',
 }

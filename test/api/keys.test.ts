@@ -19,6 +19,9 @@ const development = 'development' as EnvironmentName
 const production = 'production' as EnvironmentName
 
 const whoAmI: ReadRoute = {
+  id: 'things.1',
+  summary: 'A thing',
+  replies: { 200: {} },
   kind: 'read',
   method: 'GET',
   path: '/v1/me',

@@ -5,6 +5,7 @@ import { startServer, type Server, type ServerOptions } from '../../src/api/serv
 import type { EnvironmentName } from '../../src/ids.ts'
 import { testClock, type TestClock } from '../support/clock.ts'
 import { sql } from '../../src/db/sql.ts'
+import { expectOwnContract } from '../support/contract.ts'
 
 export const NOW = '2026-03-01T12:00:00.000Z'
 export const OPERATOR = 'op_for_tests'
@@ -60,13 +61,13 @@ export async function serve(
     server,
     clock,
     failures,
-    call: (method, path, call = {}) => callServer(server.url, method, path, call),
+    call: (method, path, call = {}) => callServer({ url: server.url, routes }, method, path, call),
     [Symbol.asyncDispose]: () => server.close(),
   }
 }
 
 async function callServer(
-  url: string,
+  { url, routes }: { readonly url: string; readonly routes: readonly Route[] },
   method: string,
   path: string,
   { key, headers = {}, body }: CallOptions,
@@ -80,7 +81,10 @@ async function callServer(
     body: body === undefined ? null : bytesOf(body),
   })
   const text = await response.text()
-  return { status: response.status, headers: response.headers, body: parse(text) }
+  const { status } = response
+  const type = response.headers.get('content-type')
+  expectOwnContract(routes, { method, path, status, type, text })
+  return { status, headers: response.headers, body: parse(text) }
 }
 
 function bytesOf(body: unknown): string | Uint8Array<ArrayBuffer> {

@@ -8,6 +8,9 @@ import { test } from '../support/database.ts'
 import { anEnvironment, OPERATOR, serve } from './server-support.ts'
 
 const echo: MutationRoute = {
+  id: 'things.1',
+  summary: 'A thing',
+  replies: { 200: {} },
   kind: 'mutation',
   method: 'POST',
   path: '/v1/echo/:name',
@@ -26,6 +29,9 @@ const strict: MutationRoute = {
   },
 }
 const list: ReadRoute = {
+  id: 'things.2',
+  summary: 'A thing',
+  replies: { 200: {} },
   kind: 'read',
   method: 'GET',
   path: '/v1/list',

@@ -97,6 +97,9 @@ describe('a command line', () => {
 })
 
 const trigger: MutationRoute = {
+  id: 'things.1',
+  summary: 'A thing',
+  replies: { 200: {} },
   kind: 'mutation',
   method: 'POST',
   path: '/v1/workflows/:key/trigger',
@@ -124,6 +127,9 @@ const replay: MutationRoute = {
     Promise.resolve(ok({ workflow_run_id: 'w2', body, run: params['id'] })),
 }
 const detail: ReadRoute = {
+  id: 'things.2',
+  summary: 'A thing',
+  replies: { 200: {} },
   kind: 'read',
   method: 'GET',
   path: '/v1/workflow_recipient_runs/:id',

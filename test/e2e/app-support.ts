@@ -2,9 +2,11 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { vi } from 'vitest'
+import { routes } from '../../src/api/index.ts'
 import { startApp, type App } from '../../src/app.ts'
 import { readConfig, type Env } from '../../src/config.ts'
 import type { Database } from '../../src/db/database.ts'
+import { expectOwnContract } from '../support/contract.ts'
 import { git, testRepository, type Files, type TestRepository } from '../support/repository.ts'
 
 /** The keys of the environments that these tests use. */
@@ -142,7 +144,10 @@ async function callApp<Body>(
     body: body === undefined ? null : raw ? (body as string) : JSON.stringify(body),
   })
   const text = await response.text()
-  return { status: response.status, headers: response.headers, text, body: parse(text) as Body }
+  const { status } = response
+  const type = response.headers.get('content-type')
+  expectOwnContract(routes, { method, path, status, type, text })
+  return { status, headers: response.headers, text, body: parse(text) as Body }
 }
 
 function parse(text: string): unknown {

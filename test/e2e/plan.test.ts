@@ -74,11 +74,11 @@ test('one process answers what another one is asked, with what runs', async () =
 
   // The same tips are not worked out again, and what runs is counted anew.
   await database.query(sql`
-    update plan_requests set plan = plan || '{"marked": true}' where environment = 'production'`)
+    update plan_requests set plan = plan || '{"result_tree": "marked"}' where environment = 'production'`)
   await trigger(leading.url, 'waits', ['cyd'])
   await expect.poll(paused, { timeout: 10_000 }).toBe(3)
   const again = await planOf('staging')
-  expect(again).toEqual({ ...found, marked: true, effects: again.effects })
+  expect(again).toEqual({ ...found, result_tree: 'marked', effects: again.effects })
   expect(again.effects).toMatchObject({ runs: [{ paused: 3 }] })
   const [counts] = await database.query<{ prints: number; plans: number }>(sql`
     select count(distinct fingerprint)::integer as prints, count(*)::integer as plans

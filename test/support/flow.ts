@@ -1,3 +1,5 @@
+import { routes } from '../../src/api/index.ts'
+import { expectOwnContract } from './contract.ts'
 import type { Files } from './repository.ts'
 import { testRepository, type TestRepository } from './repository.ts'
 import { KEY, OPERATOR } from './served.ts'
@@ -32,7 +34,10 @@ export async function call(
     signal: AbortSignal.timeout(10_000),
   })
   const text = await response.text()
-  return { status: response.status, body: text === '' ? {} : (JSON.parse(text) as Reply['body']) }
+  const { status } = response
+  const type = response.headers.get('content-type')
+  expectOwnContract(routes, { method, path, status, type, text })
+  return { status, body: text === '' ? {} : (JSON.parse(text) as Reply['body']) }
 }
 
 /** Triggers a workflow for new users, and answers the id of the workflow run. */

@@ -9,6 +9,7 @@ import { gitHosts, type GitHost } from './hosts.ts'
 import type { HookOutcome } from './journal.ts'
 import { headerOf, problemBeforeBody, provesBody } from '../../proof.ts'
 import { saveDelivery } from './store.ts'
+import { component, flag, listOf, text } from '../shapes/shape.ts'
 
 /** Hosts cut or drop what is larger; the bound also holds before anything is proved. */
 const BYTES_MAX = 3 * 1024 * 1024
@@ -16,15 +17,25 @@ const BYTES_MAX = 3 * 1024 * 1024
 const BODY_MS_MAX = 10_000
 const DELIVERY_ID_LENGTH_MAX = 255
 
+const HookAnswer = component(
+  'GitWebhookAnswer',
+  { matched: listOf(text), queued: flag, duplicate: flag, message: text },
+  { optional: ['duplicate'] },
+)
+
 /**
  * Wakes a look at Git. A delivery is believed in one thing only: that it is worth looking. What it says of a
  * branch and a commit tells how long to look, and nothing of it is applied.
  */
 export const gitHook: SignedRoute = {
+  id: 'hooks.git',
+  summary: 'Takes a webhook of a Git host, and looks at Git',
+  replies: { 200: HookAnswer, 202: HookAnswer },
   kind: 'signed',
   method: 'POST',
   path: '/hooks/git/:provider',
   bounds: { bytesMax: BYTES_MAX, msMax: BODY_MS_MAX },
+  reads: ['application/json', 'application/x-www-form-urlencoded'],
   async handle(request) {
     const { provider = '' } = request.params
     const host = gitHosts.get(provider)
@@ -187,8 +198,8 @@ function parse(
   const type = headers['content-type']?.split(';', 1)[0]?.trim().toLowerCase()
   const isForm = host.form === true && type === 'application/x-www-form-urlencoded'
   try {
-    const text = new TextDecoder('utf-8', { fatal: true }).decode(body)
-    const json = isForm ? (new URLSearchParams(text).get('payload') ?? '') : text
+    const sent = new TextDecoder('utf-8', { fatal: true }).decode(body)
+    const json = isForm ? (new URLSearchParams(sent).get('payload') ?? '') : sent
     return { value: JSON.parse(json) as unknown }
   } catch {
     return undefined

@@ -8,6 +8,7 @@ import { objectOf } from '../../runs/source-event.ts'
 import { parseProven, readMessage, readWebhook } from './source-events.ts'
 import { listSources, onlyProven, type Candidate } from './source-list.ts'
 import { holds, mayHold, proofOf } from './source-proof.ts'
+import { component, listOf, shape, text } from '../shapes/shape.ts'
 
 /** Of one webhook. */
 const WEBHOOK_BYTES_MAX = 1024 * 1024
@@ -19,7 +20,25 @@ const BODY_MS_MAX = 10_000
 const UNPROVEN = 'the call is not signed with a secret of this source'
 const UNKNOWN_KEY = 'no source has this write key; send it as the user name of basic authentication'
 
+const DUPLICATE = { duplicate: true }
+
+const Success = component('Success', { success: { const: true } })
+const Received = {
+  title: 'ReceivedEvents',
+  anyOf: [
+    Success,
+    shape({
+      events: listOf({
+        anyOf: [shape({ id: text, status: text }), shape({ duplicate: { const: true } })],
+      }),
+    }),
+  ],
+}
+
 const webhook: SignedRoute = {
+  id: 'sources.send',
+  summary: 'Takes a webhook of a source',
+  replies: { 200: Received },
   kind: 'signed',
   method: 'POST',
   path: '/v1/sources/:key',
@@ -30,7 +49,8 @@ const webhook: SignedRoute = {
     const { proven, body } = await readProven(request, isMeant, UNPROVEN)
     if (sendsMessages(proven)) return takeMessages(request, proven, body)
     const taken = await take(request, proven, readWebhook(proven.source, headers, body))
-    return ok({ events: taken.map((one) => one ?? { duplicate: true }) })
+    const events = taken.map((one) => (one ? { id: one.id, status: one.status } : DUPLICATE))
+    return ok({ events })
   },
 }
 
@@ -42,6 +62,9 @@ function sendsMessages({ source: { type } }: ProvenSource): boolean {
 /** What clients of Segment and RudderStack call; the last part of the path is the type of a single message. */
 const messageRoutes = ['batch', 'track', 'identify', 'group', 'alias', 'page', 'screen'].map(
   (name): SignedRoute => ({
+    id: `sources.${name}`,
+    summary: `Takes what clients of Segment and RudderStack send by "${name}"`,
+    replies: { 200: Success },
     kind: 'signed',
     method: 'POST',
     path: `/v1/${name}`,
