@@ -25,7 +25,8 @@ export interface MessageRow {
   readonly recipient: string
   readonly actor: RecipientRef | null
   readonly tenant: string | null
-  readonly data: Readonly<Record<string, unknown>>
+  /** Null where nothing is left of its trigger. */
+  readonly data: Readonly<Record<string, unknown>> | null
   readonly status: MessageStatus
   readonly reason: string | null
   readonly attempt: number
@@ -86,7 +87,12 @@ export interface PageRequest {
   readonly before?: string
   /** 50 at most. */
   readonly size: number
+  /** How much the entries may be together; a page that would be larger ends sooner, with one entry at least. */
+  readonly bytesMax?: number
 }
+
+/** Each message may be 15 MB, and a reply is one text in memory. */
+const PAGE_BYTES_MAX = 10 * 1024 * 1024
 
 export interface Page<Row> {
   readonly rows: readonly Row[]
@@ -105,7 +111,30 @@ export async function listMessages(
   filter: MessageFilter,
   page: PageRequest,
 ): Promise<Page<MessageRow>> {
-  return toPage(await queryMessages(tx, environment, filter, keysetOf(page)), page)
+  const { rows, ...ends } = toPage(
+    await queryMessages(tx, environment, filter, keysetOf(page)),
+    page,
+  )
+  return { rows: await withData(tx, environment, rows), ...ends }
+}
+
+/** A message without what it is about. */
+type BareRow = Omit<MessageRow, 'data'> & { readonly bytes: number }
+
+/** Data are looked for once it is known which messages are shown. */
+async function withData(
+  tx: Queryable,
+  environment: EnvironmentName,
+  rows: readonly BareRow[],
+): Promise<readonly MessageRow[]> {
+  if (rows.length === 0) return []
+  const found = await tx.query<Pick<MessageRow, 'id' | 'data'>>(sql`
+    select m.id, message_data(m.environment, m.workflow_run_id, m.data, m.data_whole) as data
+    from messages m
+    where m.environment = ${environment} and m.id = any(${rows.map(({ id }) => id)}::uuid[])
+  `)
+  const dataOf = new Map(found.map(({ id, data }) => [id, data]))
+  return rows.map((row) => ({ ...row, data: dataOf.get(row.id) ?? null }))
 }
 
 function keysetOf({ after, before, size }: PageRequest): Keyset {
@@ -115,9 +144,9 @@ function keysetOf({ after, before, size }: PageRequest): Keyset {
   return { after: after === undefined ? null : cursorId(after), before: null, count }
 }
 
-function toPage(found: readonly MessageRow[], request: PageRequest): Page<MessageRow> {
-  const more = found.length > request.size
-  const kept = found.slice(0, request.size)
+function toPage(found: readonly BareRow[], request: PageRequest): Page<BareRow> {
+  const kept = found.slice(0, fitting(found, request))
+  const more = found.length > kept.length
   const backwards = request.before !== undefined
   const rows = backwards ? kept.toReversed() : kept
   const hasOlder = backwards || more
@@ -125,6 +154,18 @@ function toPage(found: readonly MessageRow[], request: PageRequest): Page<Messag
   const oldest = rows.at(-1)?.id ?? null
   const newest = rows[0]?.id ?? null
   return { rows, after: hasOlder ? oldest : null, before: hasNewer ? newest : null }
+}
+
+function fitting(
+  found: readonly BareRow[],
+  { size, bytesMax = PAGE_BYTES_MAX }: PageRequest,
+): number {
+  let bytes = 0
+  const over = found.findIndex((row, index) => {
+    bytes += row.bytes
+    return index === size || (index > 0 && bytes > bytesMax)
+  })
+  return over < 0 ? found.length : over
 }
 
 function cursorId(cursor: string): string {
@@ -162,19 +203,25 @@ async function queryMessages(
   environment: EnvironmentName,
   filter: MessageFilter,
   { after, before, count }: Keyset,
-): Promise<MessageRow[]> {
+): Promise<BareRow[]> {
   const given = { ...ANY, ...filter }
   const { ids, statuses, workflow, workflowRunId, runId, recipient, channel, tenant } = given
   const { channelType, hasTenant, archived, engagement, categories, triggerData } = given
   const times = { ...ANY_TIME, ...filter.insertedAt }
-  return await tx.query<MessageRow>(
+  return await tx.query<BareRow>(
     planned(sql`
     select m.id, m.run_id as "runId", m.workflow_run_id as "workflowRunId", m.workflow,
            coalesce(v.workflow -> 'categories', '[]') as categories, m.version_id as "versionId",
            m.step_ref as "stepRef", m.channel, m.channel_type as "channelType", m.provider,
            e.settings -> 'channels' -> m.channel ->> 'name' as "channelName",
-           e.applied_at as "channelAt", m.collection, m.recipient, m.actor, m.tenant,
-           message_data(m.environment, m.workflow_run_id, m.data, m.data_whole) as data, m.status,
+           e.applied_at as "channelAt", m.collection, m.recipient, m.actor, m.tenant, m.status,
+           -- What is neither small nor large as it is stored may be compressed well, and is counted as text.
+           (select sum(case when size between 65536 and 1048576 then octet_length(value::text) else size end)::integer
+            from (values (m.content), (m.data), (
+              (select w.data from workflow_runs w
+               where w.environment = m.environment and w.id = m.workflow_run_id and not m.data_whole)
+            )) as v (value)
+            cross join lateral pg_column_size(value) as size) as bytes,
            m.reason, m.attempt, m.scheduled_at as "scheduledAt", m.seen_at as "seenAt",
            m.read_at as "readAt", m.interacted_at as "interactedAt",
            m.link_clicked_at as "linkClickedAt", m.archived_at as "archivedAt",
@@ -227,7 +274,8 @@ export async function findMessage(
 ): Promise<MessageRow | undefined> {
   if (!isUuid(id)) return undefined
   const keyset = { after: null, before: null, count: 1 }
-  const [row] = await queryMessages(tx, environment, { ids: [id as MessageId] }, keyset)
+  const found = await queryMessages(tx, environment, { ids: [id as MessageId] }, keyset)
+  const [row] = await withData(tx, environment, found)
   return row
 }
 

@@ -133,7 +133,7 @@ async function show(tx: Transaction, { environment, id }: Playing): Promise<DryR
   const page = { size: DRY_RUN_RECIPIENTS_MAX }
   const runs = await listRuns(tx, environment, { workflowRunId: id }, page)
   const timelines = await loadTimelines(tx, environment, runs)
-  const everything = { size: MESSAGES_MAX }
+  const everything = { size: MESSAGES_MAX, bytesMax: Infinity }
   const messages = await listMessages(tx, environment, { workflowRunId: id }, everything)
   const ids = messages.rows.map((message) => message.id)
   const contents = await loadMessageContents(tx, environment, ids)

@@ -81,4 +81,28 @@ describe('the data of a message', () => {
     expect(runs).toEqual([])
     expect(await dataOf(engine)).toMatchObject([{ data: { page: 7 } }])
   })
+
+  test('end a page of a list where they are large, after one message at least', async ({
+    engine,
+  }) => {
+    await engine.commit(hello(feed('feed')))
+    for (const [n, size] of [100, 100, 1_000, 100].entries()) {
+      const data = { n, text: 'x'.repeat(size) }
+      await engine.trigger('hello', { recipients: [{ id: 'ann' }], data })
+      await engine.drain()
+    }
+    const page = async (place: { after?: string; before?: string }) => {
+      const request = { size: 3, bytesMax: 600, ...place }
+      const found = await listMessages(engine.database, environment, {}, request)
+      return { ...found, numbers: found.rows.map(({ data }) => data?.['n']) }
+    }
+    const newest = await page({})
+    expect(newest).toMatchObject({ numbers: [3], before: null })
+    const large = await page({ after: newest.after! })
+    expect(large.numbers).toEqual([2])
+    const oldest = await page({ after: large.after! })
+    expect(oldest).toMatchObject({ numbers: [1, 0], after: null })
+    expect((await page({ before: oldest.before! })).numbers).toEqual([2])
+    expect(await page({ before: large.before! })).toMatchObject({ numbers: [3], before: null })
+  })
 })
