@@ -59,7 +59,7 @@ const list: ReadRoute = {
   async handle({ database, environment, query }) {
     const page = readPage(query)
     const filter = filterOf(query)
-    const rows = await listRuns(database, environment, filter, { ...page, size: page.size + 1 })
+    const rows = await listRuns(database, environment, filter, { ...page, limit: page.size + 1 })
     const { rows: shown, info } = cutPage(rows, page)
     return ok({ items: shown.map(toRun), page_info: info })
   },

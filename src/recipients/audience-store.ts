@@ -1,4 +1,5 @@
 import type { Queryable, Transaction } from '../db/database.ts'
+import { inOrder, newestFirst, type Place } from '../db/pages.ts'
 import { sql } from '../db/sql.ts'
 import { newRowId, type EnvironmentName, type WorkflowKey } from '../ids.ts'
 
@@ -94,13 +95,6 @@ export async function removeMembers(
   `)
 }
 
-/** A place in the list of an audience's members. */
-export interface MemberPage {
-  readonly after?: string
-  readonly before?: string
-  readonly limit: number
-}
-
 interface MemberRow {
   readonly id: string
   readonly user: string
@@ -112,29 +106,14 @@ interface MemberRow {
 export async function listMembers(
   db: Queryable,
   { environment, audience }: AudienceRef,
-  page: MemberPage,
+  place: Place,
 ): Promise<readonly Member[]> {
-  const { after = null, before, limit } = page
-  // A statement for each direction, so that each walks the index and stops at the page's end.
-  const rows =
-    before === undefined
-      ? await db.query<MemberRow>(sql`
-          select id, user_id as user, tenant, added_at as "addedAt"
-          from audience_members
-          where environment = ${environment} and audience = ${audience}
-            and (${after}::uuid is null or id < ${after})
-          order by id desc
-          limit ${limit}
-        `)
-      : await db.query<MemberRow>(sql`
-          select id, user_id as user, tenant, added_at as "addedAt"
-          from audience_members
-          where environment = ${environment} and audience = ${audience} and id > ${before}
-          order by id
-          limit ${limit}
-        `)
-  const found = rows.map((row) => ({ ...row, tenant: row.tenant || null }))
-  return before === undefined ? found : found.toReversed()
+  const rows = await db.query<MemberRow>(sql`
+    select id, user_id as user, tenant, added_at as "addedAt"
+    from audience_members
+    where environment = ${environment} and audience = ${audience} ${newestFirst(sql`id`, place)}
+  `)
+  return inOrder(rows, place).map((row) => ({ ...row, tenant: row.tenant || null }))
 }
 
 /** Ends all memberships of a user that is deleted. */

@@ -1,4 +1,5 @@
 import type { Queryable, Transaction } from '../db/database.ts'
+import { inOrder, newestFirst, type Place } from '../db/pages.ts'
 import { planned, sql } from '../db/sql.ts'
 import { newRowId, type EnvironmentName, type WorkflowKey } from '../ids.ts'
 import type { Properties } from './merge.ts'
@@ -27,6 +28,11 @@ interface Row {
   readonly inserted_at: Date
   readonly updated_at: Date
 }
+
+const COLUMNS = sql`
+  id, declared_key, workflow, collection, recipient, actor, tenant, data, repeats,
+  scheduled_at, ending_at, anchor_at, paused, timezone, last_occurrence_at, next_occurrence_at,
+  last_problem, inserted_at, updated_at`
 
 /** A schedule to be, with its first occurrence. */
 export interface NewSchedule extends Planned {
@@ -119,9 +125,7 @@ export async function lockSchedules(
   ids: readonly string[],
 ): Promise<readonly Schedule[]> {
   const rows = await tx.query<Row>(sql`
-    select environment, id, declared_key, workflow, collection, recipient, actor, tenant, data, repeats,
-      scheduled_at, ending_at, anchor_at, paused, timezone, last_occurrence_at, next_occurrence_at,
-      last_problem, inserted_at, updated_at
+    select environment, ${COLUMNS}
     from schedules
     where environment = ${environment} and id = any(${ids}::uuid[])
     order by id
@@ -136,9 +140,7 @@ export async function lockDeclaredSchedules(
   environment: EnvironmentName,
 ): Promise<readonly Schedule[]> {
   const rows = await tx.query<Row>(sql`
-    select environment, id, declared_key, workflow, collection, recipient, actor, tenant, data, repeats,
-      scheduled_at, ending_at, anchor_at, paused, timezone, last_occurrence_at, next_occurrence_at,
-      last_problem, inserted_at, updated_at
+    select environment, ${COLUMNS}
     from schedules
     where environment = ${environment} and declared_key is not null
     order by id
@@ -166,42 +168,30 @@ export interface ScheduleFilter {
   readonly recipients?: readonly RecipientRef[] | undefined
 }
 
-export interface SchedulePage {
-  readonly after?: string
-  readonly before?: string
-  readonly limit: number
-}
-
 /** Schedules, newest first. */
 export async function listSchedules(
   db: Queryable,
   environment: EnvironmentName,
-  filter: ScheduleFilter,
-  page: SchedulePage,
+  { workflow, tenant, recipients }: ScheduleFilter,
+  place: Place,
 ): Promise<readonly Schedule[]> {
-  const { after, before, limit } = page
-  const { workflow, tenant, recipients } = filter
+  const theirs =
+    recipients &&
+    sql`and (collection, recipient) in (
+        select c, i from unnest(${recipients.map(({ collection }) => collection)}::text[],
+          ${recipients.map(({ id }) => id)}::text[]) as r (c, i))`
   const rows = await db.query<Row>(
     planned(sql`
-    select environment, id, declared_key, workflow, collection, recipient, actor, tenant, data, repeats,
-      scheduled_at, ending_at, anchor_at, paused, timezone, last_occurrence_at, next_occurrence_at,
-      last_problem, inserted_at, updated_at
+    select environment, ${COLUMNS}
     from schedules
     where environment = ${environment}
       and (${workflow}::text is null or workflow = ${workflow})
       and (${tenant}::text is null or tenant = ${tenant})
-      and (${recipients === undefined} or (collection, recipient) in (
-        select c, i from unnest(${recipients?.map(({ collection }) => collection) ?? []}::text[],
-          ${recipients?.map(({ id }) => id) ?? []}::text[]) as r (c, i)))
-      and (${after}::uuid is null or id < ${after})
-      and (${before}::uuid is null or id > ${before})
-    order by case when ${before}::uuid is null then id end desc,
-      case when ${before}::uuid is not null then id end
-    limit ${limit}
+      ${theirs ?? sql``}
+      ${newestFirst(sql`id`, place)}
   `),
   )
-  const found = rows.map(toSchedule)
-  return before === undefined ? found : found.toReversed()
+  return inOrder(rows, place).map(toSchedule)
 }
 
 /** Ends all schedules of a recipient that is deleted, but for those that a file declares: that is Git's to say. */
@@ -302,9 +292,7 @@ export async function lockDueSchedules(
   limit: number,
 ): Promise<readonly Schedule[]> {
   const rows = await tx.query<Row>(sql`
-    select environment, id, declared_key, workflow, collection, recipient, actor, tenant, data, repeats,
-      scheduled_at, ending_at, anchor_at, paused, timezone, last_occurrence_at, next_occurrence_at,
-      last_problem, inserted_at, updated_at
+    select environment, ${COLUMNS}
     from schedules
     where next_occurrence_at <= ${now}
     order by next_occurrence_at

@@ -1,4 +1,5 @@
 import type { Queryable, Transaction } from '../db/database.ts'
+import { inOrder, newestFirst, type Place } from '../db/pages.ts'
 import { sql } from '../db/sql.ts'
 import { newRowId, type EnvironmentName } from '../ids.ts'
 import type { Properties } from './merge.ts'
@@ -25,6 +26,9 @@ interface SubscriptionRow {
   readonly inserted_at: Date
   readonly updated_at: Date
 }
+
+const COLUMNS = sql`
+  s.id, s.object_collection, s.object_id, s.collection, s.recipient, s.properties, s.inserted_at, s.updated_at`
 
 /**
  * Subscribes recipients to an object. Properties, where they are given, replace those of a subscription that is
@@ -61,7 +65,7 @@ export async function upsertSubscriptions(
     returning id, object_collection, object_id, collection, recipient, properties, inserted_at,
       updated_at
   `)
-  return inOrder(rows.map(toSubscription), subscribers)
+  return inOrderOf(subscribers, rows.map(toSubscription))
 }
 
 /** Subscribes one to another, each pair once; a subscription that is there stays as it is. */
@@ -106,12 +110,12 @@ export async function deleteSubscriptions(
     returning s.id, s.object_collection, s.object_id, s.collection, s.recipient, s.properties,
       s.inserted_at, s.updated_at
   `)
-  return inOrder(rows.map(toSubscription), subscribers)
+  return inOrderOf(subscribers, rows.map(toSubscription))
 }
 
-function inOrder(
-  subscriptions: readonly Subscription[],
+function inOrderOf(
   subscribers: readonly RecipientRef[],
+  subscriptions: readonly Subscription[],
 ): readonly Subscription[] {
   return subscribers.flatMap(
     ({ collection, id }) =>
@@ -130,106 +134,26 @@ export interface SubscriptionFilter {
   readonly others: readonly RecipientRef[] | null
 }
 
-/** A place in such a list. */
-export interface SubscriptionPage {
-  readonly after?: string
-  readonly before?: string
-  readonly limit: number
-}
-
 /** The subscriptions to an object, or of a recipient, newest first. */
 export async function listSubscriptions(
   db: Queryable,
   environment: EnvironmentName,
-  filter: SubscriptionFilter,
-  page: SubscriptionPage,
+  { of, ref, others }: SubscriptionFilter,
+  place: Place,
 ): Promise<readonly Subscription[]> {
-  const { after = null, before, limit } = page
-  const { of, ref } = filter
-  const names = filter.others?.map(({ collection, id }) => `${collection}/${id}`) ?? null
-  const asked = { environment, ref, names, limit }
-  // A statement for each direction and each end, so that each walks its index and stops at the page's end.
-  const rows =
+  const names = others?.map(({ collection, id }) => `${collection}/${id}`) ?? null
+  const [own, other] =
     of === 'object'
-      ? await (before === undefined ? olderTo(db, asked, after) : newerTo(db, asked, before))
-      : await (before === undefined ? olderOf(db, asked, after) : newerOf(db, asked, before))
-  const found = rows.map(toSubscription)
-  return before === undefined ? found : found.toReversed()
-}
-
-interface Asked {
-  readonly environment: EnvironmentName
-  readonly ref: RecipientRef
-  readonly names: readonly string[] | null
-  readonly limit: number
-}
-
-function olderTo(
-  db: Queryable,
-  { environment, ref, names, limit }: Asked,
-  after: string | null,
-): Promise<readonly SubscriptionRow[]> {
-  return db.query<SubscriptionRow>(sql`
-    select id, object_collection, object_id, collection, recipient, properties, inserted_at,
-      updated_at
-    from subscriptions
-    where environment = ${environment} and object_collection = ${ref.collection} and object_id = ${ref.id}
-      and (${after}::uuid is null or id < ${after})
-      and (${names}::text[] is null or collection || '/' || recipient = any(${names}::text[]))
-    order by id desc
-    limit ${limit}
+      ? [sql`(s.object_collection, s.object_id)`, sql`s.collection || '/' || s.recipient`]
+      : [sql`(s.collection, s.recipient)`, sql`s.object_collection || '/' || s.object_id`]
+  const rows = await db.query<SubscriptionRow>(sql`
+    select ${COLUMNS}
+    from subscriptions s
+    where s.environment = ${environment} and ${own} = (${ref.collection}, ${ref.id})
+      and (${names}::text[] is null or ${other} = any(${names}::text[]))
+      ${newestFirst(sql`s.id`, place)}
   `)
-}
-
-function newerTo(
-  db: Queryable,
-  { environment, ref, names, limit }: Asked,
-  before: string,
-): Promise<readonly SubscriptionRow[]> {
-  return db.query<SubscriptionRow>(sql`
-    select id, object_collection, object_id, collection, recipient, properties, inserted_at,
-      updated_at
-    from subscriptions
-    where environment = ${environment} and object_collection = ${ref.collection} and object_id = ${ref.id}
-      and id > ${before}
-      and (${names}::text[] is null or collection || '/' || recipient = any(${names}::text[]))
-    order by id
-    limit ${limit}
-  `)
-}
-
-function olderOf(
-  db: Queryable,
-  { environment, ref, names, limit }: Asked,
-  after: string | null,
-): Promise<readonly SubscriptionRow[]> {
-  return db.query<SubscriptionRow>(sql`
-    select id, object_collection, object_id, collection, recipient, properties, inserted_at,
-      updated_at
-    from subscriptions
-    where environment = ${environment} and collection = ${ref.collection} and recipient = ${ref.id}
-      and (${after}::uuid is null or id < ${after})
-      and (${names}::text[] is null or object_collection || '/' || object_id = any(${names}::text[]))
-    order by id desc
-    limit ${limit}
-  `)
-}
-
-function newerOf(
-  db: Queryable,
-  { environment, ref, names, limit }: Asked,
-  before: string,
-): Promise<readonly SubscriptionRow[]> {
-  return db.query<SubscriptionRow>(sql`
-    select id, object_collection, object_id, collection, recipient, properties, inserted_at,
-      updated_at
-    from subscriptions
-    where environment = ${environment} and collection = ${ref.collection} and recipient = ${ref.id}
-      and id > ${before}
-      and (${names}::text[] is null or object_collection || '/' || object_id = any(${names}::text[]))
-    order by id
-    limit ${limit}
-  `)
+  return inOrder(rows, place).map(toSubscription)
 }
 
 /** Ends all subscriptions to a recipient that is deleted, and all that it has. */

@@ -1,4 +1,5 @@
 import type { Queryable, Transaction } from '../db/database.ts'
+import { inOrder, newestFirst, type Place } from '../db/pages.ts'
 import { sql } from '../db/sql.ts'
 import type { EnvironmentName, Revision, WorkflowKey } from '../ids.ts'
 import type { Diagnostic } from '../workflow/diagnostic.ts'
@@ -182,35 +183,16 @@ export interface RevisionView {
   readonly signer: string | null
 }
 
-export interface RevisionPage {
-  /** Only sequences below this one. */
-  readonly after?: string
-  /** Only sequences above this one, and of them the lowest. */
-  readonly before?: string
-  readonly limit: number
-}
-
 /** What was applied in an environment, newest first. */
 export async function listRevisions(
   database: Queryable,
   environment: EnvironmentName,
-  { after, before, limit }: RevisionPage,
+  place: Place,
 ): Promise<RevisionView[]> {
-  if (before === undefined) {
-    return database.query<RevisionView>(sql`
-      select sequence::text as id, revision, origin, applied_at as "appliedAt", added, changed, archived,
-        rewritten_from as "rewrittenFrom", signer
-      from revisions
-      where environment = ${environment} and (${after ?? null}::bigint is null or sequence < ${after ?? null})
-      order by sequence desc
-      limit ${limit}`)
-  }
   const rows = await database.query<RevisionView>(sql`
     select sequence::text as id, revision, origin, applied_at as "appliedAt", added, changed, archived,
       rewritten_from as "rewrittenFrom", signer
     from revisions
-    where environment = ${environment} and sequence > ${before}
-    order by revisions.sequence
-    limit ${limit}`)
-  return rows.toReversed()
+    where environment = ${environment} ${newestFirst(sql`sequence`, place)}`)
+  return inOrder(rows, place)
 }

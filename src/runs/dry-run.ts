@@ -130,7 +130,7 @@ function wakeNext(tx: Transaction, { environment, id }: Playing) {
 async function show(tx: Transaction, { environment, id }: Playing): Promise<DryRun> {
   const workflowRun = await findWorkflowRun(tx, environment, id)
   assert(workflowRun, `workflow run ${id} is gone`)
-  const page = { size: DRY_RUN_RECIPIENTS_MAX }
+  const page = { limit: DRY_RUN_RECIPIENTS_MAX }
   const runs = await listRuns(tx, environment, { workflowRunId: id }, page)
   const timelines = await loadTimelines(tx, environment, runs)
   const everything = { size: MESSAGES_MAX, bytesMax: Infinity }

@@ -1,4 +1,5 @@
 import type { Queryable } from '../db/database.ts'
+import { inOrder, newestFirst, type Place } from '../db/pages.ts'
 import { planned, sql } from '../db/sql.ts'
 import type {
   EnvironmentName,
@@ -50,31 +51,26 @@ export interface RunFilter {
   readonly endingAt?: Date | undefined
 }
 
-export interface Page {
-  readonly size: number
-  /** Rows older than this id … */
-  readonly after?: string | undefined
-  /** … or newer than this one. */
-  readonly before?: string | undefined
-}
+/** Runs as they are shown, of the environment that is named next. */
+const RUNS_OF = sql`
+  select r.id, r.workflow_run_id, r.workflow, r.version_id, w.revision, r.collection, r.recipient,
+    w.actor, r.tenant, r.status, r.outcome, r.reason, r.waits_for, r.wakes_at, r.error_count,
+    w.trigger_source, r.inserted_at, r.updated_at, r.finished_at
+  from runs r
+  join workflow_runs w on w.environment = r.environment and w.id = r.workflow_run_id
+  where r.environment =`
 
 /** Runs of an environment, newest first. `before` answers the rows next to the cursor, in the same order. */
 export async function listRuns(
   db: Queryable,
   environment: EnvironmentName,
   filter: RunFilter,
-  page: Page,
+  place: Place,
 ): Promise<readonly RunRow[]> {
-  const { after, before } = page
   const { collection, id } = filter.recipient ?? {}
   const rows = await db.query<RunRow>(
     planned(sql`
-    select r.id, r.workflow_run_id, r.workflow, r.version_id, w.revision, r.collection, r.recipient,
-      w.actor, r.tenant, r.status, r.outcome, r.reason, r.waits_for, r.wakes_at, r.error_count,
-      w.trigger_source, r.inserted_at, r.updated_at, r.finished_at
-    from runs r
-    join workflow_runs w on w.environment = r.environment and w.id = r.workflow_run_id
-    where r.environment = ${environment}
+    ${RUNS_OF} ${environment}
       and (${filter.workflow}::text is null or r.workflow = ${filter.workflow})
       and (${filter.status}::text[] is null or r.status = any(${filter.status}))
       and (${filter.outcome}::text is null or r.outcome = ${filter.outcome})
@@ -87,14 +83,10 @@ export async function listRuns(
       and (${filter.hasErrors}::boolean is null or (r.error_count > 0) = ${filter.hasErrors})
       and (${filter.startingAt}::timestamptz is null or r.inserted_at >= ${filter.startingAt})
       and (${filter.endingAt}::timestamptz is null or r.inserted_at <= ${filter.endingAt})
-      and (${after}::uuid is null or r.id < ${after})
-      and (${before}::uuid is null or r.id > ${before})
-    order by case when ${before}::uuid is null then r.id end desc,
-      case when ${before}::uuid is not null then r.id end
-    limit ${page.size}
+      ${newestFirst(sql`r.id`, place)}
   `),
   )
-  return before === undefined ? rows : rows.toReversed()
+  return inOrder(rows, place)
 }
 
 /** One run by its id. */
@@ -104,12 +96,7 @@ export async function findRun(
   id: RunId,
 ): Promise<RunRow | undefined> {
   const [row] = await db.query<RunRow>(sql`
-    select r.id, r.workflow_run_id, r.workflow, r.version_id, w.revision, r.collection, r.recipient,
-      w.actor, r.tenant, r.status, r.outcome, r.reason, r.waits_for, r.wakes_at, r.error_count,
-      w.trigger_source, r.inserted_at, r.updated_at, r.finished_at
-    from runs r
-    join workflow_runs w on w.environment = r.environment and w.id = r.workflow_run_id
-    where r.environment = ${environment} and r.id = ${id}
+    ${RUNS_OF} ${environment} and r.id = ${id}
   `)
   return row
 }

@@ -1,4 +1,5 @@
 import type { Queryable, Transaction } from '../db/database.ts'
+import { inOrder, newestFirst, type Place } from '../db/pages.ts'
 import { sql } from '../db/sql.ts'
 import type { EnvironmentName, VersionId, WorkflowKey } from '../ids.ts'
 import type {
@@ -121,46 +122,27 @@ export interface EventFilter {
   readonly messageId: string | null
 }
 
-interface EventPage {
-  readonly after?: string
-  readonly before?: string
-  readonly limit: number
-}
+const COLUMNS = sql`
+  id, source, message_id as "messageId", kind, event, user_id as "userId", body, status,
+  results, replay_of as "replayOf", happened_at as "happenedAt", received_at as "receivedAt"`
 
 /** The events of a source, newest first. */
 export async function listEvents(
   db: Queryable,
   { environment, source }: SourceRef,
   { status, event, messageId }: EventFilter,
-  page: EventPage,
+  place: Place,
 ): Promise<readonly LoggedEvent[]> {
-  const { after = null, before = null, limit } = page
-  const isBackward = before !== null
-  const rows = isBackward
-    ? await db.query<LoggedEvent>(sql`
-        select id, source, message_id as "messageId", kind, event, user_id as "userId", body, status,
-          results, replay_of as "replayOf", happened_at as "happenedAt", received_at as "receivedAt"
-        from source_events
-        where environment = ${environment} and source = ${source} and id > ${before}
-          and (${status}::text is null or status = ${status})
-          and (${event}::text is null or event = ${event})
-          and (${messageId}::text is null or message_id = ${messageId})
-        order by id
-        limit ${limit}
-      `)
-    : await db.query<LoggedEvent>(sql`
-        select id, source, message_id as "messageId", kind, event, user_id as "userId", body, status,
-          results, replay_of as "replayOf", happened_at as "happenedAt", received_at as "receivedAt"
-        from source_events
-        where environment = ${environment} and source = ${source}
-          and (${after}::uuid is null or id < ${after})
-          and (${status}::text is null or status = ${status})
-          and (${event}::text is null or event = ${event})
-          and (${messageId}::text is null or message_id = ${messageId})
-        order by id desc
-        limit ${limit}
-      `)
-  return isBackward ? rows.toReversed() : rows
+  const rows = await db.query<LoggedEvent>(sql`
+    select ${COLUMNS}
+    from source_events
+    where environment = ${environment} and source = ${source}
+      and (${status}::text is null or status = ${status})
+      and (${event}::text is null or event = ${event})
+      and (${messageId}::text is null or message_id = ${messageId})
+      ${newestFirst(sql`id`, place)}
+  `)
+  return inOrder(rows, place)
 }
 
 /** One event of a source by its id, which is a UUID. */
@@ -170,9 +152,7 @@ export async function findEvent(
   id: string,
 ): Promise<LoggedEvent | undefined> {
   const [row] = await db.query<LoggedEvent>(sql`
-    select id, source, message_id as "messageId", kind, event, user_id as "userId", body, status,
-      results, replay_of as "replayOf", happened_at as "happenedAt", received_at as "receivedAt"
-    from source_events
+    select ${COLUMNS} from source_events
     where environment = ${environment} and source = ${source} and id = ${id}
   `)
   return row

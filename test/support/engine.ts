@@ -177,7 +177,7 @@ export async function openEngine(
         }),
       ),
     async runs(workflowRunId) {
-      const page = { size: 50_000 }
+      const page = { limit: 50_000 }
       return (
         await listRuns(database, 'production' as EnvironmentName, { workflowRunId }, page)
       ).toReversed()
