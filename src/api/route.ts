@@ -82,7 +82,10 @@ export interface SignedRoute extends Described {
 export type Route = ReadRoute | MutationRoute | OpenRoute | SignedRoute
 
 export interface OpenRequest {
+  /** HEAD is answered as GET, without the body. */
+  readonly method: 'GET' | 'HEAD'
   readonly params: Readonly<Record<string, string>>
+  readonly headers: IncomingHttpHeaders
   readonly database: Queryable & Pick<Database, 'transaction'>
   readonly now: Date
   readonly services: ApiServices

@@ -65,8 +65,10 @@ function serverOf(route: Route, options: RouterOptions): Serve {
 }
 
 function serveOpen(route: OpenRoute, { database, clock, services }: RouterOptions): Serve {
-  return async ({ params }) => {
-    const request = { params, database, services, now: clock.now() }
+  return async ({ params, req }) => {
+    const { headers } = req
+    const method = req.method === 'HEAD' ? 'HEAD' : 'GET'
+    const request = { method, params, headers, database, services, now: clock.now() } as const
     return { reply: await route.handle(request) }
   }
 }

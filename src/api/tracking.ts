@@ -18,6 +18,20 @@ const NOWHERE: Reply = {
   headers: HEADERS,
   body: 'This link leads nowhere.\n',
 }
+/** To a browser that fetches ahead: it asks again when somebody follows the link, which then counts. */
+const NOT_YET: Reply = {
+  status: 503,
+  type: 'text/plain; charset=utf-8',
+  headers: HEADERS,
+  body: 'This link is for people.\n',
+}
+
+/** Where a link leads, and whose message it stands in. */
+interface Target {
+  readonly environment: string
+  readonly id: string
+  readonly url: string
+}
 
 const nowhere = { content: { 'text/plain': text } }
 
@@ -32,9 +46,7 @@ const follow: OpenRoute = {
   async handle(request) {
     const [environment, id, url] = partsOf(request, 'click')
     if (environment === undefined || id === undefined || url === undefined) return NOWHERE
-    await note(request, { environment, id }, 'link_clicked', { url })
-    // As the URL standard writes it: a header holds no other letters than those of ASCII.
-    return { status: 302, headers: { ...HEADERS, location: new URL(url).href }, body: '' }
+    return await lead(request, { environment, id, url })
   },
 }
 
@@ -54,6 +66,13 @@ const open: OpenRoute = {
   },
 }
 
+async function lead(request: OpenRequest, { environment, id, url }: Target): Promise<Reply> {
+  if (isAhead(request)) return NOT_YET
+  await note(request, { environment, id }, 'link_clicked', { url })
+  // As the URL standard writes it: a header holds no other letters than those of ASCII.
+  return { status: 302, headers: { ...HEADERS, location: new URL(url).href }, body: '' }
+}
+
 function partsOf({ params, services }: OpenRequest, kind: LinkKind): readonly string[] {
   const { token = '' } = params
   return (services.links && openLink(services.links.key, kind, token)) ?? []
@@ -61,17 +80,36 @@ function partsOf({ params, services }: OpenRequest, kind: LinkKind): readonly st
 
 /** Whoever follows a link is not to pay for what we want to know: it leads on although nothing can be noted. */
 async function note(
-  { database, now }: OpenRequest,
+  request: OpenRequest,
   { environment, id }: { readonly environment: string; readonly id: string },
   mark: Happened,
   data: Readonly<Record<string, unknown>>,
 ): Promise<void> {
+  if (!isVisit(request)) return
+  const { database, now } = request
   const named = { environment: environment as EnvironmentName, ids: [id] }
   try {
     await database.transaction((tx) => markMessages(tx, named, mark, { now, data }))
   } catch {
     // Postgres is away, which is told elsewhere.
   }
+}
+
+/** Headers in which a browser says that nobody has asked for a page yet: today's, and those of older ones. */
+const PURPOSES = ['sec-purpose', 'purpose', 'x-purpose', 'x-moz'] as const
+
+function purposeOf({ headers }: OpenRequest): string {
+  return PURPOSES.map((name) => headers[name] ?? '').join(' ')
+}
+
+/** Whether a browser fetches what somebody may open next, and would show that without asking again. */
+function isAhead(request: OpenRequest): boolean {
+  return /\b(?:prefetch|prerender)\b/i.test(purposeOf(request))
+}
+
+/** Whether somebody may be behind a request: programs look at a link by HEAD, or for a preview. */
+function isVisit(request: OpenRequest): boolean {
+  return request.method === 'GET' && !isAhead(request) && !/\bpreview\b/i.test(purposeOf(request))
 }
 
 export const tracking = [follow, open] as const

@@ -107,6 +107,44 @@ describe('tracking', () => {
     }
   })
 
+  test('answers programs that look at a link, and counts nothing', async ({ scene }) => {
+    const { id, html } = await mail(scene, BOTH)
+    const at = (kind: 'l' | 'o') => `${scene.server.server.url}${pathOf(html, kind)}`
+    for (const look of [
+      { method: 'HEAD' },
+      { headers: { 'x-purpose': 'preview' } },
+      { headers: { purpose: 'preview' } },
+    ]) {
+      const link = await fetch(at('l'), { ...look, redirect: 'manual' })
+      expect(link.status).toBe(302)
+      expect(link.headers.get('location')).toBe('https://example.com/one?a=1&b=2')
+      expect((await fetch(at('o'), look)).status).toBe(200)
+    }
+    const found = await findMessage(scene.engine.database, production, id)
+    expect(found).toMatchObject({ linkClickedAt: null, readAt: null })
+  })
+
+  test('lets a browser that fetches ahead ask again when somebody follows the link', async ({
+    scene,
+  }) => {
+    const { id, html } = await mail(scene, BOTH)
+    const url = `${scene.server.server.url}${pathOf(html, 'l')}`
+    for (const headers of [
+      { 'sec-purpose': 'prefetch' },
+      { 'sec-purpose': 'prefetch;prerender' },
+      { purpose: 'prefetch' },
+      { 'x-moz': 'prefetch' },
+    ] as readonly Record<string, string>[]) {
+      const ahead = await fetch(url, { headers, redirect: 'manual' })
+      expect(ahead.status).toBe(503)
+      expect(ahead.headers.get('cache-control')).toBe('no-store')
+    }
+    expect((await findMessage(scene.engine.database, production, id))?.linkClickedAt).toBeNull()
+    expect((await fetch(url, { redirect: 'manual' })).status).toBe(302)
+    const found = await findMessage(scene.engine.database, production, id)
+    expect(found?.linkClickedAt).toBeInstanceOf(Date)
+  })
+
   test('leads on although the message is gone', async ({ scene: { server } }) => {
     const parts = [production, 'gone', 'https://example.com/']
     const url = `${server.server.url}/l/${sealLink(links.key, 'click', parts)}`
