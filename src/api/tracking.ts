@@ -2,6 +2,7 @@ import type { EnvironmentName } from '../ids.ts'
 import { markMessages } from '../messages/engagement-store.ts'
 import type { Happened } from '../messages/engagement.ts'
 import { openLink, type LinkKind } from '../messages/links.ts'
+import { findShortLink } from '../messages/short-links.ts'
 import type { OpenRequest, OpenRoute, Reply } from './route.ts'
 import { text } from './shapes/shape.ts'
 
@@ -34,12 +35,13 @@ interface Target {
 }
 
 const nowhere = { content: { 'text/plain': text } }
+const LEADS = { 302: null, 404: nowhere, 503: nowhere }
 
 /** Leads to where a link of a mail went before it was counted. The target stands sealed in the link: it is none but that. */
 const follow: OpenRoute = {
   id: 'links.follow',
   summary: 'Leads to where a link of a mail went',
-  replies: { 302: null, 404: nowhere },
+  replies: LEADS,
   kind: 'open',
   method: 'GET',
   path: '/l/:token',
@@ -47,6 +49,23 @@ const follow: OpenRoute = {
     const [environment, id, url] = partsOf(request, 'click')
     if (environment === undefined || id === undefined || url === undefined) return NOWHERE
     return await lead(request, { environment, id, url })
+  },
+}
+
+/** The same for the links of text messages, whose targets are stored, since such a link has to be short. */
+const followShort: OpenRoute = {
+  id: 'links.followShort',
+  summary: 'Leads to where a link of a text message went',
+  replies: LEADS,
+  kind: 'open',
+  method: 'GET',
+  path: '/s/:code',
+  async handle(request) {
+    const { params, services, database } = request
+    const key = services.links?.key
+    const link = key && (await findShortLink(database, key, params['code'] ?? ''))
+    if (!link) return NOWHERE
+    return await lead(request, { ...link, id: link.message })
   },
 }
 
@@ -112,4 +131,4 @@ function isVisit(request: OpenRequest): boolean {
   return request.method === 'GET' && !isAhead(request) && !/\bpreview\b/i.test(purposeOf(request))
 }
 
-export const tracking = [follow, open] as const
+export const tracking = [follow, followShort, open] as const

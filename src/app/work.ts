@@ -17,6 +17,7 @@ import {
   listDeadProcesses,
 } from '../messages/leases.ts'
 import { sweepRates } from '../messages/pace-store.ts'
+import { sweepShortLinks } from '../messages/short-links.ts'
 import { BULK_TOPIC, takeBulkTurn } from '../recipients/bulk-work.ts'
 import { sweepBulks } from '../recipients/bulk-store.ts'
 import { sweepPlanRequests } from '../reconcile/promotion-store.ts'
@@ -59,6 +60,7 @@ const SWEEPS: Readonly<
   'bulk operations': sweepBulks,
   'source events': sweepSourceEvents,
   'channel rates': sweepRates,
+  'short links': sweepShortLinks,
   events: sweepEvents,
   batches: sweepBatches,
 }

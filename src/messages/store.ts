@@ -16,6 +16,7 @@ import { noteEvents } from './happenings.ts'
 import type { DeliverJob } from './claim.ts'
 import { notifyFeeds, type FeedRef } from './feed-topic.ts'
 import { toDeliverJobs } from './due.ts'
+import type { ShortLink } from './short-links.ts'
 import {
   stopped,
   type MessageHappening,
@@ -50,6 +51,8 @@ export interface NewMessage {
   readonly data: Readonly<Record<string, unknown>> | null
   readonly dataWhole: boolean
   readonly content: MessageContent
+  /** Links in it that are stored beside it. */
+  readonly shortLinks?: readonly ShortLink[]
   /** `queued`: to be handed over; `delivered`: stored is delivered; `not_sent`: made and rendered only. */
   readonly status: 'queued' | 'delivered' | 'not_sent'
   /** Why, where it is not sent. */

@@ -2,6 +2,7 @@ import type { RunId } from '../ids.ts'
 import type { Transaction } from '../db/database.ts'
 import type { Queue } from '../db/queue.ts'
 import type { Links } from '../messages/links.ts'
+import { insertShortLinks } from '../messages/short-links.ts'
 import { insertMessages } from '../messages/store.ts'
 import { upsertRecipients } from '../recipients/store.ts'
 import { loadChunk, type Chunk } from './chunk.ts'
@@ -50,6 +51,8 @@ export async function executeRuns(
   const updates = [...walks.flatMap((each) => each.updates), ...nested.entities]
   await upsertRecipients(tx, environment, updates, now)
   const jobs = await insertMessages(tx, messages, now)
+  const shortLinks = messages.flatMap((message) => message.shortLinks ?? [])
+  await insertShortLinks(tx, shortLinks, now)
   await saveRuns(
     tx,
     environment,

@@ -25,7 +25,8 @@ export function composeMessage(walker: Walker, composed: Composed): NewMessage {
   const { step, channel, outcome, content, part } = composed
   const id = newId<MessageId>()
   const { environment, links } = chunk
-  const marked = tracked(withUnsubscribe(walker, content), step, { links, environment, id })
+  const origin = { links, environment, id }
+  const { content: marked, shortLinks } = tracked(withUnsubscribe(walker, content), step, origin)
   return {
     environment,
     id,
@@ -45,6 +46,7 @@ export function composeMessage(walker: Walker, composed: Composed): NewMessage {
     // As the scope puts it together.
     dataWhole: run.batchId !== null,
     content: noted(marked, walker.secrets),
+    shortLinks,
     ...standing(walker, composed),
     scheduledAt: outcome.scheduledAt?.[part] ?? null,
     ...(outcome.expiresAt && { expiresAt: outcome.expiresAt }),

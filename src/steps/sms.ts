@@ -18,6 +18,8 @@ import type { StepContext, StepType, TemplateText } from './step.ts'
 export interface Sms extends ChannelFields, OverrideFields, WindowFields {
   readonly body: TemplateText
   readonly to?: TemplateText
+  /** What is told of what its reader does with it; nothing unless said. */
+  readonly tracking?: { readonly links?: boolean }
 }
 
 /** Sends a text message. */
@@ -30,6 +32,13 @@ export const sms: StepType<'sms', Sms> = {
       channel: channelFieldSchemas.channel,
       body: templateSchema('The text.'),
       to: templateSchema("The phone number; left out, the recipient's `phone_number`."),
+      tracking: {
+        description:
+          'Whether it is noted that `links` of the text are followed, by way of this server; then each becomes a short one. Not unless told; needs `BELFRY_PUBLIC_URL`.',
+        type: 'object',
+        properties: { links: { type: 'boolean' } },
+        additionalProperties: false,
+      },
       expires_after: channelFieldSchemas.expires_after,
       send_windows: channelFieldSchemas.send_windows,
       overrides: overridesSchema,
@@ -39,6 +48,7 @@ export const sms: StepType<'sms', Sms> = {
     channel: 'sms' as NonNullable<Sms['channel']>,
     body: 'Your code is {{data.code}}',
     to: '{{data.phone_number}}',
+    tracking: { links: true },
     expires_after: '10m',
     send_windows: [{ days: 'weekdays', from: '09:00', until: '18:00' }],
     overrides: { twilio: { ValidityPeriod: 600 } },

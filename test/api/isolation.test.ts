@@ -141,6 +141,7 @@ const table: Readonly<Record<string, Verdict>> = {
   'POST /unsubscribe/:token': 'signed',
   'GET /l/:token': 'open',
   'GET /o/:token': 'open',
+  'GET /s/:code': 'open',
   'GET /healthz': 'open',
   'GET /openapi.json': 'open',
   'GET /readyz': 'open',

@@ -61,6 +61,10 @@ const CASES: Readonly<Record<string, Case>> = {
     steps: '  - { ref: call, type: webhook, url: "https://example.com/{{recipient.id}}" }',
   },
   'text messages': { steps: '  - { ref: text, type: sms, to: "+4915100000001", body: x }' },
+  'text messages whose links are counted': {
+    steps:
+      '  - { ref: text, type: sms, to: "+4915100000001", body: "https://example.com/{{recipient.id}}", tracking: { links: true } }',
+  },
   'messages to devices and connections': {
     steps:
       '  - { ref: ping, type: push, title: t, body: x }\n  - { ref: talk, type: chat, markdown: x }',
@@ -202,6 +206,7 @@ beforeAll(async () => {
   engine = opening.use(
     await openEngine(watched.database, {
       environments: { production: `ref: main\n${plainEnvironment}${channels}` },
+      links: { publicUrl: 'https://belfry.example.com', key: Buffer.alloc(32) },
     }),
   )
   const files = Object.entries(CASES).map(([name, { steps, more = '' }]) => [

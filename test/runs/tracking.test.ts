@@ -4,13 +4,17 @@ import { tracking } from '../../src/api/tracking.ts'
 import type { EnvironmentName, MessageId } from '../../src/ids.ts'
 import { findMessage, findMessageEvents } from '../../src/messages/log-store.ts'
 import { sealLink } from '../../src/messages/links.ts'
+import { insertShortLinks, newShortCode, sweepShortLinks } from '../../src/messages/short-links.ts'
 import { serve, type TestServer } from '../api/server-support.ts'
 import { test as base } from '../support/database.ts'
-import { openEngine, type Engine } from '../support/engine.ts'
+import { openEngine, plainEnvironment, type Engine } from '../support/engine.ts'
 import { sql } from '../../src/db/sql.ts'
 
 const production = 'production' as EnvironmentName
 const links = { publicUrl: 'https://belfry.example.com', key: randomBytes(32) }
+
+const SMS =
+  '  sms: { type: sms, provider: vonage, sandbox: true, settings: { api_key: vonagekey, api_secret: not-a-real-secret, from: Shop } }\n'
 
 interface Scene {
   readonly engine: Engine
@@ -19,7 +23,10 @@ interface Scene {
 
 const test = base.extend<{ scene: Scene }>({
   scene: async ({ database }, use) => {
-    await using engine = await openEngine(database, { links })
+    await using engine = await openEngine(database, {
+      links,
+      environments: { production: `ref: main\n${plainEnvironment}${SMS}` },
+    })
     await using server = await serve(database, tracking, {
       services: {
         queue: engine.queue,
@@ -150,5 +157,99 @@ describe('tracking', () => {
     const url = `${server.server.url}/l/${sealLink(links.key, 'click', parts)}`
     const reply = await fetch(url, { redirect: 'manual' })
     expect(reply.headers.get('location')).toBe('https://example.com/')
+  })
+})
+
+/** A text message with these settings, as it is stored. */
+async function text({ engine }: Scene, settings: string) {
+  await engine.commit({
+    'workflows/code/workflow.yaml': `name: Code
+commercial: true
+steps:
+  - ref: text
+    type: sms
+    to: '+15550100000'
+    body: 'See {{data.url}}, {{data.url}} (or https://example.com/b). Out: {{vars.commercial_unsubscribe_url}}'${settings}
+`,
+  })
+  const data = { url: 'https://example.com/one?a=1&b=2' }
+  await engine.trigger('code', { recipients: [{ id: 'ann' }], data })
+  await engine.drain()
+  const [row] = await engine.database.query<{ id: MessageId; body: string }>(
+    sql`select id, content ->> 'body' as body from messages where environment = ${production}`,
+  )
+  return row!
+}
+
+const LINKS = '\n    tracking: { links: true }'
+const SHORT = /https:\/\/belfry\.example\.com(\/s\/[\w-]{16})(?![\w-])/g
+const shortPaths = (body: string) => [...body.matchAll(SHORT)].map(([, path]) => path!)
+
+describe('links of a text message', () => {
+  test('are left as they are unless asked for', async ({ scene }) => {
+    const { body } = await text(scene, '')
+    expect(body).toContain(
+      'See https://example.com/one?a=1&b=2, https://example.com/one?a=1&b=2 (or',
+    )
+    expect(shortPaths(body)).toEqual([])
+  })
+
+  test('become short ones that lead where they led, and each click is noted', async ({
+    database,
+    scene,
+  }) => {
+    const { id, body } = await text(scene, LINKS)
+    expect(body).not.toContain('example.com/one')
+    expect(body).toContain('https://belfry.example.com/unsubscribe/')
+    const [first, again, other] = shortPaths(body)
+    expect(again).toBe(first)
+    const to = (path = '', method = 'GET') =>
+      fetch(`${scene.server.server.url}${path}`, { method, redirect: 'manual' })
+    const looked = await to(first, 'HEAD')
+    expect(looked.headers.get('location')).toBe('https://example.com/one?a=1&b=2')
+    expect((await findMessage(database, production, id))?.linkClickedAt).toBeNull()
+    expect((await to(other)).headers.get('location')).toBe('https://example.com/b')
+    expect((await findMessage(database, production, id))?.linkClickedAt).toBeInstanceOf(Date)
+    const events = (await findMessageEvents(database, production, id))?.events ?? []
+    expect(events.filter(({ type }) => type === 'message.link_clicked')).toMatchObject([
+      { data: { url: 'https://example.com/b' } },
+    ])
+  })
+
+  test('lead nowhere that is not stored and signed', async ({ database, scene }) => {
+    const { server } = scene
+    const { id, body } = await text(scene, LINKS)
+    const [path = ''] = shortPaths(body)
+    const changed = `${path.slice(0, -2)}${path.endsWith('AA') ? 'BB' : 'AA'}`
+    const unknown = `/s/${newShortCode(links.key)}`
+    const unsigned = {
+      environment: production,
+      code: 'A'.repeat(16),
+      message: id,
+      url: 'https://evil.example.com',
+    }
+    await database.transaction((tx) => insertShortLinks(tx, [unsigned], scene.engine.clock.now()))
+    for (const one of [
+      changed,
+      unknown,
+      `/s/${unsigned.code}`,
+      `${path}A`,
+      '/s/https:%2F%2Fevil.example.com',
+    ]) {
+      expect((await server.call('GET', one)).status).toBe(404)
+    }
+  })
+
+  test('lead on for a year, also when their message is gone', async ({ database, scene }) => {
+    const { body } = await text(scene, LINKS)
+    await database.query(sql`delete from messages where environment = ${production}`)
+    const [path = ''] = shortPaths(body)
+    const status = async () =>
+      (await fetch(`${scene.server.server.url}${path}`, { redirect: 'manual' })).status
+    const after = (days: number) => new Date(scene.engine.clock.now().getTime() + days * 86_400_000)
+    expect(await sweepShortLinks(database, after(364))).toBe(0)
+    expect(await status()).toBe(302)
+    expect(await sweepShortLinks(database, after(366))).toBe(2)
+    expect(await status()).toBe(404)
   })
 })

@@ -200,7 +200,7 @@ export async function openEngine(
         idempotency_keys, run_actions, throttle_windows, frequency_ledger, batches,
         batch_activities, fetches, event_waits, recipient_events, event_listeners,
         preference_sets, bulk_operations, channel_data, audiences, audience_members, source_events,
-        schedules, channel_refusals, channel_rates cascade`)
+        schedules, channel_refusals, channel_rates, short_links cascade`)
     },
   }
 }
