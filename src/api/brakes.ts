@@ -1,5 +1,6 @@
 import { listBrakeEvents, type BrakeEvent } from '../reconcile/brake-store.ts'
 import { pin, resume, suspend, unpin } from '../reconcile/brakes.ts'
+import { retire, revive } from '../reconcile/retirement.ts'
 import { Environment, loadEnvironment, toEnvironment } from './environments.ts'
 import { wholePage } from './page.ts'
 import { ok, type MutationRoute, type ReadRoute } from './route.ts'
@@ -9,7 +10,16 @@ const brakeEvents = pageShape(
   'entries',
   entity('BrakeEvent', {
     id: text,
-    kind: oneOf(['suspend', 'resume', 'pin', 'unpin', 'allow_prune', 'allow_rewrite']),
+    kind: oneOf([
+      'suspend',
+      'resume',
+      'retire',
+      'revive',
+      'pin',
+      'unpin',
+      'allow_prune',
+      'allow_rewrite',
+    ]),
     revision: nullableText,
     reason: nullableText,
     actor: text,
@@ -72,6 +82,45 @@ const deleteSuspend: MutationRoute = {
   async handle({ tx, environment, caller, now }) {
     const view = await loadEnvironment(tx, environment)
     await resume(tx, view, { environment, actor: caller.name, now })
+    return ok(await toEnvironment(tx, await loadEnvironment(tx, environment), now))
+  },
+}
+
+const putRetire: MutationRoute = {
+  id: 'environments.retire',
+  summary: 'Takes an environment that is no longer declared out of service',
+  replies: { 200: Environment },
+  kind: 'mutation',
+  method: 'PUT',
+  path: '/v1/environments/:environment/retire',
+  scope: 'operate',
+  environment: 'path',
+  body: {
+    type: 'object',
+    required: ['reason'],
+    properties: { reason: reasonSchema },
+    additionalProperties: false,
+  },
+  async handle({ tx, environment, body, caller, now }) {
+    const { reason } = body as { readonly reason: string }
+    await loadEnvironment(tx, environment)
+    await retire(tx, { environment, reason, actor: caller.name, now })
+    return ok(await toEnvironment(tx, await loadEnvironment(tx, environment), now))
+  },
+}
+
+const deleteRetire: MutationRoute = {
+  id: 'environments.revive',
+  summary: 'Takes back that an environment is retired',
+  replies: { 200: Environment },
+  kind: 'mutation',
+  method: 'DELETE',
+  path: '/v1/environments/:environment/retire',
+  scope: 'operate',
+  environment: 'path',
+  async handle({ tx, environment, caller, now }) {
+    await loadEnvironment(tx, environment)
+    await revive(tx, { environment, actor: caller.name, now })
     return ok(await toEnvironment(tx, await loadEnvironment(tx, environment), now))
   },
 }
@@ -139,4 +188,12 @@ function toEvent({ id, kind, revision, reason, actor, expiresAt, insertedAt }: B
   }
 }
 
-export const brakes = [audit, putSuspend, deleteSuspend, putPin, deletePin] as const
+export const brakes = [
+  audit,
+  putSuspend,
+  deleteSuspend,
+  putRetire,
+  deleteRetire,
+  putPin,
+  deletePin,
+] as const

@@ -86,6 +86,7 @@ export const Environment = entity('Environment', {
   applied_at: nullableTime,
   last_handled_request: nullableText,
   suspended: orNull(shape(held)),
+  retired: orNull(shape(held)),
   pinned: orNull(shape({ revision: text, ...held, expires_at: nullableTime })),
   workflows: count,
   sending: sendingShape,
@@ -116,10 +117,11 @@ const list: ReadRoute = {
   path: '/v1/environments',
   scope: 'read',
   environment: 'none',
-  async handle({ database, caller, now }) {
+  query: { type: 'object', properties: { retired: { type: 'boolean' } } },
+  async handle({ database, caller, query, now }) {
     const views =
       caller.environment === null
-        ? await listEnvironments(database)
+        ? await listEnvironments(database, query.retired === true)
         : [await loadEnvironment(database, caller.environment)]
     const entries = await Promise.all(views.map((view) => toEnvironment(database, view, now)))
     return ok({ entries, page_info: wholePage(entries.length) })
@@ -269,6 +271,7 @@ export async function toEnvironment(db: Queryable, view: EnvironmentView, now: D
     applied_at: view.appliedAt,
     last_handled_request: view.lastHandledRequest,
     suspended: view.suspension,
+    retired: view.retirement,
     pinned: view.pin && toPin(view.pin),
     workflows: view.workflows,
     sending: await loadSending(db, view.name, now),

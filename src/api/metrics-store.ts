@@ -54,7 +54,8 @@ export async function listEnvironmentFigures(db: Queryable): Promise<Environment
     select e.name, e.state, e.reason, e.observed_revision as revision,
       (select count(*) from workflows w where w.environment = e.name and w.archived_at is null)::integer as live,
       (select count(*) from workflows w where w.environment = e.name and w.archived_at is not null)::integer as archived
-    from environments e`)
+    from environments e
+    where e.retirement is null`)
 }
 
 /** The run and the message that were due first and still are, of whatever environment; null where none is. */

@@ -11,6 +11,7 @@ import { plan } from './plan.ts'
 import { preview } from './preview.ts'
 import { promote } from './promote.ts'
 import { reconcile } from './reconcile.ts'
+import { retire } from './retire.ts'
 import { run } from './run.ts'
 import { runs } from './runs.ts'
 import { schema } from './schema.ts'
@@ -32,6 +33,7 @@ export const commands: readonly Command[] = [
   reconcile,
   pin,
   suspend,
+  retire,
   trigger,
   cancel,
   runs,

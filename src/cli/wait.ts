@@ -34,6 +34,7 @@ const WITHOUT_REVISION: Readonly<Record<Reason, 'comes' | 'judged' | 'ends'>> = 
   default_branch_changed: 'ends',
   drift: 'comes',
   suspended: 'ends',
+  retired: 'ends',
   ref_missing: 'comes',
 }
 

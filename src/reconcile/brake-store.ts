@@ -10,7 +10,7 @@ export type Confirmation = 'allow_prune' | 'allow_rewrite'
 /** What an operator did with a brake of an environment. */
 export interface BrakeChange {
   readonly environment: EnvironmentName
-  readonly kind: Confirmation | 'suspend' | 'resume' | 'pin' | 'unpin'
+  readonly kind: Confirmation | 'suspend' | 'resume' | 'retire' | 'revive' | 'pin' | 'unpin'
   readonly revision: Revision | null
   readonly reason: string | null
   readonly actor: string

@@ -7,6 +7,7 @@ import { readDeclarations } from './declarations.ts'
 import type { Declarations, DefaultTip } from './declarations.ts'
 import { assertLead, LeadershipLost, loadDefaultBranch, saveDefaultBranch } from './leader-store.ts'
 import type { DefaultBranch } from './leader-store.ts'
+import { reviveDeclared } from './retirement.ts'
 import type { Looking } from './settle.ts'
 import { isAbout, withDeclarationProblems } from './settle.ts'
 import { declaredFirst, invalidFiles } from './status.ts'
@@ -80,13 +81,14 @@ async function save(
     await assertLead(tx, leadership)
     const now = clock.now()
     await saveDeclarations(tx, all, { status: declaredFirst(), revision: taken.tip, now })
-    await saveUndeclared(
-      tx,
-      all.map(({ name }) => name),
-      now,
-    )
+    await reviveDeclared(tx, namesOf(all), now)
+    await saveUndeclared(tx, namesOf(all), now)
     await saveDefaultBranch(tx, taken)
   })
+}
+
+function namesOf(declarations: readonly Declaration[]): readonly EnvironmentName[] {
+  return declarations.map(({ name }) => name)
 }
 
 function withDevelopment(
@@ -107,8 +109,10 @@ async function declareDevelopment(looking: Looking): Promise<void> {
   if (known.some(({ name, declared }) => name === DEVELOPMENT && declared)) return
   await database.transaction(async (tx) => {
     await assertLead(tx, leadership)
-    const declaring = { status: declaredFirst(), revision: null, now: clock.now() }
+    const now = clock.now()
+    const declaring = { status: declaredFirst(), revision: null, now }
     await saveDeclarations(tx, [UNDECLARED_DEVELOPMENT], declaring)
+    await reviveDeclared(tx, [DEVELOPMENT], now)
   })
 }
 

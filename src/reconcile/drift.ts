@@ -43,6 +43,8 @@ export async function mendDrift(
   const places = await listPlaces(database, broken)
   let isTold = false
   for (const row of await listKnownEnvironments(database)) {
+    // Nothing of it is live; what was applied is compared again when it is back.
+    if (row.retirement !== null) continue
     const own = places.filter(({ environment }) => environment === row.name)
     isTold = (await attempt(looking, row, { own, isAsked: asked.has(row.name) })) || isTold
   }

@@ -9,13 +9,17 @@ import { planRestoration } from './plan.ts'
 import { writeSchedules } from './schedules.ts'
 import { settle } from './settle.ts'
 import type { Looking } from './settle.ts'
-import { pinned, released, short, suspended } from './status.ts'
+import { pinned, released, retired, short, suspended } from './status.ts'
 import type { Pin } from './status.ts'
 import { listKnownWorkflows, saveRevision } from './store.ts'
 import type { KnownEnvironment } from './store.ts'
 
 /** Whether a brake, and not Git, decides about the environment; then it is as the brake says. */
 export async function isHeld(looking: Looking, row: KnownEnvironment): Promise<boolean> {
+  if (row.retirement !== null) {
+    await settle(looking, row, { status: retired(row.name, row.retirement), diagnostics: [] })
+    return true
+  }
   if (row.suspension !== null) {
     await settle(looking, row, { status: suspended(row.name, row.suspension, row.observed) })
     return true

@@ -91,13 +91,13 @@ export async function look(looking: Looking): Promise<LookResult> {
 }
 
 /** Whether Git, and no brake, decides about the environment. */
-function isFollowing({ declared, suspension, pin }: KnownEnvironment): boolean {
-  return declared && suspension === null && pin === null
+function isFollowing({ declared, hold }: KnownEnvironment): boolean {
+  return declared && hold === ''
 }
 
 async function applyBrakes(looking: Looking): Promise<void> {
   for (const row of await listKnownEnvironments(looking.database)) {
-    if (row.suspension === null && row.pin === null) continue
+    if (row.hold === '') continue
     await attempt(looking, row, async (current) => void (await isHeld(looking, current)))
   }
 }

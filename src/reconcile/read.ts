@@ -29,18 +29,24 @@ export interface EnvironmentView {
   readonly workflows: number
   readonly diagnostics: readonly Diagnostic[]
   readonly suspension: Suspension | null
+  readonly retirement: Suspension | null
   readonly pin: Pin | null
   readonly drift: Drift | null
 }
 
-/** All environments that were ever declared, by name. */
-export async function listEnvironments(database: Queryable): Promise<EnvironmentView[]> {
+/** All environments that were ever declared, by name; those that are retired only where they are asked for. */
+export async function listEnvironments(
+  database: Queryable,
+  withRetired = false,
+): Promise<EnvironmentView[]> {
   return database.query<EnvironmentView>(sql`
     select e.name, e.git_ref as ref, e.state, e.reason, e.message,
       e.observed_revision as "observedRevision", e.attempted_revision as "attemptedRevision",
-      e.applied_at as "appliedAt", e.last_handled_request as "lastHandledRequest", e.diagnostics, e.suspension, e.pin, e.drift,
+      e.applied_at as "appliedAt", e.last_handled_request as "lastHandledRequest", e.diagnostics,
+      e.suspension, e.retirement, e.pin, e.drift,
       (select count(*)::integer from workflows w where w.environment = e.name and w.archived_at is null) as workflows
     from environments e
+    where ${withRetired} or e.retirement is null
     order by e.name`)
 }
 
@@ -51,7 +57,8 @@ export async function findEnvironment(
   const [row] = await database.query<EnvironmentView>(sql`
     select e.name, e.git_ref as ref, e.state, e.reason, e.message,
       e.observed_revision as "observedRevision", e.attempted_revision as "attemptedRevision",
-      e.applied_at as "appliedAt", e.last_handled_request as "lastHandledRequest", e.diagnostics, e.suspension, e.pin, e.drift,
+      e.applied_at as "appliedAt", e.last_handled_request as "lastHandledRequest", e.diagnostics,
+      e.suspension, e.retirement, e.pin, e.drift,
       (select count(*)::integer from workflows w where w.environment = e.name and w.archived_at is null) as workflows
     from environments e
     where e.name = ${name}`)

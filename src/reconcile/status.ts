@@ -24,6 +24,7 @@ export const REASONS = {
   default_branch_changed: 'stalled',
   drift: 'stalled',
   suspended: 'suspended',
+  retired: 'suspended',
   ref_missing: 'waiting',
 } as const
 
@@ -144,7 +145,7 @@ export function signersUnreadable({ revision, live }: HeldBack, cause: string): 
 
 /** The default branch does not name the environment any more. */
 export function undeclared(name: string, live: Revision | null): Status {
-  const message = `The default branch has no environments/${name}.yaml any more. Bring it back to follow its branch again. ${staysLive(live)}`
+  const message = `The default branch has no environments/${name}.yaml any more. Bring it back to follow its branch again; or, if it is no longer needed, take it out of service with "belfry retire ${name} --reason <text>". ${staysLive(live)}`
   return { state: 'stalled', reason: 'undeclared', message }
 }
 
@@ -192,6 +193,12 @@ export function suspended(
 ): Status {
   const message = `Suspended by ${actor} at ${since}: ${ended(reason)} Nothing is applied until "belfry suspend ${name} --resume". ${staysLive(live)}`
   return { state: 'suspended', reason: 'suspended', message }
+}
+
+/** An operator has taken the environment out of service. */
+export function retired(name: string, { reason, actor, since }: Suspension): Status {
+  const message = `Retired by ${actor} at ${since}: ${ended(reason)} None of its workflows is live; its data is kept. It comes back as it was once environments/${name}.yaml is on the default branch again.`
+  return { state: 'suspended', reason: 'retired', message }
 }
 
 /** Which earlier revision is live in the place of the tip, and why. */

@@ -28,6 +28,7 @@ export interface KnownEnvironment {
   readonly parts: Parts
   readonly diagnostics: readonly Diagnostic[]
   readonly suspension: Suspension | null
+  readonly retirement: Suspension | null
   readonly pin: Pin | null
   /** The highest sequence that came from Git; less than `sequence` where a pin was applied since. */
   readonly followed: string
@@ -52,8 +53,8 @@ export async function listKnownEnvironments(database: Queryable): Promise<KnownE
     select name, git_ref as "gitRef", declared, policy, policy_before as "policyBefore",
       policy_revision as "policyRevision", state, reason, message, sequence::text as sequence,
       observed_revision as observed, attempted_revision as attempted, settings, parts, diagnostics,
-      suspension, pin, drift, followed_sequence::text as followed,
-      concat_ws(' ', suspension::text, pin::text) as hold
+      suspension, retirement, pin, drift, followed_sequence::text as followed,
+      concat_ws(' ', suspension::text, retirement::text, pin::text) as hold
     from environments
     order by name`)
 }
@@ -168,7 +169,8 @@ export async function lockEnvironment(
   environment: EnvironmentName,
 ): Promise<Pick<KnownEnvironment, 'sequence' | 'hold'> | undefined> {
   const [row] = await tx.query<Pick<KnownEnvironment, 'sequence' | 'hold'>>(sql`
-    select sequence::text as sequence, concat_ws(' ', suspension::text, pin::text) as hold
+    select sequence::text as sequence,
+      concat_ws(' ', suspension::text, retirement::text, pin::text) as hold
     from environments
     where name = ${environment}
     for update`)

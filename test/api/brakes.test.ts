@@ -1,5 +1,6 @@
 import { beforeEach, expect } from 'vitest'
 import { routes } from '../../src/api/index.ts'
+import { listEnvironmentFigures } from '../../src/api/metrics-store.ts'
 import type { Database } from '../../src/db/database.ts'
 import { run } from '../cli/program-support.ts'
 import { clear, scene, workflow } from '../reconcile/scene.ts'
@@ -205,4 +206,46 @@ test('an environment is pinned and released on the command line', async ({ datab
   })
   await at.reconciler.pass()
   expect((await at.cli('status', 'production')).out).not.toContain('pinned')
+})
+
+test('an environment that is no longer declared is retired on the command line, and nothing waits for it', async ({
+  database,
+}) => {
+  await using at = await production(database)
+  await at.made.commit({ 'environments/staging.yaml': 'ref: main\n' })
+  await at.reconciler.pass()
+  expect(await at.cli('retire', 'production', '--reason', 'Moved')).toMatchObject({
+    code: 1,
+    error: expect.stringContaining('production is declared'),
+  })
+  await at.made.commit({ 'environments/production.yaml': null })
+  await at.reconciler.pass()
+  expect(await at.cli('status', '--wait')).toMatchObject({ code: 1 })
+  const { key } = await anEnvironment(database, 'production', ['trigger', 'read', 'write'])
+  const call = { key, body: { recipients: ['ada'] } }
+
+  expect(await at.cli('retire', 'production', '--reason', 'Moved')).toMatchObject({
+    code: 0,
+    out: expect.stringContaining('Retired by operator'),
+  })
+  expect(await at.api.call('POST', '/v1/workflows/a1/trigger', call)).toMatchObject({
+    status: 404,
+    body: { code: 'workflow_missing' },
+  })
+  const all = await at.cli('status', '--wait')
+  expect(all).toMatchObject({ code: 0 })
+  expect(all.out).not.toContain('production')
+  const figures = await listEnvironmentFigures(database)
+  expect(figures.map(({ name }) => name)).toEqual(['staging'])
+  expect(await at.cli('status', 'production')).toMatchObject({
+    code: 1,
+    out: expect.stringContaining('suspended: retired'),
+  })
+  const listed = await at.api.call('GET', '/v1/environments?retired=true', { key: OPERATOR })
+  expect(listed.body).toMatchObject({
+    entries: [{ name: 'production', retired: { reason: 'Moved' } }, { name: 'staging' }],
+  })
+  expect(await at.cli('retire', 'production')).toMatchObject({ code: 2 })
+  expect(await at.cli('retire', 'production', '--undo')).toMatchObject({ code: 0 })
+  expect(await at.state()).toMatchObject({ reason: 'undeclared', retired: null, workflows: 2 })
 })

@@ -132,6 +132,8 @@ const table: Readonly<Record<string, Verdict>> = {
   'GET /v1/environments/:environment/brakes': 'secret',
   'PUT /v1/environments/:environment/suspend': 'secret',
   'DELETE /v1/environments/:environment/suspend': 'secret',
+  'PUT /v1/environments/:environment/retire': 'secret',
+  'DELETE /v1/environments/:environment/retire': 'secret',
   'PUT /v1/environments/:environment/pin': 'secret',
   'DELETE /v1/environments/:environment/pin': 'secret',
   'GET /v1/environments/:environment/revisions': 'secret',

@@ -58,6 +58,7 @@ const EXPECTED: Readonly<Record<Reason, Expected>> = {
   default_branch_changed: { plain: 1, live: 1, unread: 1, read: 1 },
   drift: { plain: 1, live: 1, unread: 'wait', read: 'wait' },
   suspended: { plain: 1, live: 1, unread: 1, read: 1 },
+  retired: { plain: 1, live: 1, unread: 1, read: 1 },
   ref_missing: { plain: 1, live: 1, unread: 'wait', read: 'wait' },
 }
 

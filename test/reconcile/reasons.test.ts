@@ -7,6 +7,7 @@ import { openSources } from '../../src/git/open.ts'
 import { RemoteRepository } from '../../src/git/remote.ts'
 import type { EnvironmentName } from '../../src/ids.ts'
 import { pin, suspend } from '../../src/reconcile/brakes.ts'
+import { retire } from '../../src/reconcile/retirement.ts'
 import { REASONS } from '../../src/reconcile/status.ts'
 import type { Reason } from '../../src/reconcile/status.ts'
 import { parseRemoteAddress } from '../../src/remote-address.ts'
@@ -204,6 +205,15 @@ const DRIVES: Readonly<Record<Reason, Drive>> = {
     await at.made.git('symbolic-ref', 'refs/remotes/origin/HEAD', 'refs/remotes/origin/trunk')
     await at.reconciler.pass()
     await check(unread(at))
+  },
+  async retired(database, check) {
+    await using at = await begin(database)
+    await at.made.git('checkout', '--quiet', 'main')
+    await at.made.commit({ 'environments/production.yaml': null })
+    await at.reconciler.pass()
+    await database.transaction((tx) => retire(tx, { ...ACTING, reason: 'Moved' }))
+    await at.reconciler.pass()
+    await check({ ...unread(at), before: {} })
   },
   async suspended(database, check) {
     await using at = await begin(database)

@@ -29,9 +29,8 @@ test.each([...new Set(brokenFiles.map(({ diagnostic }) => diagnostic.split(' ')[
 /** The texts of all files that make diagnostics. */
 const sources = ['language', 'steps', 'workflow', 'reconcile']
   .flatMap((room) => readdirSync(`src/${room}`).map((name) => join('src', room, name)))
-  // The lists of the first are of statuses and operators, the codes of the second a request's, and those of a plan its own.
-  .filter((path) => !path.endsWith('message-status.ts') && !path.endsWith('reconcile/brakes.ts'))
-  .filter((path) => !path.includes('reconcile/promotion'))
+  // The lists of the first are of statuses and operators, the codes of the next two a request's, and those of a plan its own.
+  .filter((path) => !/(message-status|reconcile\/(brakes|retirement|promotion.*))\.ts$/.test(path))
   .map((path) => readFileSync(path, 'utf8'))
 
 /** Reasons of skipped steps, and names of other things: they are written like codes, and are none. */
