@@ -2,6 +2,7 @@ import { ConfigError } from '../errors.ts'
 import { createClient, environmentOption, type Client } from './client.ts'
 import { FINE, FOUND, type Command, type CommandContext, type ExitCode } from './command.ts'
 import { printable, table, type Output } from './output.ts'
+import { openPast, type Past } from './past.ts'
 import {
   isNotThereYet,
   judgeAll,
@@ -39,17 +40,50 @@ export const status: Command = {
     if (options.flag('history')) return showHistory(client, name ?? client.environment, context)
     const { revision, seconds } = readWait(options, name)
     const load = () => loadEnvironments(client, name)
+    if (name !== undefined && revision !== undefined) {
+      return waitForRevision(client, { name, revision, seconds }, output)
+    }
     // Of all environments one may wait for its branch; one that was asked for shall be ready.
     const judge = (found: readonly WireEnvironment[]): Verdict =>
-      name === undefined ? judgeAll(found) : judgeWait(found[0]!, revision)
+      name === undefined ? judgeAll(found) : judgeWait(found[0]!, undefined)
     if (!options.flag('wait')) {
       const environments = await load()
       const code = showEnvironments(environments, output)
       return name === undefined && judge(environments) !== FOUND ? FINE : code
     }
-    const isPatient = revision === undefined ? () => false : isNotThereYet
-    return showWaited(await waitFor(load, judge, { seconds, isPatient }), output)
+    return showWaited(await waitFor(load, judge, { seconds }), output)
   },
+}
+
+interface Awaited {
+  readonly name: string
+  readonly revision: string
+  readonly seconds: number
+}
+
+/** Waits until a revision is live, or what came after it. */
+async function waitForRevision(
+  client: Client,
+  { name, revision, seconds }: Awaited,
+  output: Output,
+): Promise<ExitCode> {
+  const lookup = openPast(client, name, revision)
+  let past: Past | undefined
+  const load = async () => {
+    const found = await loadEnvironments(client, name)
+    past = await lookup.find(found[0]!)
+    return found
+  }
+  const judge = ([found]: readonly WireEnvironment[]) => judgeWait(found!, revision, past)
+  const waited = await waitFor(load, judge, { seconds, isPatient: isNotThereYet })
+  const code = showWaited(waited, output)
+  if (past && !waited.isTimeUp) {
+    const what = past.wasApplied
+      ? 'was applied, and followed by'
+      : 'was never read by itself: it is part of'
+    output.note(`${short(revision)} ${what} ${short(past.into)}, which came after it`)
+  }
+  return code
 }
 
 /** Shows what was waited for, and says where it did not come in time. */

@@ -3,6 +3,7 @@ import { ConfigError } from '../errors.ts'
 import type { Reason } from '../reconcile/status.ts'
 import { Refusal } from './client.ts'
 import { COULD_NOT_RUN, FINE, FOUND, type ExitCode, type OptionValues } from './command.ts'
+import type { Past } from './past.ts'
 import type { WireEnvironment } from './wire.ts'
 
 const POLL_MS = 250
@@ -38,20 +39,31 @@ const WITHOUT_REVISION: Readonly<Record<Reason, 'comes' | 'judged' | 'ends'>> = 
   ref_missing: 'comes',
 }
 
-/** How a command ends that waits for an environment, or for a revision to be live in it. */
+/**
+ * How a command ends that waits for an environment, or for a revision to be live in it. `past` says what has
+ * taken the revision's place.
+ */
 export function judgeWait(
   { state, reason, observed_revision: observed, attempted_revision: attempted }: WireEnvironment,
   revision: string | undefined,
+  past?: Past,
 ): Verdict {
-  const isLive = revision === undefined || isOf(observed, revision)
-  if (isLive) {
-    if (state === 'reconciling') return 'wait'
-    return state === 'ready' ? FINE : FOUND
-  }
+  if (revision === undefined) return judgeLive(state)
   // A newer server may have reasons that are not known here.
   const meaning = WITHOUT_REVISION[reason as Reason] ?? 'comes'
-  if (meaning === 'ends') return FOUND
-  return meaning === 'judged' && isOf(attempted, revision) ? FOUND : 'wait'
+  const wasRead = isOf(attempted, revision)
+  if (isOf(observed, revision)) {
+    // Where the one after it was refused, that is not asked for.
+    return meaning === 'judged' && !wasRead ? FINE : judgeLive(state)
+  }
+  if (meaning === 'ends' || (meaning === 'judged' && wasRead)) return FOUND
+  if (past === undefined) return 'wait'
+  return past.wasApplied || past.into === observed ? FINE : FOUND
+}
+
+function judgeLive(state: string): Verdict {
+  if (state === 'reconciling') return 'wait'
+  return state === 'ready' ? FINE : FOUND
 }
 
 function isOf(revision: string | null, named: string): boolean {

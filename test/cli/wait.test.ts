@@ -89,7 +89,11 @@ describe('waiting for an environment', () => {
 /** Answers what the list says, one after the other, and the last for ever. */
 async function serveStates(states: readonly (WireEnvironment | number)[]) {
   let asked = 0
-  return startHttp((_request, response) => {
+  return startHttp(({ path }, response) => {
+    if (!path.endsWith('/production')) {
+      response.writeHead(404).end('{}')
+      return
+    }
     const state = states[Math.min(asked, states.length - 1)]!
     asked += 1
     if (typeof state === 'number') {
