@@ -80,7 +80,7 @@ async function save(
   await database.transaction(async (tx) => {
     await assertLead(tx, leadership)
     const now = clock.now()
-    await saveDeclarations(tx, all, { status: declaredFirst(), revision: taken.tip, now })
+    await saveDeclarations(tx, all, { ...taken, status: declaredFirst(), revision: taken.tip, now })
     await reviveDeclared(tx, namesOf(all), now)
     await saveUndeclared(tx, namesOf(all), now)
     await saveDefaultBranch(tx, taken)
@@ -110,7 +110,7 @@ async function declareDevelopment(looking: Looking): Promise<void> {
   await database.transaction(async (tx) => {
     await assertLead(tx, leadership)
     const now = clock.now()
-    const declaring = { status: declaredFirst(), revision: null, now }
+    const declaring = { status: declaredFirst(), branch: null, revision: null, now }
     await saveDeclarations(tx, [UNDECLARED_DEVELOPMENT], declaring)
     await reviveDeclared(tx, [DEVELOPMENT], now)
   })

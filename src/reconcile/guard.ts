@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { RetryableFailure } from '../errors.ts'
 import { hasTrailer } from '../git/message.ts'
 import type { RevisionTree } from '../git/source.ts'
@@ -59,12 +60,22 @@ export const UNGUARDED: Extract<Judgement, { kind: 'passed' }> = {
   signer: null,
 }
 
-/** The policy that a revision is held to: one that loosens it is itself held to the one before. */
+/**
+ * The policy that a revision is held to, null for one that is yet to come: never to one that it brings itself.
+ * On the default branch a policy counts once a revision that declares it was applied under the one before, so that
+ * what was held back does not get through with whatever is committed on top. There is nothing to keep before the first.
+ */
 export function policyFor(
-  { policy, policyBefore, policyRevision }: KnownEnvironment,
-  revision: Revision,
+  { policy, policyBefore, policyRevision, followsDefault, sequence }: KnownEnvironment,
+  revision: Revision | null,
 ): Policy {
-  return revision === policyRevision ? policyBefore : policy
+  const isOwn = followsDefault && sequence !== '0'
+  return isOwn || (revision !== null && revision === policyRevision) ? policyBefore : policy
+}
+
+function heldBack(row: KnownEnvironment, revision: Revision): HeldBack {
+  const isPolicyNew = !isDeepStrictEqual(policyFor(row, revision), row.policy)
+  return { environment: row.name, revision, live: row.observed, isPolicyNew }
 }
 
 /** All that a judgement depends on beside the revision: when that is another, it is judged anew. */
@@ -95,7 +106,7 @@ export async function guardRevision(
   if (rewritten.kind === 'held') return rewritten
   const promoted = await guardPromotion(looking, row, read)
   if (promoted.kind === 'held') return promoted
-  const held: HeldBack = { environment: row.name, revision, live: row.observed }
+  const held = heldBack(row, revision)
   const prune = await findUnallowedPrune(looking, row, read)
   if (prune !== null) return { kind: 'held', status: pruneGuard(held, prune), diagnostics: [] }
   const warnings = [...signed.warnings, ...promoted.warnings]
@@ -115,7 +126,7 @@ async function guardSignatures(
 ): Promise<Judgement> {
   const { signatures } = policyFor(row, revision)
   if (signatures === 'off') return UNGUARDED
-  const held: HeldBack = { environment: row.name, revision, live: row.observed }
+  const held = heldBack(row, revision)
   const isEnforced = signatures === 'enforce'
   const { signers, problem } = await readSigners(looking)
   if (problem !== null) {
@@ -164,7 +175,7 @@ async function guardHistory(
   const isFinal = history === 'refuse'
   const confirmation = { kind: 'allow_rewrite', revision } as const
   if (!isFinal && (await isConfirmed(database, row.name, confirmation))) return passed
-  const held: HeldBack = { environment: row.name, revision, live: row.observed }
+  const held = heldBack(row, revision)
   return { kind: 'held', status: historyRewritten(held, { from, isFinal }), diagnostics: [] }
 }
 
@@ -185,7 +196,7 @@ async function guardPromotion(
   const warnings = found.map((one) => outOfOrderAt(from, one))
   // Nothing is live yet that could be kept instead, so the first revision is where it begins.
   if (promotion === 'warn' || row.sequence === '0') return { ...UNGUARDED, warnings }
-  const held: HeldBack = { environment: row.name, revision, live: row.observed }
+  const held = heldBack(row, revision)
   const keys = found.map(({ key }) => key)
   const diagnostics = warnings.map(asError)
   return { kind: 'held', status: outOfOrder(held, { keys, from }), diagnostics }

@@ -3,6 +3,7 @@ import { messageOf, RetryableFailure } from '../errors.ts'
 import type { Refs } from '../git/refs.ts'
 import type { EnvironmentName } from '../ids.ts'
 import { DEFAULT_POLICY } from '../workflow/environment.ts'
+import { policyFor } from './guard.ts'
 import { assertLead, LeadershipLost } from './leader-store.ts'
 import { listGuarded } from './policy-file.ts'
 import type { PromotionPlan } from './promotion.ts'
@@ -29,10 +30,10 @@ export async function answerPlans(looking: Looking, refs: Refs): Promise<void> {
   const rows = await listGuarded(looking)
   const environments: readonly Followed[] = rows
     .filter(({ declared }) => declared)
-    .map(({ name, gitRef, policy }) => ({
-      name,
-      ref: gitRef,
-      policy: { ...DEFAULT_POLICY, ...policy },
+    .map((row) => ({
+      name: row.name,
+      ref: row.gitRef,
+      policy: { ...DEFAULT_POLICY, ...policyFor(row, null) },
     }))
   const questions = Map.groupBy(open, ({ environment, head }) => `${environment} ${head}`)
   for (const asked of questions.values()) {

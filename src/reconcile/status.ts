@@ -80,11 +80,9 @@ export function invalidFiles(
 }
 
 /** The revision would archive more than it may without being told to. */
-export function pruneGuard(
-  { environment, revision, live }: HeldBack,
-  { archived, of }: Prune,
-): Status {
-  const message = `Revision ${short(revision)} would archive ${archived.length} of ${of} live workflows: ${listed(archived)}. Bring their directories back; or, if this is meant, confirm it with "belfry reconcile ${environment} --allow-prune ${short(revision)}", or commit again with the trailer "${ALLOW_PRUNE}: true". ${staysLive(live)}`
+export function pruneGuard(held: HeldBack, { archived, of }: Prune): Status {
+  const { environment, revision } = held
+  const message = `Revision ${short(revision)} would archive ${archived.length} of ${of} live workflows: ${listed(archived)}. Bring their directories back; or, if this is meant, confirm it with "belfry reconcile ${environment} --allow-prune ${short(revision)}", or commit again with the trailer "${ALLOW_PRUNE}: true". ${meanwhile(held)}`
   return { state: 'stalled', reason: 'prune_guard', message }
 }
 
@@ -93,15 +91,25 @@ export interface HeldBack {
   readonly environment: string
   readonly revision: Revision
   readonly live: Revision | null
+  /** Whether it declares another policy than that which holds it back. */
+  readonly isPolicyNew: boolean
+}
+
+/** What is live meanwhile; and that a policy is no way out for the revision that brings it. */
+function meanwhile({ live, isPolicyNew }: HeldBack): string {
+  const why =
+    'The policy that is declared now counts once a revision with it is applied, and not before.'
+  return isPolicyNew ? `${why} ${staysLive(live)}` : staysLive(live)
 }
 
 /** The revision holds content that was never applied where it has to come from. */
 export function outOfOrder(
-  { environment, revision, live }: HeldBack,
+  held: HeldBack,
   { keys, from }: { readonly keys: readonly string[]; readonly from: string },
 ): Status {
+  const { environment, revision } = held
   const what = keys.length === 1 ? 'a workflow that was' : `${keys.length} workflows that were`
-  const message = `Revision ${short(revision)} has ${what} never applied in ${from}, from which ${environment} is promoted: ${listed(keys)}. Merge this content into ${from} first: once it is applied there, it is applied here by itself. Or revert it here. ${staysLive(live)}`
+  const message = `Revision ${short(revision)} has ${what} never applied in ${from}, from which ${environment} is promoted: ${listed(keys)}. Merge this content into ${from} first: once it is applied there, it is applied here by itself. Or revert it here. ${meanwhile(held)}`
   return { state: 'stalled', reason: 'out_of_order', message }
 }
 
@@ -117,29 +125,32 @@ export function refusesRewrite({ reason, message }: { reason: Reason; message: s
 
 /** The branch does not descend any more from what was applied from it last. */
 export function historyRewritten(
-  { environment, revision, live }: HeldBack,
+  held: HeldBack,
   { from, isFinal }: { readonly from: Revision; readonly isFinal: boolean },
 ): Status {
+  const { environment, revision } = held
   const confirm = isFinal
     ? REWRITE_REFUSED
     : `If this is meant, confirm it with "belfry reconcile ${environment} --allow-rewrite ${short(revision)}".`
-  const message = `Revision ${short(revision)} does not descend from ${short(from)}, which was applied before it: the branch was rewritten. ${confirm} Or push a branch that goes on from ${short(from)}. ${staysLive(live)}`
+  const message = `Revision ${short(revision)} does not descend from ${short(from)}, which was applied before it: the branch was rewritten. ${confirm} Or push a branch that goes on from ${short(from)}. ${meanwhile(held)}`
   return { state: 'stalled', reason: 'history_rewritten', message }
 }
 
 /** A new commit has no signature that counts; `why` says which, whose, and what about it. */
 export function unsigned(
-  { revision, live }: HeldBack,
+  held: HeldBack,
   { count, why }: { readonly count: number; readonly why: string },
 ): Status {
+  const { revision } = held
   const what = count === 1 ? 'a commit' : `${count} commits`
-  const message = `Revision ${short(revision)} brings ${what} without a signature of an allowed signer: ${why}. Sign it anew, and what comes after it; or list its key in a file of BELFRY_ALLOWED_SIGNERS. ${staysLive(live)}`
+  const message = `Revision ${short(revision)} brings ${what} without a signature of an allowed signer: ${why}. Sign it anew, and what comes after it; or list its key in a file of BELFRY_ALLOWED_SIGNERS. ${meanwhile(held)}`
   return { state: 'stalled', reason: 'unsigned', message }
 }
 
 /** Who may sign is not known, so no signature counts; `cause` says what is wrong with the list. */
-export function signersUnreadable({ revision, live }: HeldBack, cause: string): Status {
-  const message = `The signatures of revision ${short(revision)} cannot be checked: ${cause}. Mend that; it is read anew by itself. ${staysLive(live)}`
+export function signersUnreadable(held: HeldBack, cause: string): Status {
+  const { revision } = held
+  const message = `The signatures of revision ${short(revision)} cannot be checked: ${cause}. Mend that; it is read anew by itself. ${meanwhile(held)}`
   return { state: 'stalled', reason: 'unsigned', message }
 }
 

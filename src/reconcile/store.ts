@@ -15,9 +15,11 @@ export interface KnownEnvironment {
   readonly gitRef: string
   readonly declared: boolean
   readonly policy: Policy
-  /** What guarded it before, and still guards the revision that changed that. */
+  /** What guarded it before: for the default branch, what was declared when its last revision was applied. */
   readonly policyBefore: Policy
   readonly policyRevision: Revision | null
+  /** Whether what it follows is the branch that declares its policy. */
+  readonly followsDefault: boolean
   readonly state: State
   readonly reason: Reason
   readonly message: string
@@ -51,7 +53,8 @@ const REQUESTS_KEPT_MS = 24 * 3600 * 1000
 export async function listKnownEnvironments(database: Queryable): Promise<KnownEnvironment[]> {
   return database.query<KnownEnvironment>(sql`
     select name, git_ref as "gitRef", declared, policy, policy_before as "policyBefore",
-      policy_revision as "policyRevision", state, reason, message, sequence::text as sequence,
+      policy_revision as "policyRevision",
+      exists (select from reconcilers r where r.default_branch = git_ref) as "followsDefault", state, reason, message, sequence::text as sequence,
       observed_revision as observed, attempted_revision as attempted, settings, parts, diagnostics,
       suspension, retirement, pin, drift, followed_sequence::text as followed,
       concat_ws(' ', suspension::text, retirement::text, pin::text) as hold
@@ -63,7 +66,8 @@ export async function listKnownEnvironments(database: Queryable): Promise<KnownE
 export interface Declaring {
   /** What a new environment begins as. */
   readonly status: Status
-  /** The revision that says so; null where none does. */
+  /** The default branch and the revision of it that says so; null where none does. */
+  readonly branch: string | null
   readonly revision: Revision | null
   readonly now: Date
 }
@@ -72,7 +76,7 @@ export interface Declaring {
 export async function saveDeclarations(
   tx: Transaction,
   declarations: readonly Declaration[],
-  { status, revision, now }: Declaring,
+  { status, branch, revision, now }: Declaring,
 ): Promise<void> {
   await tx.query(sql`
     insert into environments (name, git_ref, declared, policy, state, reason, message, updated_at)
@@ -85,6 +89,7 @@ export async function saveDeclarations(
     on conflict (name) do update
     set git_ref = excluded.git_ref, declared = true, policy = excluded.policy,
       policy_before = case when environments.policy = excluded.policy
+          or (environments.git_ref = ${branch} and environments.sequence > 0)
         then environments.policy_before else environments.policy end,
       policy_revision = case when environments.policy = excluded.policy
         then environments.policy_revision else ${revision} end,
@@ -333,6 +338,7 @@ export async function saveRevision(
     set sequence = ${sequence}, observed_revision = ${revision.revision}, attempted_revision = ${revision.revision},
       applied_at = ${now}, state = ${state}, reason = ${reason}, message = ${message},
       followed_sequence = case when ${revision.origin === 'git'} then ${sequence} else followed_sequence end,
+      policy_before = case when ${revision.origin === 'git'} then policy else policy_before end,
       settings = ${settings}::jsonb, parts = ${parts}::jsonb,
       diagnostics = ${diagnostics}::jsonb, updated_at = ${now}
     where name = ${environment}`)

@@ -202,6 +202,10 @@ describe('the prune guard', () => {
 describe('the policy of the prune guard', () => {
   const loose = { 'environments/production.yaml': 'policy: {prune_max_percent: 100}\n' }
 
+  const allowing = (percent: number) => ({
+    'environments/production.yaml': `ref: main\npolicy: {prune_max_percent: ${percent}}\n`,
+  })
+
   test('is not loosened by the branch that it guards', async ({ database }) => {
     const { made, reconciler } = await twenty(database)
     await using _ = made
@@ -228,16 +232,37 @@ describe('the policy of the prune guard', () => {
     await made.commit({ 'environments/production.yaml': 'ref: main\n', ...workflows(0, 20) })
     const { reconciler } = await scene(database, made.path)
     await reconciler.pass()
-    const both = { 'environments/production.yaml': 'ref: main\npolicy: {prune_max_percent: 60}\n' }
-    await made.commit({ ...both, ...gone(0, 10) })
+    await made.commit({ ...allowing(60), ...gone(0, 10) })
     await reconciler.pass()
-    expect(await environment(database, 'production')).toMatchObject({ reason: 'prune_guard' })
     await reconciler.close()
     const next = await scene(database, made.path)
     await next.reconciler.pass()
-    expect(await environment(database, 'production')).toMatchObject({ reason: 'prune_guard' })
+    const held = await environment(database, 'production')
+    expect(held).toMatchObject({ reason: 'prune_guard' })
+    expect(held.message).toContain(
+      'The policy that is declared now counts once a revision with it is applied',
+    )
+
+    // Neither what is committed on top of it, nor another commit in its place, nor another change of the policy.
     await made.commit({}, 'Go on')
     await next.reconciler.pass()
+    expect(await environment(database, 'production')).toMatchObject({ reason: 'prune_guard' })
+    await made.git('commit', '--quiet', '--amend', '--allow-empty', '--message', 'Go on, please')
+    await next.reconciler.pass()
+    expect(await environment(database, 'production')).toMatchObject({ reason: 'prune_guard' })
+    await made.commit(allowing(70))
+    await next.reconciler.pass()
+    expect(await environment(database, 'production')).toMatchObject({ reason: 'prune_guard' })
+
+    // By itself the policy is applied, and holds from then on.
+    await made.commit(workflows(0, 10))
+    await next.reconciler.pass()
     expect(await environment(database, 'production')).toMatchObject({ reason: 'applied' })
+    await made.commit(gone(0, 10))
+    await next.reconciler.pass()
+    expect(await environment(database, 'production')).toMatchObject({
+      reason: 'applied',
+      workflows: 10,
+    })
   })
 })

@@ -354,6 +354,13 @@ describe('the declaration of a promotion', () => {
     expect(await environment(database, 'production')).toMatchObject(isHeld)
     await made.commit({}, 'Go on')
     await reconciler.pass()
+    expect(await environment(database, 'production')).toMatchObject(isHeld)
+    // By itself it may be dropped; then nothing is asked any more.
+    await made.commit({ [file('a1')]: workflow('One') })
+    await reconciler.pass()
+    expect(await environment(database, 'production')).toMatchObject({ state: 'ready' })
+    await made.commit({ [file('a1')]: workflow('Two') })
+    await reconciler.pass()
     expect(await environment(database, 'production')).toMatchObject({ state: 'ready' })
   })
 })
