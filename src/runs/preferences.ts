@@ -1,3 +1,4 @@
+import { memoized } from '../memo.ts'
 import type { Queryable } from '../db/database.ts'
 import { channelId, type EnvironmentName } from '../ids.ts'
 import { evaluate } from '../language/conditions.ts'
@@ -96,11 +97,13 @@ export function askPreferences(
     commercial: workflow.commercial === true,
     override: workflow.override_preferences === true,
     channelType: preferenceChannelType(channel.type),
-    channel: channelId(channel.key),
+    channel: idOf(channel),
   }
   const lookup = lookupIn(scope)
   return decidePreferences(layers, question, (all) => evaluate({ all }, lookup, { now }))
 }
+
+const idOf = memoized(({ key }: Pick<Channel, 'key'>) => channelId(key))
 
 /** The name under which preferences know a type of channel. */
 export function preferenceChannelType(type: ChannelType): PreferenceChannelType {
