@@ -37,6 +37,8 @@ export interface Batch<Payload extends object> {
 export interface Work<Payload extends object> {
   /** How many jobs a batch holds at most; 1 when not given. */
   readonly take?: number
+  /** Whether a job is a batch by itself. */
+  readonly alone?: (payload: Payload) => boolean
   /** How many batches are handled at the same time; 1 when not given. */
   readonly concurrency?: number
   /** A batch that is not completed in a transaction is completed after this resolves; a rejection means retry. */
@@ -158,9 +160,10 @@ export async function openQueue(database: Database, options: QueueOptions): Prom
       await boss.insert(name, jobs, { db: adapter(tx) })
       tx.afterCommit(() => wake(name))
     },
-    work(name, { take = 1, concurrency = 1, handle }) {
+    work(name, { take = 1, alone = () => false, concurrency = 1, handle }) {
       // The payload of a queue is what its own producer put in; nobody else can.
-      workers.push({ name, take, concurrency, handle: handle as Work<object>['handle'] })
+      const { handle: work, alone: isAlone } = { handle, alone } as Required<Work<object>>
+      workers.push({ name, take, alone: isAlone, concurrency, handle: work })
     },
     async retryAbandoned(olderThanMs) {
       let count = 0
@@ -198,6 +201,7 @@ export async function openQueue(database: Database, options: QueueOptions): Prom
 interface Worker {
   readonly name: QueueName
   readonly take: number
+  readonly alone: (payload: object) => boolean
   readonly concurrency: number
   readonly handle: Work<object>['handle']
 }
@@ -225,7 +229,7 @@ async function fetchAndHandle(context: Context, worker: Worker, retries: boolean
     ignoreStartAfter: retries,
   })
   const failures: unknown[] = []
-  for (const jobs of batches(fetched)) {
+  for (const jobs of batches(fetched, worker.alone)) {
     const failure = await handleBatch(context, worker, jobs)
     if (failure) failures.push(failure.error)
   }
@@ -233,11 +237,12 @@ async function fetchAndHandle(context: Context, worker: Worker, retries: boolean
 }
 
 /** A job that failed may have been failed by its neighbours, or fail them: from then on it comes alone. */
-function batches(jobs: readonly BossJob[]): BossJob[][] {
+function batches(jobs: readonly BossJob[], alone: (payload: object) => boolean): BossJob[][] {
   const ordered = jobs.toSorted((one, other) => (one.id < other.id ? -1 : 1))
-  const fresh = ordered.filter((job) => job.retryCount === 0)
-  const again = ordered.filter((job) => job.retryCount > 0)
-  return [...(fresh.length > 0 ? [fresh] : []), ...again.map((job) => [job])]
+  const isAlone = (job: BossJob) => job.retryCount > 0 || alone(job.data)
+  const together = ordered.filter((job) => !isAlone(job))
+  const single = ordered.filter(isAlone)
+  return [...(together.length > 0 ? [together] : []), ...single.map((job) => [job])]
 }
 
 async function handleBatch(

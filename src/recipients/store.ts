@@ -36,6 +36,7 @@ export async function loadRecipients(
   environment: EnvironmentName,
   refs: readonly RecipientRef[],
 ): Promise<Recipient[]> {
+  if (refs.length === 0) return []
   return await tx.query<Recipient>(sql`
     select r.collection, r.id, r.properties, r.created_at as "createdAt", r.updated_at as "updatedAt"
     from (

@@ -62,7 +62,14 @@ export interface Chunk extends Surroundings {
 export async function loadChunk(
   tx: Transaction,
   environment: EnvironmentName,
-  runs: readonly QueuedRun[],
+  {
+    runs,
+    known,
+  }: {
+    readonly runs: readonly QueuedRun[]
+    /** Recipients that this transaction has read already. */
+    readonly known: readonly Recipient[]
+  },
   now: Date,
 ): Promise<Omit<Chunk, keyof Surroundings>> {
   const workflows = [...new Set(runs.map((run) => run.workflow))]
@@ -79,8 +86,10 @@ export async function loadChunk(
   )
   const archived = await loadArchived(tx, environment, workflows)
   const switches = await loadSwitches(tx, environment, workflows, now)
-  const known = await loadRecipients(tx, environment, named(runs, workflowRuns))
   const entities = new Map(known.map((entity) => [recipientKey(entity), entity]))
+  const others = named(runs, workflowRuns).filter((ref) => !entities.has(recipientKey(ref)))
+  for (const entity of await loadRecipients(tx, environment, others))
+    entities.set(recipientKey(entity), entity)
   const preferences = await loadPreferenceSets(tx, environment, askers(runs, workflowRuns))
   const statuses = await loadStatuses(tx, environment, runs, versions)
   const batches = await loadBatches(tx, environment, runs)

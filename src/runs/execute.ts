@@ -4,6 +4,7 @@ import type { Queue } from '../db/queue.ts'
 import type { Links } from '../messages/links.ts'
 import { insertShortLinks } from '../messages/short-links.ts'
 import { insertMessages } from '../messages/store.ts'
+import type { Recipient } from '../recipients/recipient.ts'
 import { upsertRecipients } from '../recipients/store.ts'
 import { loadChunk, type Chunk } from './chunk.ts'
 import { Batches } from './batches.ts'
@@ -29,6 +30,8 @@ export interface RunDeps {
   readonly dryRun?: boolean
   /** What links to us are made with; none are where it is left out. */
   readonly links?: Links | undefined
+  /** Recipients that the transaction has read already. */
+  readonly known?: readonly Recipient[]
 }
 
 /**
@@ -44,7 +47,7 @@ export async function executeRuns(
 ): Promise<void> {
   const environment = runs[0]?.environment
   if (environment === undefined) return
-  const loaded = await loadChunk(tx, environment, runs, now)
+  const loaded = await loadChunk(tx, environment, { runs, known: deps.known ?? [] }, now)
   const chunk = { ...loaded, dryRun: deps.dryRun === true, links: deps.links ?? null }
   const { walks, toLook, nested } = await walkAll(tx, chunk, runs)
   const messages = walks.flatMap((each) => each.messages)

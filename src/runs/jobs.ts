@@ -9,6 +9,8 @@ export type RunJob =
       readonly kind: 'start'
       readonly environment: EnvironmentName
       readonly workflowRunId: WorkflowRunId
+      /** Whether it names more than a chunk of recipients. */
+      readonly large: boolean
     }
   /** Go on with these runs. */
   | {
@@ -16,6 +18,11 @@ export type RunJob =
       readonly environment: EnvironmentName
       readonly runIds: readonly RunId[]
     }
+
+/** Whether a trigger names so many that it must not stand in the way of one for a few. */
+export function isLarge({ recipients }: { readonly recipients: readonly unknown[] }): boolean {
+  return recipients.length > CHUNK_RUNS_MAX
+}
 
 /** A wake-up for those who make the requests of fetch steps. */
 export interface FetchJob {

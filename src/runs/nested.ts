@@ -10,7 +10,7 @@ import {
 } from '../ids.ts'
 import { recipientKey, type RecipientRef } from '../recipients/recipient.ts'
 import { loadRecipients } from '../recipients/store.ts'
-import { CHUNK_RUNS_MAX, type RunJob } from './jobs.ts'
+import { isLarge, type RunJob } from './jobs.ts'
 import { bringsActor } from './nested-step.ts'
 import type { QueuedRun } from './run.ts'
 import type { InlineEntity, TriggerRequest } from './trigger-request.ts'
@@ -130,8 +130,9 @@ export class NestedTriggers {
     const jobs: Record<'run' | 'run_bulk', RunJob[]> = { run: [], run_bulk: [] }
     for (const { id, request } of this.#made) {
       if (!stored.has(id)) continue
-      const queue = request.recipients.length > CHUNK_RUNS_MAX ? 'run_bulk' : 'run'
-      jobs[queue].push({ kind: 'start', environment: this.#environment, workflowRunId: id })
+      const large = isLarge(request)
+      const start = { kind: 'start', environment: this.#environment, workflowRunId: id } as const
+      jobs[large ? 'run_bulk' : 'run'].push({ ...start, large })
     }
     return jobs
   }

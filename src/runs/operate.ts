@@ -112,7 +112,7 @@ export async function replayRun(
   const request = { recipients, actor, tenant, data, settings, cancellationKey, entities: [] }
   const source = { type: 'replay', run: call.id } as const
   await insertWorkflowRuns(tx, environment, [{ id, workflow, ...live, request, source }], now)
-  const job: RunJob = { kind: 'start', environment, workflowRunId: id }
+  const job: RunJob = { kind: 'start', environment, workflowRunId: id, large: false }
   await queue.enqueue(tx, 'run', [job])
   await audit(tx, call, 'replay', { workflow_run_id: id, sandbox })
   return id

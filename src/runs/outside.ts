@@ -11,7 +11,7 @@ import {
 import { recipientKey, type RecipientRef } from '../recipients/recipient.ts'
 import { loadRecipients } from '../recipients/store.ts'
 import { storeInline } from './channel-data.ts'
-import { CHUNK_RUNS_MAX, type RunJob } from './jobs.ts'
+import { isLarge, type RunJob } from './jobs.ts'
 import type { TriggerRequest } from './trigger-request.ts'
 import { checkData, loadVersions, type LoadedVersion } from './versions.ts'
 import {
@@ -133,10 +133,15 @@ async function enqueue(
   environment: EnvironmentName,
   runs: readonly NewWorkflowRun[],
 ): Promise<void> {
-  const isLarge = ({ request }: NewWorkflowRun) =>
-    runs.length > INTERACTIVE_MAX || request.recipients.length > CHUNK_RUNS_MAX
-  const jobs = (some: readonly NewWorkflowRun[]) =>
-    some.map(({ id }): RunJob => ({ kind: 'start', environment, workflowRunId: id }))
-  await queue.enqueue(tx, 'run', jobs(runs.filter((run) => !isLarge(run))))
-  await queue.enqueue(tx, 'run_bulk', jobs(runs.filter(isLarge)))
+  const jobs = runs.map(({ id, request }) => {
+    const large = isLarge(request)
+    return { kind: 'start', environment, workflowRunId: id, large } satisfies RunJob
+  })
+  const isBulk = ({ large }: (typeof jobs)[number]) => large || runs.length > INTERACTIVE_MAX
+  await queue.enqueue(
+    tx,
+    'run',
+    jobs.filter((job) => !isBulk(job)),
+  )
+  await queue.enqueue(tx, 'run_bulk', jobs.filter(isBulk))
 }

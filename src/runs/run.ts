@@ -29,6 +29,8 @@ export type WaitReason = 'delay' | 'batch' | 'event' | 'retry' | 'fetch'
 export interface QueuedRun {
   readonly environment: EnvironmentName
   readonly id: RunId
+  /** It is in Postgres once this piece of work is. */
+  readonly isNew: boolean
   readonly workflowRunId: WorkflowRunId
   readonly workflow: WorkflowKey
   readonly versionId: VersionId

@@ -215,7 +215,7 @@ function jobsOf(occurrences: readonly Occurrence[]): readonly RunJob[] {
   const runs = new Map<EnvironmentName, RunId[]>()
   for (const { schedule, workflowRunId, runId } of occurrences) {
     const { environment } = schedule
-    if (runId === null) jobs.push({ kind: 'start', environment, workflowRunId })
+    if (runId === null) jobs.push({ kind: 'start', environment, workflowRunId, large: false })
     else runs.set(environment, [...(runs.get(environment) ?? []), runId])
   }
   return [...jobs, ...[...runs].flatMap(([environment, ids]) => runJobs(environment, ids))]

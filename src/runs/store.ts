@@ -1,14 +1,14 @@
 import type { Queryable, Transaction } from '../db/database.ts'
+import { Shared } from '../db/shared.ts'
 import { sql } from '../db/sql.ts'
-import { unreachable } from '../errors.ts'
-import {
-  newId,
-  type BatchId,
-  type EnvironmentName,
-  type RunId,
-  type VersionId,
-  type WorkflowKey,
-  type WorkflowRunId,
+import { assert, unreachable } from '../errors.ts'
+import type {
+  BatchId,
+  EnvironmentName,
+  RunId,
+  VersionId,
+  WorkflowKey,
+  WorkflowRunId,
 } from '../ids.ts'
 import type { Move } from '../messages/store.ts'
 import type { RecipientRef } from '../recipients/recipient.ts'
@@ -57,42 +57,47 @@ export async function lockPendingWorkflowRun(
   return row
 }
 
-/** A run to be, and what has ended it before it began. */
-export interface NewRun extends NamedRecipient {
-  readonly end: { readonly outcome: RunOutcome; readonly reason: string } | null
-}
-
-/** Gives each recipient its run, once: repeating it changes nothing. Answers the ids of those that go on. */
+/**
+ * Stores runs of triggers as they stand, each recipient's once: repeating it changes nothing. Answers the ids of those
+ * that are new.
+ */
 export async function insertRuns(
   tx: Transaction,
-  trigger: {
-    readonly environment: EnvironmentName
-    readonly id: WorkflowRunId
-    readonly run: PendingWorkflowRun
-  },
-  runs: readonly NewRun[],
+  environment: EnvironmentName,
+  results: readonly RunResult[],
   now: Date,
 ): Promise<readonly RunId[]> {
-  const ids = runs.map(() => newId<RunId>())
-  const rows = await tx.query<{ id: RunId; status: RunStatus }>(sql`
+  if (results.length === 0) return []
+  const standings = new Shared()
+  const places = results.map((result) => {
+    const { workflowRunId, collection } = result.run
+    return standings.place({ workflow_run_id: workflowRunId, collection, ...standingOf(result) })
+  })
+  const rows = await tx.query<{ id: RunId }>(sql`
     insert into runs (environment, id, workflow_run_id, workflow, version_id, collection, recipient,
-      tenant, data, subscription, status, outcome, reason, inserted_at, updated_at, finished_at)
-    select ${trigger.environment}, i.id, ${trigger.id}, ${trigger.run.workflow},
-      ${trigger.run.version_id}, i.collection, i.recipient, ${trigger.run.tenant}, i.data,
-      i.subscription, i.status, i.outcome, i.reason, ${now}, ${now},
-      case when i.outcome is not null then ${now}::timestamptz end
-    from unnest(${ids}::uuid[], ${runs.map((run) => run.collection)}::text[],
-      ${runs.map((run) => run.id)}::text[],
-      ${runs.map((run) => (run.data ? JSON.stringify(run.data) : null))}::jsonb[],
-      ${runs.map(({ subscription }) => (subscription ? JSON.stringify(subscription) : null))}::jsonb[],
-      ${runs.map(({ end }) => (end ? statusOf(end.outcome) : 'queued'))}::text[],
-      ${runs.map(({ end }) => end?.outcome ?? null)}::text[],
-      ${runs.map(({ end }) => end?.reason ?? null)}::text[])
-      as i (id, collection, recipient, data, subscription, status, outcome, reason)
+      tenant, data, subscription, status, outcome, reason, position, steps, attempt, waits_for,
+      wakes_at, error_count, batch_id, inserted_at, updated_at, finished_at)
+    select w.environment, i.id, w.id, w.workflow, s.version_id, s.collection, i.recipient, w.tenant,
+      i.data, i.subscription, s.status, s.outcome, s.reason, s.position, s.steps, s.attempt,
+      s.waits_for, s.wakes_at, s.error_count, s.batch_id, ${now}, ${now},
+      case when s.outcome is not null then ${now}::timestamptz end
+    from unnest(${results.map(({ run }) => run.id)}::uuid[],
+      ${results.map(({ run }) => run.recipient)}::text[],
+      ${results.map(({ run }) => run.data && JSON.stringify(run.data))}::jsonb[],
+      ${results.map(({ run }) => run.subscription && JSON.stringify(run.subscription))}::jsonb[],
+      ${places}::integer[]) as i (id, recipient, data, subscription, place)
+    join rows from (json_to_recordset(${standings.json()}::json) as (workflow_run_id uuid,
+      collection text, version_id text, status text, outcome text, reason text, position jsonb,
+      steps integer, attempt integer, waits_for text, wakes_at timestamptz, error_count integer,
+      batch_id uuid)) with ordinality
+      as s (workflow_run_id, collection, version_id, status, outcome, reason, position, steps, attempt,
+        waits_for, wakes_at, error_count, batch_id, place)
+      on s.place = i.place
+    join workflow_runs w on w.environment = ${environment} and w.id = s.workflow_run_id
     on conflict on constraint runs_once_per_recipient do nothing
-    returning id, status
+    returning id
   `)
-  return rows.filter(({ status }) => status === 'queued').map(({ id }) => id)
+  return rows.map(({ id }) => id)
 }
 
 /** What the wire shows of a run that has ended so. */
@@ -169,6 +174,7 @@ function toQueuedRun(environment: EnvironmentName, row: QueuedRow): QueuedRun {
   return {
     environment,
     id: row.id,
+    isNew: false,
     workflowRunId: row.workflow_run_id,
     workflow: row.workflow,
     versionId: row.version_id,
@@ -226,45 +232,77 @@ export interface RunResult {
   readonly dataChanged: boolean
 }
 
-/** Writes what a chunk of runs did: two statements, whatever the number of runs. */
+/** Writes what a chunk of runs did: three statements at most, whatever the number of runs. */
 export async function saveRuns(
   tx: Transaction,
   environment: EnvironmentName,
   results: readonly RunResult[],
   now: Date,
 ): Promise<void> {
-  const records = results.flatMap(({ run, steps }) =>
-    steps.map((step) => ({ runId: run.id, step })),
+  await insertSteps(tx, environment, results)
+  const made = results.filter(({ run }) => run.isNew)
+  const stored = await insertRuns(tx, environment, made, now)
+  // The trigger is locked, and nobody had a run of it: else what was made here would be there twice.
+  assert(stored.length === made.length, 'somebody has a run of a trigger that has just begun')
+  await updateRuns(
+    tx,
+    environment,
+    results.filter(({ run }) => !run.isNew),
+    now,
   )
-  if (records.length > 0) {
-    await tx.query(sql`
-      insert into run_steps (environment, run_id, number, ref, type, events)
-      select ${environment}, i.run_id, i.number, i.ref, i.type, i.events
-      from unnest(${records.map((record) => record.runId)}::uuid[],
-        ${records.map((record) => record.step.number)}::integer[],
-        ${records.map((record) => record.step.ref)}::text[],
-        ${records.map((record) => record.step.type)}::text[],
-        ${records.map((record) => JSON.stringify(record.step.events))}::jsonb[])
-        as i (run_id, number, ref, type, events)
-    `)
-  }
-  const rows = results.map(toUpdate)
+}
+
+async function insertSteps(
+  tx: Transaction,
+  environment: EnvironmentName,
+  results: readonly RunResult[],
+): Promise<void> {
+  const kinds = new Shared()
+  const records = results.flatMap(({ run, steps }) =>
+    steps.map(({ number, ref, type, events }) => ({
+      runId: run.id,
+      place: kinds.place({ number, ref, type }),
+      events: JSON.stringify(events),
+    })),
+  )
+  if (records.length === 0) return
   await tx.query(sql`
-    update runs set status = i.status, outcome = i.outcome, reason = i.reason,
-      position = i.position, steps = i.steps, attempt = i.attempt, waits_for = i.waits_for,
-      wakes_at = i.wakes_at, error_count = i.error_count,
-      data = coalesce(i.data, runs.data), version_id = i.version_id, batch_id = i.batch_id,
+    insert into run_steps (environment, run_id, number, ref, type, events)
+    select ${environment}, i.run_id, s.number, s.ref, s.type, i.events
+    from unnest(${records.map(({ runId }) => runId)}::uuid[],
+      ${records.map(({ place }) => place)}::integer[],
+      ${records.map(({ events }) => events)}::jsonb[]) as i (run_id, place, events)
+    join rows from (json_to_recordset(${kinds.json()}::json)
+      as (number integer, ref text, type text)) with ordinality as s (number, ref, type, place)
+      on s.place = i.place
+  `)
+}
+
+async function updateRuns(
+  tx: Transaction,
+  environment: EnvironmentName,
+  results: readonly RunResult[],
+  now: Date,
+): Promise<void> {
+  if (results.length === 0) return
+  const standings = new Shared()
+  const places = results.map((result) => standings.place(standingOf(result)))
+  await tx.query(sql`
+    update runs set status = s.status, outcome = s.outcome, reason = s.reason,
+      position = s.position, steps = s.steps, attempt = s.attempt, waits_for = s.waits_for,
+      wakes_at = s.wakes_at, error_count = s.error_count,
+      data = coalesce(i.data, runs.data), version_id = s.version_id, batch_id = s.batch_id,
       updated_at = ${now},
-      finished_at = case when i.outcome is not null then ${now}::timestamptz end
-    from unnest(${rows.map((row) => row.id)}::uuid[], ${rows.map((row) => row.status)}::text[],
-      ${rows.map((row) => row.outcome)}::text[], ${rows.map((row) => row.reason)}::text[],
-      ${rows.map((row) => row.position)}::jsonb[], ${rows.map((row) => row.steps)}::integer[],
-      ${rows.map((row) => row.attempt)}::integer[], ${rows.map((row) => row.waitsFor)}::text[],
-      ${rows.map((row) => row.wakesAt)}::timestamptz[], ${rows.map((row) => row.errorCount)}::integer[],
-      ${rows.map((row) => row.data)}::jsonb[], ${rows.map((row) => row.versionId)}::text[],
-      ${rows.map((row) => row.batchId)}::uuid[])
-      as i (id, status, outcome, reason, position, steps, attempt, waits_for, wakes_at, error_count,
-        data, version_id, batch_id)
+      finished_at = case when s.outcome is not null then ${now}::timestamptz end
+    from unnest(${results.map(({ run }) => run.id)}::uuid[],
+      ${results.map(({ run, dataChanged }) => (dataChanged ? JSON.stringify(run.data) : null))}::jsonb[],
+      ${places}::integer[]) as i (id, data, place)
+    join rows from (json_to_recordset(${standings.json()}::json) as (version_id text, status text,
+      outcome text, reason text, position jsonb, steps integer, attempt integer, waits_for text,
+      wakes_at timestamptz, error_count integer, batch_id uuid)) with ordinality
+      as s (version_id, status, outcome, reason, position, steps, attempt, waits_for, wakes_at,
+        error_count, batch_id, place)
+      on s.place = i.place
     where runs.environment = ${environment} and runs.id = i.id
   `)
 }
@@ -304,32 +342,31 @@ export async function moveRuns(
   `)
 }
 
-function toUpdate({ run, progress, steps, errorCount, dataChanged }: RunResult) {
+/** Where a run stands; of most runs of a chunk it is the same. */
+function standingOf({ run, progress, steps, errorCount }: RunResult) {
   const row = {
-    id: run.id,
-    steps: run.steps + steps.length,
-    errorCount,
+    version_id: run.versionId,
     status: progress.kind as string,
     outcome: null as RunOutcome | null,
     reason: null as string | null,
-    position: JSON.stringify('position' in progress ? progress.position : run.position),
+    position: 'position' in progress ? progress.position : run.position,
+    steps: run.steps + steps.length,
     attempt: 0,
-    waitsFor: null as WaitReason | null,
-    wakesAt: null as Date | null,
-    data: dataChanged ? JSON.stringify(run.data) : null,
-    versionId: run.versionId,
-    batchId: run.batchId,
+    waits_for: null as WaitReason | null,
+    wakes_at: null as Date | null,
+    error_count: errorCount,
+    batch_id: run.batchId,
   }
   switch (progress.kind) {
     case 'queued':
       return row
     case 'calling': {
       const { attempt } = progress
-      return { ...row, status: 'processing', attempt, waitsFor: 'fetch' as const }
+      return { ...row, status: 'processing', attempt, waits_for: 'fetch' as const }
     }
     case 'paused': {
       const { attempt, waitsFor, wakesAt } = progress
-      return { ...row, attempt, waitsFor, wakesAt }
+      return { ...row, attempt, waits_for: waitsFor, wakes_at: wakesAt }
     }
     case 'ended': {
       const { outcome, reason } = progress

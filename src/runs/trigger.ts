@@ -5,8 +5,8 @@ import type { Transaction } from '../db/database.ts'
 import { loadRecipients } from '../recipients/store.ts'
 import type { RecipientRef } from '../recipients/recipient.ts'
 import { storeInline } from './channel-data.ts'
-import { parseTrigger, type TriggerRequest } from './trigger-request.ts'
-import { CHUNK_RUNS_MAX, type RunJob } from './jobs.ts'
+import { parseTrigger } from './trigger-request.ts'
+import { isLarge, type RunJob } from './jobs.ts'
 import { checkData, loadVersion } from './versions.ts'
 import { insertWorkflowRuns, loadTargets, requireLive, type Live } from './workflow-run-store.ts'
 
@@ -37,14 +37,10 @@ export async function triggerWorkflow(
   const id = newId<WorkflowRunId>()
   const run = { id, workflow, ...live, request, source: { type: 'api' } } as const
   await insertWorkflowRuns(tx, environment, [run], now)
-  const job: RunJob = { kind: 'start', environment, workflowRunId: id }
-  await queue.enqueue(tx, queueFor(request), [job])
+  const large = isLarge(request)
+  const job: RunJob = { kind: 'start', environment, workflowRunId: id, large }
+  await queue.enqueue(tx, large ? 'run_bulk' : 'run', [job])
   return id
-}
-
-/** A trigger for many recipients must not stand in the way of one for a few. */
-function queueFor(request: TriggerRequest): 'run' | 'run_bulk' {
-  return request.recipients.length > CHUNK_RUNS_MAX ? 'run_bulk' : 'run'
 }
 
 /** The live version of a workflow that may run. Throws a `RequestError`: 404 `workflow_missing`, 422 `workflow_inactive`. */

@@ -7,11 +7,11 @@ import type { Log } from '../log.ts'
 import type { Links } from '../messages/links.ts'
 import { advance } from './advance.ts'
 import { executeRuns } from './execute.ts'
-import { expandWorkflowRun } from './expand.ts'
+import { fanOut, storeRound } from './expand.ts'
 import { deleteFetches } from './fetch-store.ts'
 import { CHUNK_RUNS_MAX, runJobs, type RunJob } from './jobs.ts'
 import type { QueuedRun } from './run.ts'
-import { lockQueuedRuns, saveRuns } from './store.ts'
+import { insertRuns, lockQueuedRuns, saveRuns } from './store.ts'
 import { loadVersion } from './versions.ts'
 
 /** Chunks of large triggers that are worked on together, where so many wait: a commit for each costs more than the work. */
@@ -32,7 +32,13 @@ export interface RunsContext {
 export function registerRunWorkers(context: RunsContext): void {
   const handle = (batch: Batch<RunJob>) => handleRunJobs(context, batch)
   context.queue.work<RunJob>('run', { concurrency: 2, handle })
-  context.queue.work<RunJob>('run_bulk', { take: BULK_CHUNKS_MAX, concurrency: 2, handle })
+  context.queue.work<RunJob>('run_bulk', {
+    take: BULK_CHUNKS_MAX,
+    // It is as much as that many chunks.
+    alone: (job) => job.kind === 'start' && job.large,
+    concurrency: 2,
+    handle,
+  })
 }
 
 /**
@@ -60,19 +66,23 @@ async function handleRunJobs(context: RunsContext, batch: Batch<RunJob>): Promis
 async function start(
   context: RunsContext,
   tx: Transaction,
-  { environment, workflowRunId }: RunJob & { readonly kind: 'start' },
+  { environment, workflowRunId, large }: RunJob & { readonly kind: 'start' },
   { now, isFirst }: { readonly now: Date; readonly isFirst: boolean },
 ): Promise<void> {
-  const fannedOut = await expandWorkflowRun(tx, environment, workflowRunId, now)
-  if (!fannedOut) return
-  const { ids, isDone } = fannedOut
-  if (ids.length > 0 && ids.length <= CHUNK_RUNS_MAX && isDone && isFirst) {
-    // The first steps of a small trigger need no second job.
-    await executeRuns(context, tx, await lockQueuedRuns(tx, environment, ids), now)
+  const round = await fanOut(tx, environment, workflowRunId, now)
+  if (!round) return
+  const isAsSaid = large || round.runs.length <= CHUNK_RUNS_MAX
+  if (round.isFirst && round.isDone && isFirst && isAsSaid) {
+    // What is done in one round takes its first steps in it: no second job, and each run is written once.
+    await insertRuns(tx, environment, round.ended, now)
+    await executeRuns({ ...context, known: round.known }, tx, round.runs, now)
     return
   }
+  const ids = await storeRound(tx, round, now)
   // At the end of the queue: two large triggers take turns, chunk by chunk.
-  const more: readonly RunJob[] = isDone ? [] : [{ kind: 'start', environment, workflowRunId }]
+  const more: readonly RunJob[] = round.isDone
+    ? []
+    : [{ kind: 'start', environment, workflowRunId, large: true }]
   await context.queue.enqueue(tx, 'run_bulk', [...runJobs(environment, ids), ...more])
 }
 

@@ -55,6 +55,20 @@ describe('a trigger', () => {
     ])
   })
 
+  test('takes its first steps in the job that gives its recipients their runs, however many they are', async ({
+    engine,
+  }) => {
+    await engine.commit({ 'workflows/hello/workflow.yaml': workflow(feed('x')) })
+    const recipients = Array.from({ length: 450 }, (_, index) => ({ id: `u-${index}`, name: 'U' }))
+    await engine.trigger('hello', { recipients })
+    expect(await engine.queue.drain()).toEqual({ handled: 1, failures: [] })
+    const runs = await engine.database.query(sql`
+      select outcome, count(*)::integer as count from runs
+      where environment = 'production' group by outcome
+    `)
+    expect(runs).toEqual([{ outcome: 'completed', count: 450 }])
+  })
+
   test('gives no run to somebody nobody knows, and says so', async ({ engine }) => {
     await engine.commit({ 'workflows/hello/workflow.yaml': workflow(feed('x')) })
     const id = await engine.trigger('hello', { recipients: ['nobody', ada] })

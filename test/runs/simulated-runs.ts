@@ -71,6 +71,7 @@ function queuedRun(workflowRunId: WorkflowRunId, versionId: VersionId, recipient
   return {
     environment: ENVIRONMENT,
     id: newId<RunId>(),
+    isNew: false,
     workflowRunId,
     workflow: SIMULATED,
     versionId,
