@@ -1,4 +1,5 @@
 import type { Queryable, Transaction } from '../db/database.ts'
+import { Shared } from '../db/shared.ts'
 import { sql } from '../db/sql.ts'
 import type {
   ChannelKey,
@@ -73,22 +74,32 @@ export async function insertMessages(
   now: Date,
 ): Promise<readonly DeliverJob[]> {
   if (messages.length === 0) return []
-  const rows = messages.map((message) => toRow(message, now))
+  const kinds = new Shared()
+  const places = messages.map((message) => kinds.place(kindOf(message, now)))
   const inserted = await tx.query<{ id: MessageId }>(sql`
     insert into messages
       (environment, id, run_id, workflow_run_id, workflow, version_id, step_ref, part, channel, channel_type,
        provider, collection, recipient, actor, tenant, data, data_whole, status, reason, content, due_at,
        enqueued_at, scheduled_at, expires_at, events, inserted_at, updated_at)
-    select environment, id, run_id, workflow_run_id, workflow, version_id, step_ref, part, channel,
-           channel_type, provider, collection, recipient, actor, tenant, data, data_whole, status, reason,
-           content, due_at, enqueued_at, scheduled_at, expires_at, events, ${now}, ${now}
-    from json_to_recordset(${JSON.stringify(rows)}::json) as m (
-      environment text, id uuid, run_id uuid, workflow_run_id uuid, workflow text, version_id text,
-      step_ref text, part integer, channel text, channel_type text, provider text, collection text, recipient text,
-      actor jsonb, tenant text, data jsonb, data_whole boolean, status text, reason text, content jsonb,
-      due_at timestamptz, enqueued_at timestamptz, scheduled_at timestamptz, expires_at timestamptz,
-      events jsonb
-    )
+    select k.environment, m.id, m.run_id, k.workflow_run_id, k.workflow, k.version_id, k.step_ref, k.part,
+           k.channel, k.channel_type, k.provider, k.collection, m.recipient, k.actor, k.tenant, m.data,
+           k.data_whole, k.status, k.reason, m.content, k.due_at, k.enqueued_at, k.scheduled_at,
+           k.expires_at, k.events, ${now}, ${now}
+    from unnest(${messages.map(({ id }) => id)}::uuid[],
+      ${messages.map(({ runId }) => runId)}::uuid[],
+      ${messages.map(({ recipient }) => recipient.id)}::text[],
+      ${messages.map(({ data }) => data && JSON.stringify(data))}::jsonb[],
+      ${messages.map(({ content }) => JSON.stringify(content))}::jsonb[], ${places}::integer[])
+      as m (id, run_id, recipient, data, content, place)
+    join rows from (json_to_recordset(${kinds.json()}::json) as (environment text,
+      workflow_run_id uuid, workflow text, version_id text, step_ref text, part integer, channel text,
+      channel_type text, provider text, collection text, actor jsonb, tenant text, data_whole boolean,
+      status text, reason text, due_at timestamptz, enqueued_at timestamptz, scheduled_at timestamptz,
+      expires_at timestamptz, events jsonb)) with ordinality
+      as k (environment, workflow_run_id, workflow, version_id, step_ref, part, channel, channel_type,
+        provider, collection, actor, tenant, data_whole, status, reason, due_at, enqueued_at,
+        scheduled_at, expires_at, events, place)
+      on k.place = m.place
     on conflict on constraint messages_once_per_step do nothing
     returning id
   `)
@@ -113,7 +124,8 @@ function isLater(at: Date | null | undefined, now: Date): at is Date {
   return at !== null && at !== undefined && at > now
 }
 
-function toRow(message: NewMessage, now: Date) {
+/** All of a message that is not its own: the messages of one step mostly have it in common. */
+function kindOf(message: NewMessage, now: Date) {
   const scheduledAt = isLater(message.scheduledAt, now) ? message.scheduledAt : null
   const queued = message.status === 'queued'
   const data = message.reason === undefined ? null : { reason: message.reason }
@@ -123,8 +135,6 @@ function toRow(message: NewMessage, now: Date) {
   ]
   return {
     environment: message.environment,
-    id: message.id,
-    run_id: message.runId,
     workflow_run_id: message.workflowRunId,
     workflow: message.workflow,
     version_id: message.versionId,
@@ -134,14 +144,11 @@ function toRow(message: NewMessage, now: Date) {
     channel_type: message.channelType,
     provider: message.provider,
     collection: message.recipient.collection,
-    recipient: message.recipient.id,
     actor: message.actor,
     tenant: message.tenant,
-    data: message.data,
     data_whole: message.dataWhole,
     status: message.status,
     reason: message.reason ?? null,
-    content: message.content,
     due_at: queued ? (scheduledAt ?? now) : null,
     enqueued_at: queued && scheduledAt === null ? now : null,
     scheduled_at: scheduledAt,
