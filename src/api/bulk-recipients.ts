@@ -1,6 +1,5 @@
-import type { Transaction } from '../db/database.ts'
 import { RequestError } from '../errors.ts'
-import { startBulk, type BulkKind } from '../recipients/bulk-work.ts'
+import type { BulkKind } from '../recipients/bulk-work.ts'
 import { readFields } from '../recipients/fields.ts'
 import type { Properties } from '../recipients/merge.ts'
 import {
@@ -13,12 +12,10 @@ import {
 import { deleteRecipient } from '../recipients/store.ts'
 import { storeInline } from '../runs/channel-data.ts'
 import type { InlineEntity } from '../runs/trigger-request.ts'
-import { bulkToWire } from './bulk.ts'
-import { ok, type MutationRequest, type MutationRoute, type Reply } from './route.ts'
+import { cutPart, itemList, startItems, writeEach } from './bulk-parts.ts'
+import type { MutationRoute } from './route.ts'
 import { BulkOperation } from './shapes/recipients.ts'
 
-/** Of those that one call writes or deletes. */
-const ITEMS_MAX = 1_000
 /** How many of them one part does. */
 const PART_MAX = 100
 
@@ -44,8 +41,6 @@ interface DeleteRequest {
   readonly ids: readonly string[]
 }
 
-const list = (items: object) => ({ type: 'array', minItems: 1, maxItems: ITEMS_MAX, items })
-
 function setRoute({ what, path, verb, collectionOf }: Resource): MutationRoute {
   return {
     id: `${what}.bulk.${verb}`,
@@ -59,7 +54,7 @@ function setRoute({ what, path, verb, collectionOf }: Resource): MutationRoute {
     body: {
       type: 'object',
       required: [what],
-      properties: { [what]: list({ type: 'object', required: ['id'] }) },
+      properties: { [what]: itemList({ type: 'object', required: ['id'] }) },
     },
     async handle(request) {
       const items = (request.body as Readonly<Record<string, readonly Properties[]>>)[what] ?? []
@@ -72,7 +67,8 @@ function setRoute({ what, path, verb, collectionOf }: Resource): MutationRoute {
       const [first] = problems
       if (first)
         throw new RequestError(422, 'invalid_params', `${first.field} ${first.message}`, problems)
-      return await start(request, `${what}.${verb}`, items.length, { collection, items })
+      const work = { name: `${what}.${verb}`, total: items.length, request: { collection, items } }
+      return await startItems(request, work)
     },
   }
 }
@@ -82,7 +78,7 @@ function deleteRoute(resource: Resource): MutationRoute {
   const schema = {
     type: 'object',
     required: [name],
-    properties: { [name]: list({ type: 'string' }) },
+    properties: { [name]: itemList({ type: 'string' }) },
   }
   // Clients name tenants in the query, and all others in the body.
   const isInQuery = what === 'tenants'
@@ -105,24 +101,16 @@ function deleteRoute(resource: Resource): MutationRoute {
         checkRecipientId(id, `${root}/${name}/${index}`),
       )
       const collection = collectionOf(request.params)
-      return await start(request, `${what}.delete`, ids.length, { collection, ids })
+      const work = { name: `${what}.delete`, total: ids.length, request: { collection, ids } }
+      return await startItems(request, work)
     },
   }
-}
-
-async function start(
-  { tx, environment, now }: MutationRequest,
-  name: string,
-  total: number,
-  request: SetRequest | DeleteRequest,
-): Promise<Reply> {
-  return ok(bulkToWire(await startBulk(tx, environment, { name, total, request }, now)))
 }
 
 /** Writes the next of the users, objects or tenants of one of these calls. */
 export const setRecipients: BulkKind = async (tx, { environment, request, cursor }, now) => {
   const { collection, items } = request as SetRequest
-  const { part, next } = cut(items, cursor)
+  const { part, next } = cutPart(items, cursor, PART_MAX)
   const write = (some: readonly Properties[]) =>
     storeInline(
       tx,
@@ -130,7 +118,7 @@ export const setRecipients: BulkKind = async (tx, { environment, request, cursor
       some.map((item) => readItem(collection, item)),
       now,
     )
-  const errors = await each(tx, part, write)
+  const errors = await writeEach(tx, part, write)
   const refs = errors.map((item) => ({ collection, id: String(item['id']) }))
   return { processed: part.length, errors: refs, cursor: next }
 }
@@ -146,38 +134,10 @@ function readItem(collection: string, item: Properties): InlineEntity {
 /** Deletes the next of the users, objects or tenants of one of these calls. */
 export const deleteRecipients: BulkKind = async (tx, { environment, request, cursor }) => {
   const { collection, ids } = request as DeleteRequest
-  const { part, next } = cut(ids, cursor)
+  const { part, next } = cutPart(ids, cursor, PART_MAX)
   // In one order, as everybody locks recipients.
   for (const id of part.toSorted()) await deleteRecipient(tx, environment, { collection, id })
   return { processed: part.length, errors: [], cursor: next }
-}
-
-function cut<Item>(items: readonly Item[], cursor: string | null) {
-  const from = Number(cursor ?? 0)
-  const to = from + PART_MAX
-  return { part: items.slice(from, to), next: to < items.length ? String(to) : null }
-}
-
-/** Writes all at once, or else one by one; answers those that are refused. */
-async function each<Item>(
-  tx: Transaction,
-  items: readonly Item[],
-  write: (items: readonly Item[]) => Promise<unknown>,
-): Promise<readonly Item[]> {
-  if (await isTaken(tx, () => write(items))) return []
-  const refused: Item[] = []
-  for (const item of items) if (!(await isTaken(tx, () => write([item])))) refused.push(item)
-  return refused
-}
-
-async function isTaken(tx: Transaction, write: () => Promise<unknown>): Promise<boolean> {
-  try {
-    await tx.savepoint(write)
-    return true
-  } catch (error) {
-    if (error instanceof RequestError) return false
-    throw error
-  }
 }
 
 const resources: readonly Resource[] = [

@@ -3,6 +3,8 @@ import { brakes } from './brakes.ts'
 import { bulk } from './bulk.ts'
 import { channelData } from './channel-data.ts'
 import { bulkRecipients } from './bulk-recipients.ts'
+import { bulkSchedules } from './bulk-schedules.ts'
+import { bulkSubscriptions } from './bulk-subscriptions.ts'
 import { channelMessages } from './channel-messages.ts'
 import { drift } from './drift.ts'
 import { engagement } from './engagement.ts'
@@ -45,6 +47,8 @@ const served: readonly Route[] = [
   ...bulk,
   ...channelData,
   ...bulkRecipients,
+  ...bulkSubscriptions,
+  ...bulkSchedules,
   ...users,
   ...objects,
   ...subscriptions,

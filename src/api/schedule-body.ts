@@ -1,3 +1,4 @@
+import { repeatRuleSchema } from '../language/recurrence.ts'
 import { parseTimestamp } from '../language/timestamps.ts'
 import { invalid } from '../recipients/recipient.ts'
 import {
@@ -8,10 +9,31 @@ import {
   type Schedule,
   type Timing,
 } from '../recipients/schedule.ts'
+import { ActorRequest, TenantRequest } from './shapes/recipients.ts'
 import type { BodyReader } from '../runs/trigger-request.ts'
 
 /** What one schedule may bring into its runs: it is kept for each of its recipients. */
 const DATA_BYTES_MAX = 256 * 1024
+
+/** Rules of one schedule. */
+const REPEATS_MAX = 20
+
+/** What replies call a rule may come back with it. */
+const ruleSchema = {
+  ...repeatRuleSchema,
+  properties: { ...repeatRuleSchema.properties, __typename: { type: ['string', 'null'] } },
+}
+
+/** Fields of a body that say what schedules start and when. */
+export const timingFields = {
+  repeats: { type: ['array', 'null'], maxItems: REPEATS_MAX, items: ruleSchema },
+  scheduled_at: { type: ['string', 'null'] },
+  ending_at: { type: ['string', 'null'] },
+  data: { type: ['object', 'null'] },
+  paused: { type: ['boolean', 'null'] },
+  actor: ActorRequest,
+  tenant: TenantRequest,
+} as const
 
 /** What a body says of the time of schedules, of their data, and whether they pause. */
 export interface TimingBody {

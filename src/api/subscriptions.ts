@@ -1,5 +1,4 @@
 import type { Queryable } from '../db/database.ts'
-import { RequestError } from '../errors.ts'
 import type { EnvironmentName } from '../ids.ts'
 import {
   checkCollection,
@@ -14,30 +13,24 @@ import { loadRecipients } from '../recipients/store.ts'
 import {
   deleteSubscriptions,
   listSubscriptions,
-  upsertSubscriptions,
   type Subscription as StoredSubscription,
   type SubscriptionFilter,
 } from '../recipients/subscription-store.ts'
-import { storeInline } from '../runs/channel-data.ts'
-import { BodyReader } from '../runs/trigger-request.ts'
 import { cutPage, pageQuery, readPage } from './page.ts'
 import { readReference, referenceSchema, type WireReference } from './reference.ts'
+import {
+  addSubscriptions,
+  SUBSCRIBERS_MAX,
+  subscriberFields,
+  type SubscriptionRequest,
+} from './subscription-body.ts'
 import { ok, type MutationRoute, type ReadRequest, type ReadRoute, type Reply } from './route.ts'
-import { RecipientRequest, Subscription } from './shapes/recipients.ts'
+import { Subscription } from './shapes/recipients.ts'
 import { listOf, pageShape } from './shapes/shape.ts'
-
-/** Subscribed or unsubscribed in one call. */
-const RECIPIENTS_MAX = 100
 
 const PATH = '/v1/objects/:collection/:id/subscriptions'
 
-const recipientList = {
-  type: 'array',
-  minItems: 1,
-  maxItems: RECIPIENTS_MAX,
-  items: RecipientRequest,
-} as const
-const references = { type: 'array', items: referenceSchema, maxItems: RECIPIENTS_MAX } as const
+const references = { type: 'array', items: referenceSchema, maxItems: SUBSCRIBERS_MAX } as const
 
 type Params = Readonly<Record<string, string>>
 
@@ -57,21 +50,11 @@ const subscribe: MutationRoute = {
   body: {
     type: 'object',
     required: ['recipients'],
-    properties: { recipients: recipientList, properties: { type: ['object', 'null'] } },
+    properties: subscriberFields,
   },
   async handle({ tx, environment, params, body, now }) {
-    const object = objectOf(params)
-    const { recipients, properties } = body as {
-      readonly recipients: readonly unknown[]
-      readonly properties?: Readonly<Record<string, unknown>> | null
-    }
-    const reader = new BodyReader()
-    const subscribers = readSubscribers(reader, recipients, object)
-    // Whoever is named for the first time is kept, so that a subscription is never to or of nobody.
-    for (const ref of [object, ...subscribers]) reader.keep({ ...ref, properties: {} })
-    await storeInline(tx, environment, reader.entities(), now)
-    const asked = { object, subscribers, properties: properties ?? undefined }
-    const written = await upsertSubscriptions(tx, environment, asked, now)
+    const asked = { ...(body as Omit<SubscriptionRequest, 'object'>), object: objectOf(params) }
+    const written = await addSubscriptions(tx, environment, [asked], now)
     return ok(await toWire(tx, environment, written))
   },
 }
@@ -93,31 +76,10 @@ const unsubscribe: MutationRoute = {
   async handle({ tx, environment, params, body }) {
     const object = objectOf(params)
     const { recipients } = body as { readonly recipients: readonly WireReference[] }
-    const subscribers = recipients.map(readReference)
-    const deleted = await deleteSubscriptions(tx, environment, { object, subscribers })
+    const pairs = recipients.map((one) => ({ object, subscriber: readReference(one) }))
+    const deleted = await deleteSubscriptions(tx, environment, pairs)
     return ok(await toWire(tx, environment, deleted))
   },
-}
-
-/** The recipients to subscribe, each once. Throws a 422 `RequestError` that lists what is wrong. */
-function readSubscribers(
-  reader: BodyReader,
-  recipients: readonly unknown[],
-  object: RecipientRef,
-): readonly RecipientRef[] {
-  const named = new Map<string, RecipientRef>()
-  for (const [index, value] of recipients.entries()) {
-    const found = reader.entity(`/recipients/${index}`, value)
-    if (!found) continue
-    const ref = { collection: found.collection, id: found.id }
-    if (recipientKey(ref) === recipientKey(object))
-      reader.refuse(`/recipients/${index}`, 'is the object itself')
-    else named.set(recipientKey(ref), ref)
-  }
-  const [first] = reader.violations
-  if (!first) return [...named.values()]
-  const message = `${first.field} ${first.message}`
-  throw new RequestError(422, 'invalid_params', message, reader.violations)
 }
 
 const ofObject: ReadRoute = {

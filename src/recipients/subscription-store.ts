@@ -1,9 +1,9 @@
 import type { Queryable, Transaction } from '../db/database.ts'
 import { inOrder, newestFirst, type Place } from '../db/pages.ts'
-import { sql } from '../db/sql.ts'
+import { sql, type Sql } from '../db/sql.ts'
 import { newRowId, type EnvironmentName } from '../ids.ts'
 import type { Properties } from './merge.ts'
-import type { RecipientRef } from './recipient.ts'
+import { recipientKey, type RecipientRef } from './recipient.ts'
 
 /** Somebody who is reached when an object is named as a recipient. */
 export interface Subscription {
@@ -30,99 +30,122 @@ interface SubscriptionRow {
 const COLUMNS = sql`
   s.id, s.object_collection, s.object_id, s.collection, s.recipient, s.properties, s.inserted_at, s.updated_at`
 
+/** Who is subscribed to what. */
+export interface SubscriptionRef {
+  readonly object: RecipientRef
+  readonly subscriber: RecipientRef
+}
+
+export interface SubscriptionPatch extends SubscriptionRef {
+  /** Undefined: as they are, and empty for a new one. */
+  readonly properties?: Properties | undefined
+}
+
+/** In key order, as everybody locks them. */
+function insertOf(
+  environment: EnvironmentName,
+  patches: readonly SubscriptionPatch[],
+  now: Date,
+): Sql {
+  const { object, id, collection, recipient } = columnsOf(patches)
+  const properties = patches.map((one) => JSON.stringify(one.properties ?? {}))
+  return sql`
+    insert into subscriptions as s (environment, object_collection, object_id, collection, recipient, id,
+      properties, inserted_at, updated_at)
+    select ${environment}, i.object_collection, i.object_id, i.collection, i.recipient, i.id, i.properties,
+      ${now}, ${now}
+    from unnest(${object}::text[], ${id}::text[], ${collection}::text[], ${recipient}::text[],
+      ${patches.map(() => newRowId())}::uuid[], ${properties}::jsonb[])
+      as i (object_collection, object_id, collection, recipient, id, properties)
+    order by i.object_collection, i.object_id, i.collection, i.recipient
+    on conflict on constraint subscriptions_pkey`
+}
+
+function columnsOf(refs: readonly SubscriptionRef[]) {
+  return {
+    object: refs.map(({ object }) => object.collection),
+    id: refs.map(({ object }) => object.id),
+    collection: refs.map(({ subscriber }) => subscriber.collection),
+    recipient: refs.map(({ subscriber }) => subscriber.id),
+  }
+}
+
 /**
- * Subscribes recipients to an object. Properties, where they are given, replace those of a subscription that is
- * there already. Answers the subscriptions as they are now, in the order of `subscribers`.
+ * Subscribes recipients to objects, each pair once. Properties, where they are given, replace those of a
+ * subscription that is there already. Answers the subscriptions as they are now, in the order of the patches.
  */
 export async function upsertSubscriptions(
   tx: Transaction,
   environment: EnvironmentName,
-  {
-    object,
-    subscribers,
-    properties,
-  }: {
-    readonly object: RecipientRef
-    /** Each once. */
-    readonly subscribers: readonly RecipientRef[]
-    /** Undefined: as they are, and empty for a new one. */
-    readonly properties: Properties | undefined
-  },
+  patches: readonly SubscriptionPatch[],
   now: Date,
 ): Promise<readonly Subscription[]> {
-  const json = properties === undefined ? null : JSON.stringify(properties)
-  const rows = await tx.query<SubscriptionRow>(sql`
-    insert into subscriptions (environment, object_collection, object_id, collection, recipient, id,
-      properties, inserted_at, updated_at)
-    select ${environment}, ${object.collection}, ${object.id}, i.collection, i.recipient, i.id,
-      coalesce(${json}::jsonb, '{}'), ${now}, ${now}
-    from unnest(${subscribers.map(({ collection }) => collection)}::text[],
-      ${subscribers.map(({ id }) => id)}::text[],
-      ${subscribers.map(() => newRowId())}::uuid[]) as i (collection, recipient, id)
-    order by i.collection, i.recipient
-    on conflict on constraint subscriptions_pkey do update
-      set properties = coalesce(${json}::jsonb, subscriptions.properties), updated_at = ${now}
-    returning id, object_collection, object_id, collection, recipient, properties, inserted_at,
-      updated_at
-  `)
-  return inOrderOf(subscribers, rows.map(toSubscription))
+  const groups = [
+    { change: sql`properties = excluded.properties`, isGiven: true },
+    { change: sql`properties = s.properties`, isGiven: false },
+  ]
+  const written: SubscriptionRow[] = []
+  for (const { change, isGiven } of groups) {
+    const some = patches.filter(({ properties }) => (properties !== undefined) === isGiven)
+    if (some.length === 0) continue
+    const rows = await tx.query<SubscriptionRow>(sql`
+      ${insertOf(environment, some, now)} do update set ${change}, updated_at = ${now}
+      returning ${COLUMNS}
+    `)
+    written.push(...rows)
+  }
+  return inOrderOf(patches, written)
 }
 
 /** Subscribes one to another, each pair once; a subscription that is there stays as it is. */
 export async function keepSubscriptions(
   tx: Transaction,
   environment: EnvironmentName,
-  pairs: readonly { readonly object: RecipientRef; readonly subscriber: RecipientRef }[],
+  pairs: readonly SubscriptionRef[],
   now: Date,
 ): Promise<void> {
   if (pairs.length === 0) return
-  await tx.query(sql`
-    insert into subscriptions (environment, object_collection, object_id, collection, recipient, id,
-      properties, inserted_at, updated_at)
-    select ${environment}, i.object_collection, i.object_id, i.collection, i.recipient, i.id, '{}',
-      ${now}, ${now}
-    from unnest(${pairs.map(({ object }) => object.collection)}::text[],
-      ${pairs.map(({ object }) => object.id)}::text[],
-      ${pairs.map(({ subscriber }) => subscriber.collection)}::text[],
-      ${pairs.map(({ subscriber }) => subscriber.id)}::text[],
-      ${pairs.map(() => newRowId())}::uuid[])
-      as i (object_collection, object_id, collection, recipient, id)
-    order by i.object_collection, i.object_id, i.collection, i.recipient
-    on conflict on constraint subscriptions_pkey do nothing
-  `)
+  await tx.query(sql`${insertOf(environment, pairs, now)} do nothing`)
 }
 
-/** Ends the subscriptions of recipients to an object; answers those that there were, in the order of `subscribers`. */
+/** Ends subscriptions; answers those that there were, in the order of the pairs. */
 export async function deleteSubscriptions(
   tx: Transaction,
   environment: EnvironmentName,
-  {
-    object,
-    subscribers,
-  }: { readonly object: RecipientRef; readonly subscribers: readonly RecipientRef[] },
+  pairs: readonly SubscriptionRef[],
 ): Promise<readonly Subscription[]> {
+  const { object, id, collection, recipient } = columnsOf(pairs)
   const rows = await tx.query<SubscriptionRow>(sql`
+    with theirs as (
+      select s.object_collection, s.object_id, s.collection, s.recipient
+      from unnest(${object}::text[], ${id}::text[], ${collection}::text[], ${recipient}::text[])
+        as i (object_collection, object_id, collection, recipient)
+      join subscriptions s on s.environment = ${environment} and s.object_collection = i.object_collection
+        and s.object_id = i.object_id and s.collection = i.collection and s.recipient = i.recipient
+      order by s.object_collection, s.object_id, s.collection, s.recipient
+      for update of s
+    )
     delete from subscriptions s
-    using unnest(${subscribers.map(({ collection }) => collection)}::text[],
-      ${subscribers.map(({ id }) => id)}::text[]) as i (collection, recipient)
-    where s.environment = ${environment} and s.object_collection = ${object.collection}
-      and s.object_id = ${object.id} and s.collection = i.collection and s.recipient = i.recipient
-    returning s.id, s.object_collection, s.object_id, s.collection, s.recipient, s.properties,
-      s.inserted_at, s.updated_at
+    using theirs t
+    where s.environment = ${environment} and s.object_collection = t.object_collection
+      and s.object_id = t.object_id and s.collection = t.collection and s.recipient = t.recipient
+    returning ${COLUMNS}
   `)
-  return inOrderOf(subscribers, rows.map(toSubscription))
+  return inOrderOf(pairs, rows)
 }
 
 function inOrderOf(
-  subscribers: readonly RecipientRef[],
-  subscriptions: readonly Subscription[],
+  refs: readonly SubscriptionRef[],
+  rows: readonly SubscriptionRow[],
 ): readonly Subscription[] {
-  return subscribers.flatMap(
-    ({ collection, id }) =>
-      subscriptions.find(
-        ({ subscriber }) => subscriber.collection === collection && subscriber.id === id,
-      ) ?? [],
-  )
+  const found = rows.map(toSubscription)
+  const byPair = new Map(found.map((one) => [pairKey(one), one]))
+  return refs.flatMap((one) => byPair.get(pairKey(one)) ?? [])
+}
+
+/** One text for one pair, for maps: no id holds a slash. */
+export function pairKey({ object, subscriber }: SubscriptionRef): string {
+  return `${recipientKey(object)}/${recipientKey(subscriber)}`
 }
 
 /** What a list of subscriptions is narrowed to. */

@@ -83,6 +83,14 @@ export class BodyReader {
     this.violations.push({ field, message })
   }
 
+  /** Throws a 422 `RequestError` that lists all that was refused. */
+  requireValid(): void {
+    const [first] = this.violations
+    if (!first) return
+    const message = `${first.field} ${first.message}`
+    throw new RequestError(422, 'invalid_params', message, this.violations)
+  }
+
   entities(): readonly InlineEntity[] {
     return [...this.#entities.values()]
   }

@@ -164,6 +164,12 @@ const BODIES: Readonly<Record<string, object>> = {
   'POST /v1/users/bulk/delete': { user_ids: ['ann'] },
   'POST /v1/objects/:collection/bulk/set': { objects: [{ id: 'core' }] },
   'POST /v1/objects/:collection/bulk/delete': { object_ids: ['core'] },
+  'POST /v1/objects/:collection/bulk/subscriptions/add': {
+    subscriptions: [{ id: 'core', recipients: ['ann'] }],
+  },
+  'POST /v1/objects/:collection/bulk/subscriptions/delete': {
+    subscriptions: [{ id: 'core', recipients: ['ann'] }],
+  },
   'POST /v1/tenants/bulk/set': { tenants: [{ id: 'acme' }] },
   'POST /v1/objects/:collection/:id/subscriptions': { recipients: ['ann'] },
   'DELETE /v1/objects/:collection/:id/subscriptions': { recipients: ['ann'] },

@@ -19,6 +19,9 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
   '1': [
     'POST /v1/objects/:/bulk/delete',
     'POST /v1/objects/:/bulk/set',
+    'POST /v1/objects/:/bulk/subscriptions/add',
+    'POST /v1/objects/:/bulk/subscriptions/delete',
+    'POST /v1/schedules/bulk/create',
     'POST /v1/tenants/bulk/delete',
     'POST /v1/tenants/bulk/set',
     'POST /v1/users/bulk/delete',

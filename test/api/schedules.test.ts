@@ -163,12 +163,7 @@ describe('creating', () => {
       '/repeats/0/minutes',
     ],
     ['a misspelt field', { repeats: [{ ...daily, hour: 5 }] }, 'invalid_params', '/repeats/0'],
-    [
-      'a day that is none',
-      { repeats: [{ ...daily, days: ['monday'] }] },
-      'invalid_params',
-      undefined,
-    ],
+    ['a wrong day', { repeats: [{ ...daily, days: ['monday'] }] }, 'invalid_params', undefined],
     [
       'a rule that never comes',
       { scheduled_at: '2026-03-02T00:00:00Z', repeats: [{ ...daily, interval: 7, days: ['tue'] }] },
@@ -187,6 +182,12 @@ describe('creating', () => {
     ['data that does not fit', { workflow: 'strict' }, 'invalid_data', '/data/n'],
     ['an unknown actor', { actor: 'nobody' }, 'actor_missing', undefined],
     ['an unknown workflow', { workflow: 'other' }, 'workflow_missing', undefined],
+    [
+      'data of a channel that is not there',
+      { recipients: [{ id: 'x', channel_data: { no: {} } }] },
+      'invalid_params',
+      '/recipients/0/channel_data/no',
+    ],
   ] as const)('refuses %s, and keeps nothing', async ([, given, code, field], { api }) => {
     const repeats = 'scheduled_at' in given ? {} : { repeats: [daily] }
     const body = { workflow: 'digest', recipients: ['ada'], ...repeats, ...given }

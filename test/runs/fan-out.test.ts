@@ -44,7 +44,7 @@ async function subscribe(
   ]
   await database.transaction(async (tx) => {
     await upsertRecipients(tx, production, patches, clock.now())
-    const asked = { object: to, subscribers, properties }
+    const asked = subscribers.map((subscriber) => ({ object: to, subscriber, properties }))
     await upsertSubscriptions(tx, production, asked, clock.now())
   })
 }

@@ -173,8 +173,8 @@ steps: [{ ref: feed, type: in_app, body: "once {{recipient.id}}" }]
     await engine.database.transaction(async (tx) => {
       const now = engine.clock.now()
       await upsertRecipients(tx, production, [{ ...user('ada'), properties: {} }], now)
-      const asked = { object: core, subscribers: [user('ada')], properties: {} }
-      await upsertSubscriptions(tx, production, asked, now)
+      const asked = { object: core, subscriber: user('ada'), properties: {} }
+      await upsertSubscriptions(tx, production, [asked], now)
     })
     await pass(engine, '2027-03-02T08:00:00Z', '2027-03-03T08:00:00Z')
     expect((await texts(engine)).toSorted()).toEqual([
