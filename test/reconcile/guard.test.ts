@@ -199,12 +199,15 @@ describe('the prune guard', () => {
   })
 })
 
+/** The declaration of production on main, with this policy. */
+function allowing(percent: number): Files {
+  return {
+    'environments/production.yaml': `ref: main\npolicy: {prune_max_percent: ${percent}}\n`,
+  }
+}
+
 describe('the policy of the prune guard', () => {
   const loose = { 'environments/production.yaml': 'policy: {prune_max_percent: 100}\n' }
-
-  const allowing = (percent: number) => ({
-    'environments/production.yaml': `ref: main\npolicy: {prune_max_percent: ${percent}}\n`,
-  })
 
   test('is not loosened by the branch that it guards', async ({ database }) => {
     const { made, reconciler } = await twenty(database)
