@@ -95,18 +95,44 @@ export function isRecent(at: string, now: Date, ageMsMax: number = SKEW_MS_MAX):
   return now.getTime() - time <= ageMsMax && time - now.getTime() <= SKEW_MS_MAX
 }
 
+/** A body that is proved while it comes, so that nothing of it has to be kept. */
+export interface BodyProof {
+  take(chunk: Buffer): void
+  /** Whether one of the secrets has signed what was taken; a token proves what comes with it. Once, at the end. */
+  holds(): boolean
+}
+
+export function openBodyProof(proof: Proof, secrets: readonly string[]): BodyProof {
+  if (proof.kind === 'token') return { take() {}, holds: () => isAnyToken(proof.token, secrets) }
+  const given = proof.kind === 'hmac' ? [proof.digest] : proof.digests
+  const digests = keysOf(proof, secrets).map((key) => createHmac('sha256', key))
+  if (proof.kind === 'standard') {
+    for (const digest of digests) digest.update(`${proof.id}.${proof.at}.`)
+  }
+  return {
+    take(chunk) {
+      for (const digest of digests) digest.update(chunk)
+    },
+    holds: () =>
+      isAny(digests, (digest) => {
+        const made = digest.digest()
+        return isAny(given, (one) => isSame(made, one))
+      }),
+  }
+}
+
+function keysOf({ kind }: Proof, secrets: readonly string[]): readonly (string | Buffer)[] {
+  if (kind !== 'standard') return secrets
+  return secrets
+    .filter((secret) => secret.startsWith(SIGNING_PREFIX))
+    .map((secret) => Buffer.from(secret.slice(SIGNING_PREFIX.length), 'base64'))
+}
+
 /** Whether one of the secrets has signed this body; a token proves what comes with it. */
 export function provesBody(proof: Proof, secrets: readonly string[], body: Buffer): boolean {
-  if (proof.kind === 'token') return isAnyToken(proof.token, secrets)
-  if (proof.kind === 'hmac') {
-    return isAny(secrets, (secret) => isSame(hmac(secret, [body]), proof.digest))
-  }
-  const signed = [`${proof.id}.${proof.at}.`, body]
-  const keys = secrets.filter((secret) => secret.startsWith(SIGNING_PREFIX))
-  return isAny(keys, (secret) => {
-    const digest = hmac(Buffer.from(secret.slice(SIGNING_PREFIX.length), 'base64'), signed)
-    return isAny(proof.digests, (given) => isSame(digest, given))
-  })
+  const opened = openBodyProof(proof, secrets)
+  opened.take(body)
+  return opened.holds()
 }
 
 const NO_DIGEST = Buffer.alloc(32)
@@ -130,10 +156,4 @@ export function isSame(one: Buffer, other: Buffer): boolean {
 
 function sha256(text: string): Buffer {
   return createHash('sha256').update(text).digest()
-}
-
-function hmac(key: string | Buffer, parts: readonly (string | Buffer)[]): Buffer {
-  const made = createHmac('sha256', key)
-  for (const part of parts) made.update(part)
-  return made.digest()
 }

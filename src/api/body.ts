@@ -70,27 +70,38 @@ export interface BodyBounds {
   readonly inflates?: true
 }
 
+/** Reads a body as it was sent, for those who have signed its bytes. Throws as `takeRawBody` does. */
+export async function readRawBody(request: IncomingMessage, bounds: BodyBounds): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  await takeRawBody(request, bounds, (chunk) => chunks.push(chunk))
+  return Buffer.concat(chunks)
+}
+
 /**
- * Reads a body as it was sent, for those who have signed its bytes. Throws a `RequestError`: 413 beyond the bound,
- * 408 where it takes too long, 415 where it is compressed, 400 where it ends too early.
+ * Hands over a body as it was sent, chunk by chunk. Throws a `RequestError`: 413 beyond the bound, 408 where it
+ * takes too long, 415 where it is compressed, 400 where it ends too early.
  */
-export async function readRawBody(
+export async function takeRawBody(
   request: IncomingMessage,
   { bytesMax, msMax, inflates }: BodyBounds,
-): Promise<Buffer> {
+  take: (chunk: Buffer) => void,
+): Promise<void> {
   const inflate = inflates ? inflaterFor(request) : undefined
   if (!inflates && encodingOf(request) !== 'identity') {
     throw new RequestError(415, 'unsupported_encoding', 'send the body without a content-encoding')
   }
   if (Number(request.headers['content-length'] ?? 0) > bytesMax) throw tooLarge(bytesMax)
-  return collect(request, inflate, { bytesMax, msMax })
+  await handOver(request, inflate, { bytesMax, msMax, take })
 }
 
 async function readBody(request: IncomingMessage): Promise<Buffer> {
   const inflate = inflaterFor(request)
   if (Number(request.headers['content-length'] ?? 0) > BODY_BYTES_MAX)
     throw tooLarge(BODY_BYTES_MAX)
-  return collect(request, inflate, { bytesMax: BODY_BYTES_MAX })
+  const chunks: Buffer[] = []
+  const take = (chunk: Buffer) => chunks.push(chunk)
+  await handOver(request, inflate, { bytesMax: BODY_BYTES_MAX, take })
+  return Buffer.concat(chunks)
 }
 
 /** What inflates a body; undefined for one that is sent as it is. Throws a 415 for an encoding that is not known. */
@@ -106,15 +117,20 @@ function encodingOf(request: IncomingMessage): string {
   return (request.headers['content-encoding'] ?? 'identity').trim().toLowerCase()
 }
 
-/** Collects the bytes, counted before and after inflation, chunk by chunk. */
-function collect(
+interface HandOver {
+  readonly bytesMax: number
+  readonly msMax?: number
+  readonly take: (chunk: Buffer) => void
+}
+
+/** Hands over the bytes, counted before and after inflation, chunk by chunk. */
+function handOver(
   request: IncomingMessage,
   inflate: Transform | undefined,
-  { bytesMax, msMax }: { readonly bytesMax: number; readonly msMax?: number },
-): Promise<Buffer> {
+  { bytesMax, msMax, take }: HandOver,
+): Promise<void> {
   let timer: NodeJS.Timeout | undefined
-  const collected = new Promise<Buffer>((resolve, reject) => {
-    const chunks: Buffer[] = []
+  const handed = new Promise<void>((resolve, reject) => {
     let wire = 0
     let size = 0
     const source: Readable = inflate ?? request
@@ -131,9 +147,9 @@ function collect(
     source.on('data', (chunk: Buffer) => {
       size += chunk.length
       if (size > bytesMax) stop(tooLarge(bytesMax))
-      else chunks.push(chunk)
+      else take(chunk)
     })
-    source.on('end', () => resolve(Buffer.concat(chunks)))
+    source.on('end', () => resolve())
     source.on('error', () => stop(unreadable(inflate)))
     request.on('error', () => stop(unreadable(undefined)))
     request.on('close', () => {
@@ -142,7 +158,7 @@ function collect(
     if (inflate) request.pipe(inflate)
     if (msMax !== undefined) timer = setTimeout(() => stop(tooSlow(msMax)), msMax)
   })
-  return collected.finally(() => clearTimeout(timer))
+  return handed.finally(() => clearTimeout(timer))
 }
 
 function tooLarge(bytesMax: number): RequestError {

@@ -99,6 +99,8 @@ export interface SignedRequest {
   readonly readQuery: () => Readonly<Record<string, unknown>>
   /** The bytes as they were sent, inflated where the route says so. Throws a `RequestError` beyond the route's bounds. */
   readonly readBody: () => Promise<Buffer>
+  /** The same chunk by chunk, where not all of it is to be kept. */
+  readonly takeBody: (take: (chunk: Buffer) => void) => Promise<void>
   readonly database: Queryable & Pick<Database, 'transaction'>
   readonly now: Date
   readonly services: ApiServices

@@ -5,7 +5,7 @@ import type { Clock } from '../clock.ts'
 import type { Database } from '../db/database.ts'
 import { RequestError } from '../errors.ts'
 import { environmentOf, requireScope, type Authenticate, type Credentials } from './auth.ts'
-import { readJsonBody, readRawBody } from './body.ts'
+import { readJsonBody, readRawBody, takeRawBody } from './body.ts'
 import { clientAccess, requireClient } from './client-access.ts'
 import { answerOnce, hashRequest, readIdempotencyKey, type Answer } from './idempotency.ts'
 import { parseQuery } from './query.ts'
@@ -17,6 +17,7 @@ import type {
   ReadRoute,
   Reply,
   Route,
+  SignedRequest,
   SignedRoute,
 } from './route.ts'
 import { bodyCheck, queryCheck, type Check } from './schema.ts'
@@ -75,10 +76,13 @@ function serveOpen(route: OpenRoute, { database, clock, services }: RouterOption
 
 function serveSigned(route: SignedRoute, { database, clock, services }: RouterOptions): Serve {
   return async ({ params, req, querystring }) => {
-    const readBody = () => readRawBody(req, route.bounds)
-    const readQuery = () => parseQuery(querystring)
+    const read: Pick<SignedRequest, 'readBody' | 'takeBody' | 'readQuery'> = {
+      readBody: () => readRawBody(req, route.bounds),
+      takeBody: (take) => takeRawBody(req, route.bounds, take),
+      readQuery: () => parseQuery(querystring),
+    }
     const { headers } = req
-    const request = { params, headers, readBody, readQuery, database, services, now: clock.now() }
+    const request = { params, headers, ...read, database, services, now: clock.now() }
     return { reply: await route.handle(request) }
   }
 }

@@ -4,15 +4,17 @@ import { RequestError, unreachable } from '../../errors.ts'
 import type { Revision } from '../../ids.ts'
 import { findFollowers, requestLook } from '../../reconcile/hint-store.ts'
 import type { Reply, SignedRequest, SignedRoute } from '../route.ts'
-import type { Move } from './event.ts'
+import type { GitEvent, Move } from './event.ts'
 import { gitHosts, type GitHost } from './hosts.ts'
 import type { HookOutcome } from './journal.ts'
-import { headerOf, problemBeforeBody, provesBody } from '../../proof.ts'
+import { headerOf, openBodyProof, problemBeforeBody } from '../../proof.ts'
 import { saveDelivery } from './store.ts'
 import { component, flag, listOf, text } from '../shapes/shape.ts'
 
-/** Hosts cut or drop what is larger; the bound also holds before anything is proved. */
-const BYTES_MAX = 3 * 1024 * 1024
+/** Hosts send 25 MB at most, a third more as a form; the bound also holds before anything is proved. */
+const BYTES_MAX = 32 * 1024 * 1024
+/** Of a larger body nothing is kept: it is proved while it comes, and its sender believed without its content. */
+const KEPT_BYTES_MAX = 3 * 1024 * 1024
 /** Hosts wait ten seconds for an answer, at the longest. */
 const BODY_MS_MAX = 10_000
 const DELIVERY_ID_LENGTH_MAX = 255
@@ -68,12 +70,15 @@ function unknownProvider(): RequestError {
   return new RequestError(404, 'resource_missing', message)
 }
 
-/** The body of a delivery that has proved who sent it. Nothing of it is parsed before, and Postgres is not asked. */
+/**
+ * The body of a delivery that has proved who sent it; undefined for one that is too large to be kept. Nothing of it is
+ * parsed before, and Postgres is not asked.
+ */
 async function readProven(
-  { headers, readBody, now }: SignedRequest,
+  { headers, takeBody, now }: SignedRequest,
   host: GitHost,
   secrets: readonly string[],
-): Promise<Buffer> {
+): Promise<Buffer | undefined> {
   if (secrets.length === 0)
     throw new Refusal(
       'no_secrets',
@@ -91,11 +96,32 @@ async function readProven(
     )
   const problem = problemBeforeBody(proof, secrets, now)
   if (problem) throw badProof(problem)
-  const body = await readBody().catch((error: unknown) => {
+  const signed = openBodyProof(proof, secrets)
+  const body = openKept()
+  try {
+    await takeBody((chunk) => {
+      signed.take(chunk)
+      body.take(chunk)
+    })
+  } catch (error) {
     throw error instanceof RequestError ? unread(error) : error
-  })
-  if (!provesBody(proof, secrets, body)) throw badProof('bad_signature')
-  return body
+  }
+  if (!signed.holds()) throw badProof('bad_signature')
+  return body.whole()
+}
+
+/** Keeps a body as long as it is small. */
+function openKept() {
+  let chunks: Buffer[] = []
+  let size = 0
+  return {
+    take(chunk: Buffer) {
+      size += chunk.length
+      if (size > KEPT_BYTES_MAX) chunks = []
+      else chunks.push(chunk)
+    },
+    whole: () => (size > KEPT_BYTES_MAX ? undefined : Buffer.concat(chunks)),
+  }
 }
 
 function badProof(outcome: 'bad_signature' | 'bad_timestamp'): Refusal {
@@ -114,7 +140,7 @@ function unread({ status, code, message }: RequestError): Refusal {
 interface Proven {
   readonly provider: string
   readonly host: GitHost
-  readonly body: Buffer
+  readonly body: Buffer | undefined
 }
 
 interface Taken {
@@ -124,13 +150,16 @@ interface Taken {
 
 async function take(request: SignedRequest, { provider, host, body }: Proven): Promise<Taken> {
   const { headers, database, now } = request
-  const parsed = parse(headers, host, body)
+  const parsed = body === undefined ? UNREAD : parse(headers, host, body)
   if (parsed === undefined) {
     const message = 'the body is not JSON in UTF-8'
     if (!host.givesUp) throw new Refusal('malformed', 400, 'invalid_json', message)
     return { outcome: 'malformed', reply: answer({ message }) }
   }
-  const event = host.event(headers, parsed.value)
+  const said = host.event(headers, parsed.value)
+  // Which branch it is about was not read: any may have moved.
+  const event: GitEvent =
+    body === undefined && said.kind === 'push' ? { kind: 'other_change' } : said
   const id = deliveryId(headers, host)
   return database.transaction(async (tx) => {
     if (!(await saveDelivery(tx, { provider, id, now }))) {
@@ -188,6 +217,9 @@ function deliveryId(headers: IncomingHttpHeaders, host: GitHost): string | null 
   const [id] = host.deliveryIds.flatMap((name) => headerOf(headers, name) ?? [])
   return id === undefined || id.length > DELIVERY_ID_LENGTH_MAX ? null : id
 }
+
+/** What a body comes to that was not kept. */
+const UNREAD = { value: undefined } as const
 
 /** The JSON of a body that was proved; undefined where it is none. */
 function parse(

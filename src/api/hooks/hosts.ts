@@ -8,7 +8,7 @@ export interface GitHost {
   proof(headers: IncomingHttpHeaders): Proof | undefined
   /** The headers that may hold the id of the delivery; the first one that is there counts. */
   readonly deliveryIds: readonly string[]
-  /** What happened. Nothing in `body` has been checked. */
+  /** What happened. Nothing in `body` has been checked; it is undefined where it was too large to be read. */
   event(headers: IncomingHttpHeaders, body: unknown): GitEvent
   /** Whether a body may come as a form, with the JSON in its field `payload`. */
   readonly form?: true
@@ -37,6 +37,7 @@ const gitlab: GitHost = {
     const header = headerOf(headers, 'x-gitlab-event')
     // Hooks of a whole instance have one header for all, and say in the body what it is.
     const name = header === 'System Hook' ? systemEvent(body) : header
+    if (name === undefined && body === undefined) return CHANGE
     if (name === 'Push Hook' || name === 'push') return pushOfRef(body)
     if (name === 'repository_update') return pushOfChanges(body)
     return name === 'Merge Request Hook' || name === 'merge_request' ? CHANGE : IGNORED

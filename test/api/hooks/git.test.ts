@@ -16,6 +16,7 @@ import {
   SECRET,
   SIGNING_TOKEN,
   signStandard,
+  type Payload,
 } from './deliveries.ts'
 import { begin, hints, serveHooks } from './hooks-support.ts'
 
@@ -24,6 +25,11 @@ const NOTHING = { matched: [], queued: false }
 const AT = new Date(NOW).getTime() / 1000
 
 beforeEach<{ database: Parameters<typeof begin>[0] }>(({ database }) => begin(database))
+
+/** The same with more than is read. */
+function large({ headers, body }: Payload): Payload {
+  return { headers, body: { ...(body as object), padding: 'x'.repeat(4 * 1024 * 1024) } }
+}
 
 describe.each(hosts)('a delivery of $provider ($idHeader)', (host) => {
   const { provider } = host
@@ -148,6 +154,26 @@ describe.each(hosts)('a delivery of $provider ($idHeader)', (host) => {
     }
     expect([...statuses].every((status) => status === 200 || status === 202)).toBe(true)
     expect(await hints(database)).toEqual([])
+  })
+
+  test('that is larger than what is read wakes a look without a hint, once it is proved', async ({
+    database,
+  }) => {
+    await using api = await serveHooks(database)
+    const right = deliver(host, large(host.push('topic')))
+    expect(await api.hook(provider, { ...right, body: `${right.body} ` })).toMatchObject({
+      status: 'x-gitlab-token' in right.headers ? 202 : 401,
+    })
+    expect(await api.hook(provider, deliver(host, large(host.push('topic'))))).toMatchObject({
+      status: 202,
+      body: { matched: [], queued: true },
+    })
+    expect(await hints(database)).toEqual([])
+    const told = await api.hook(provider, deliver(host, large(host.change)))
+    expect(told.status).toBe(202)
+    // What such a call of any other kind is about says its header, where it has one.
+    const other = await api.hook(provider, deliver(host, large(host.other)))
+    expect([200, 202]).toContain(other.status)
   })
 
   test('asks Postgres nothing before it has proved who sent it', async () => {
