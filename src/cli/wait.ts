@@ -37,6 +37,7 @@ const WITHOUT_REVISION: Readonly<Record<Reason, 'comes' | 'judged' | 'ends'>> = 
   suspended: 'ends',
   retired: 'ends',
   ref_missing: 'comes',
+  soaking: 'comes',
 }
 
 /**

@@ -21,12 +21,15 @@ import type { Prune } from './plan.ts'
 import type { Looking } from './settle.ts'
 import { checkSignatures, readSigners } from './signature-guard.ts'
 import type { Snapshot } from './snapshot.ts'
+import { durationText, listUnsoaked, readyAt } from './soak.ts'
+import type { Unsoaked } from './soak.ts'
 import {
   ALLOW_PRUNE,
   historyRewritten,
   outOfOrder,
   pruneGuard,
   signersUnreadable,
+  soaking,
   unsigned,
 } from './status.ts'
 import type { HeldBack, Status } from './status.ts'
@@ -180,26 +183,53 @@ async function guardHistory(
 }
 
 async function guardPromotion(
-  { database }: Looking,
+  looking: Looking,
   row: KnownEnvironment,
   { tree, snapshot }: Guarded,
 ): Promise<Judgement> {
+  const { database, clock, memory } = looking
   const { revision, directories } = tree
-  const { promotes_from: from, promotion } = policyFor(row, revision)
+  const { promotes_from: from, promotion, soak } = policyFor(row, revision)
   if (from === null || promotion === 'off' || snapshot.versions.length === 0) return UNGUARDED
   const rows = snapshot.versions.map(({ key, id }) => {
     return { key, versionId: id, tree: directories.get(key) ?? '' }
   })
   const places = { environment: row.name, from }
-  const found = await listNewContent(database, places, rows)
-  if (found.length === 0) return UNGUARDED
-  const warnings = found.map((one) => outOfOrderAt(from, one))
+  const never = await listNewContent(database, places, rows)
+  const now = clock.now()
+  const unsoaked =
+    soak === undefined ? [] : await listUnsoaked(database, { ...places, soak, now }, rows)
+  if (never.length + unsoaked.length === 0) return UNGUARDED
+  const text = soak === undefined ? null : durationText(soak)
+  const warnings = [
+    ...never.map((one) => outOfOrderAt(from, one)),
+    ...unsoaked.map((one) => unsoakedAt(from, text, one)),
+  ]
   // Nothing is live yet that could be kept instead, so the first revision is where it begins.
   if (promotion === 'warn' || row.sequence === '0') return { ...UNGUARDED, warnings }
   const held = heldBack(row, revision)
-  const keys = found.map(({ key }) => key)
+  const until = never.length > 0 ? undefined : readyAt(unsoaked)
+  if (until !== undefined) {
+    memory.soakingUntil.set(row.name, until)
+    const keys = unsoaked.map(({ key }) => key)
+    const status = soaking(held, { keys, from, soak: text, until })
+    return { kind: 'held', status, diagnostics: warnings }
+  }
+  const lost = unsoaked.filter((one) => one.readyAt === null)
+  const keys = [...never, ...lost].map(({ key }) => key)
   const diagnostics = warnings.map(asError)
-  return { kind: 'held', status: outOfOrder(held, { keys, from }), diagnostics }
+  return { kind: 'held', status: outOfOrder(held, { keys, from, soak: text }), diagnostics }
+}
+
+function unsoakedAt(
+  from: EnvironmentName,
+  soak: string | null,
+  { key, readyAt: at }: Unsoaked,
+): Diagnostic {
+  const when = at === null ? 'and is not any more' : `and will have been at ${at.toISOString()}`
+  const message = `this content was not live in "${from}" for ${soak}, ${when}`
+  const path = `workflows/${key}/workflow.yaml`
+  return warningAt(path, { line: 1, column: 1 }, { code: OUT_OF_ORDER, message })
 }
 
 function outOfOrderAt(from: EnvironmentName, { key, isDirectoryKnown }: NewContent): Diagnostic {

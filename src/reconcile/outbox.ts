@@ -96,9 +96,13 @@ function wordsOf({ status, diagnostics }: Pick<Finding, 'status' | 'diagnostics'
       const refusal = status.reason === 'invalid_files' ? 'it is not valid.' : status.message
       return [validity(diagnostics), word('applied', 'failure', `Refused: ${refusal}`)]
     }
-    // Nothing was found out about a revision.
+    case 'waiting': {
+      // Of a branch that is not there nothing was found out.
+      if (status.reason !== 'soaking') return []
+      const text = 'It waits until its content was live long enough where it comes from.'
+      return [validity(diagnostics), word('applied', 'pending', text)]
+    }
     case 'suspended':
-    case 'waiting':
       return []
     default:
       return unreachable(status)

@@ -21,6 +21,7 @@ import {
 } from './promotion-store.ts'
 import type { OpenPlanRequest, PlanRefused } from './promotion-store.ts'
 import type { Looking } from './settle.ts'
+import { listUnsoaked } from './soak.ts'
 
 /** Answers those who have asked for a plan; each question once, however many have asked it. */
 export async function answerPlans(looking: Looking, refs: Refs): Promise<void> {
@@ -87,7 +88,10 @@ async function workOut(
   const fingerprint = createHash('sha256')
     .update(JSON.stringify([request, applied]))
     .digest('hex')
-  const known = await findSamePlan(database, environment, { fingerprint, now: clock.now() })
+  const now = clock.now()
+  const same = await findSamePlan(database, environment, { fingerprint, now })
+  // How long something has been live is another answer each time.
+  const known = same?.order.verdict === 'soaking' ? undefined : same
   const plan =
     known ??
     (await planPromotion(
@@ -96,6 +100,8 @@ async function workOut(
         checks: { providers, hasSecret },
         findNeverApplied: (source, coming) =>
           listNeverApplied(database, { environment, from: source }, coming),
+        findUnsoaked: (source, soak, coming) =>
+          listUnsoaked(database, { environment, from: source, soak, now }, coming),
       },
       request,
     ))

@@ -2,6 +2,9 @@ import type { CommitSource, RevisionTree } from '../git/source.ts'
 import type { EnvironmentName, Revision, VersionId, WorkflowKey } from '../ids.ts'
 import { isBefore } from './promotion-bases.ts'
 import type { OrderVerdict, SharedChange, WorkflowChange } from './promotion.ts'
+import type { Duration } from '../language/durations.ts'
+import { durationText } from './soak.ts'
+import type { Unsoaked } from './soak.ts'
 import type { Policy } from '../workflow/environment.ts'
 import type { Version } from '../workflow/workflow.ts'
 
@@ -19,6 +22,13 @@ export type FindNeverApplied = (
   coming: readonly Coming[],
 ) => Promise<readonly WorkflowKey[]>
 
+/** Answers which of these were live in `from`, but not for as long as they have to be. */
+export type FindUnsoaked = (
+  from: EnvironmentName,
+  soak: Duration,
+  coming: readonly Coming[],
+) => Promise<readonly Unsoaked[]>
+
 export interface OrderQuestion {
   readonly policy: Policy
   readonly source: CommitSource
@@ -31,27 +41,51 @@ export interface OrderQuestion {
   readonly versions: ReadonlyMap<string, Version>
   /** Null where no server is asked. */
   readonly findNeverApplied: FindNeverApplied | null
+  readonly findUnsoaked: FindUnsoaked | null
 }
 
 /** Judges whether what a merge brings was in the environment before from which it has to come. */
 export async function judgeOrder(question: OrderQuestion): Promise<OrderVerdict> {
-  const { policy, findNeverApplied } = question
-  const { promotes_from: promotesFrom, promotion: mode } = policy
-  const checked_by = findNeverApplied ? 'applied' : 'branch'
-  const base = { promotes_from: promotesFrom, mode, checked_by, never_there: [] } as const
+  const { policy, findNeverApplied, findUnsoaked } = question
+  const { promotes_from: promotesFrom, promotion: mode, soak } = policy
+  const base = {
+    promotes_from: promotesFrom,
+    mode,
+    checked_by: findNeverApplied ? 'applied' : 'branch',
+    never_there: [],
+    soak: soak === undefined ? null : durationText(soak),
+    soaking: [],
+  } as const
   if (promotesFrom === null) return { ...base, verdict: 'free', head_is_source: false }
   const { source, head, from } = question
   const isSource = from !== null && (await isBefore(source, head.revision, from))
   if (mode === 'off') return { ...base, verdict: 'off', head_is_source: isSource }
-  const missing = findNeverApplied
+  const never = findNeverApplied
     ? await findNeverApplied(promotesFrom, comingOf(question))
     : await neverOnBranch(question, isSource)
+  const unsoaked =
+    soak === undefined ? [] : await findUnsoaked?.(promotesFrom, soak, comingOf(question))
+  const { missing, soaking } = sortUnsoaked(never, unsoaked ?? [])
+  const inOrder = soaking.length > 0 ? 'soaking' : 'in_order'
   return {
     ...base,
     head_is_source: isSource,
-    verdict: missing.length > 0 ? 'out_of_order' : 'in_order',
+    verdict: missing.length > 0 ? 'out_of_order' : inOrder,
     never_there: missing.toSorted(),
+    soaking,
   }
+}
+
+/** What is not live there any more has to go there again, as what never was. */
+function sortUnsoaked(
+  never: readonly string[],
+  unsoaked: readonly Unsoaked[],
+): { readonly missing: readonly string[]; readonly soaking: OrderVerdict['soaking'] } {
+  const lost = unsoaked.filter(({ readyAt }) => readyAt === null).map(({ key }) => key)
+  const soaking = unsoaked.flatMap(({ key, readyAt }) =>
+    readyAt === null ? [] : [{ key, until: readyAt.toISOString() }],
+  )
+  return { missing: [...never, ...lost], soaking }
 }
 
 const COMING: ReadonlySet<WorkflowChange['change']> = new Set(['added', 'changed'])

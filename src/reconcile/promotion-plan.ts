@@ -11,7 +11,7 @@ import type { BackMerge, PlanEnd, PromotionPlan, PruneVerdict } from './promotio
 import { findParting } from './promotion-bases.ts'
 import type { Parting } from './promotion-bases.ts'
 import { judgeOrder } from './promotion-order.ts'
-import type { FindNeverApplied } from './promotion-order.ts'
+import type { FindNeverApplied, FindUnsoaked } from './promotion-order.ts'
 import { describeEnvironments, describeShared } from './promotion-parts.ts'
 import { readPromotion } from './promotion-read.ts'
 import type { Checks, PromotionReading } from './promotion-read.ts'
@@ -35,6 +35,7 @@ export interface PromotionContext {
   readonly checks: Checks
   /** Null where no server is asked what was applied. */
   readonly findNeverApplied: FindNeverApplied | null
+  readonly findUnsoaked?: FindUnsoaked
 }
 
 /**
@@ -42,7 +43,7 @@ export interface PromotionContext {
  * they go. Nothing is written. Throws a `RetryableFailure` where a commit cannot be read.
  */
 export async function planPromotion(
-  { source, checks, findNeverApplied }: PromotionContext,
+  { source, checks, findNeverApplied, findUnsoaked }: PromotionContext,
   request: PromotionRequest,
 ): Promise<PromotionPlan> {
   const { environment, policy, base, head, from } = request
@@ -66,6 +67,7 @@ export async function planPromotion(
     shared,
     versions: reading.after,
     findNeverApplied,
+    findUnsoaked: findUnsoaked ?? null,
   })
   const [newest = null] = parting.bases
   const live = [...ours.directories.keys()].filter(isWorkflowDirectory)

@@ -74,6 +74,7 @@ function findWarnings(plan: OpenPlan): readonly PlanProblem[] {
   if (order.mode === 'warn' && order.verdict === 'out_of_order') {
     found.push({ code: 'out_of_order', message: orderMessage(order) })
   }
+  if (order.verdict === 'soaking') found.push({ code: 'soaking', message: soakMessage(order) })
   const breaking = workflows.filter((one) => one.breaking).map(({ key }) => key)
   if (breaking.length > 0) {
     const message = `triggers that are right today may be refused: ${listed(breaking)}`
@@ -105,9 +106,21 @@ function orderMessage({
   promotes_from: from,
   never_there: missing,
   checked_by: by,
+  soak,
 }: OrderVerdict): string {
-  const where = by === 'applied' ? 'were never applied in' : 'are not on the branch of'
+  const applied = soak === null ? 'were never applied in' : `were not live for ${soak} in`
+  const where = by === 'applied' ? applied : 'are not on the branch of'
   return `${listed(missing)} ${where} ${from}, from which content has to come`
+}
+
+function soakMessage({ mode, promotes_from: from, soak, soaking }: OrderVerdict): string {
+  const last = soaking
+    .map(({ until }) => until)
+    .toSorted()
+    .at(-1)
+  const then =
+    mode === 'enforce' ? `the merge is applied by itself at ${last}` : `wait until ${last}`
+  return `${listed(soaking.map(({ key }) => key))} were not live in ${from} for ${soak} yet: ${then}`
 }
 
 const NAMES_MAX = 10

@@ -93,6 +93,7 @@ export type ProblemCode =
   | 'invalid_files'
   | 'prune_guard'
   | 'out_of_order'
+  | 'soaking'
   | 'several_merge_bases'
   | 'only_in_target'
   | 'breaking_change'
@@ -112,13 +113,17 @@ export interface OrderVerdict {
   readonly promotes_from: EnvironmentName | null
   readonly mode: Strictness
   /** `free`: the target takes content from anywhere. */
-  readonly verdict: 'free' | 'off' | 'in_order' | 'out_of_order'
+  readonly verdict: 'free' | 'off' | 'in_order' | 'soaking' | 'out_of_order'
   /** What counts as having been there: applied revisions, or the source's branch where no server was asked. */
   readonly checked_by: 'applied' | 'branch'
   /** Whether the head is the environment that this one is promoted from, or an earlier commit of it. */
   readonly head_is_source: boolean
   /** Workflows, and paths of shared parts, that were never there. */
   readonly never_there: readonly string[]
+  /** How long content has to be live there first; null where it may come at once. */
+  readonly soak: string | null
+  /** Workflows that have to stay there until then. Only a server knows. */
+  readonly soaking: readonly { readonly key: string; readonly until: string }[]
 }
 
 /** How to bring back to the head what only the target has. */

@@ -59,6 +59,7 @@ export class Reconciler implements AsyncDisposable {
   readonly #options: Required<ReconcilerOptions>
   readonly #memory: Memory = {
     judged: new Map(),
+    soakingUntil: new Map(),
     logged: new Map(),
     declarationProblems: [],
     policyFile: null,

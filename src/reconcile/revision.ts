@@ -79,6 +79,7 @@ const REFUSED: Partial<Record<Reason, true>> = {
   invalid_files: true,
   prune_guard: true,
   out_of_order: true,
+  soaking: true,
   history_rewritten: true,
   unsigned: true,
 }
@@ -104,7 +105,13 @@ async function isJudged(
   const judged = looking.memory.judged.get(row.name)
   if (isAsked || judged !== (await judgement(looking, row, revision))) return false
   if (row.reason === 'applied') return row.observed === revision
+  if (row.reason === 'soaking' && isSoaked(looking, row)) return false
   return REFUSED[row.reason] === true && row.attempted === revision
+}
+
+function isSoaked({ memory, clock }: Looking, { name }: KnownEnvironment): boolean {
+  const until = memory.soakingUntil.get(name)
+  return until === undefined || until <= clock.now()
 }
 
 /** State, message and diagnostics say all there is to say. */

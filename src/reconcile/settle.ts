@@ -51,6 +51,8 @@ export interface Ground {
 export interface Memory {
   /** The revision that was last read and the policy it was held to, per environment. */
   readonly judged: Map<EnvironmentName, string>
+  /** Until when a revision waits that has to be live elsewhere first, per environment. */
+  readonly soakingUntil: Map<EnvironmentName, Date>
   /** The state that was last logged, per environment. */
   readonly logged: Map<EnvironmentName, string>
   /** What is wrong with the declarations of the default branch. */

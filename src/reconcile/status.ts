@@ -26,6 +26,7 @@ export const REASONS = {
   suspended: 'suspended',
   retired: 'suspended',
   ref_missing: 'waiting',
+  soaking: 'waiting',
 } as const
 
 export type Reason = keyof typeof REASONS
@@ -102,14 +103,31 @@ function meanwhile({ live, isPolicyNew }: HeldBack): string {
   return isPolicyNew ? `${why} ${staysLive(live)}` : staysLive(live)
 }
 
-/** The revision holds content that was never applied where it has to come from. */
-export function outOfOrder(
+/** What is out of order, and where it has to come from; `soak` is how long it has to be live there. */
+export interface OutOfOrder {
+  readonly keys: readonly string[]
+  readonly from: string
+  readonly soak: string | null
+}
+
+/** The revision holds content that has to stay where it comes from a little longer. */
+export function soaking(
   held: HeldBack,
-  { keys, from }: { readonly keys: readonly string[]; readonly from: string },
+  { keys, from, soak, until }: OutOfOrder & { readonly until: Date },
 ): Status {
+  const message = `Revision ${short(held.revision)} waits until ${until.toISOString()}: by then ${listed(keys)} will have been live in ${from} for ${soak ?? 'long enough'}. Then it is applied by itself. ${meanwhile(held)}`
+  return { state: 'waiting', reason: 'soaking', message }
+}
+
+/** The revision holds content that was never applied where it has to come from, or not for long enough. */
+export function outOfOrder(held: HeldBack, { keys, from, soak }: OutOfOrder): Status {
   const { environment, revision } = held
   const what = keys.length === 1 ? 'a workflow that was' : `${keys.length} workflows that were`
-  const message = `Revision ${short(revision)} has ${what} never applied in ${from}, from which ${environment} is promoted: ${listed(keys)}. Merge this content into ${from} first: once it is applied there, it is applied here by itself. Or revert it here. ${meanwhile(held)}`
+  const [never, once] =
+    soak === null
+      ? [`never applied in ${from}`, 'once it is applied there']
+      : [`not live in ${from} for ${soak}`, 'once it was live there for that long']
+  const message = `Revision ${short(revision)} has ${what} ${never}, from which ${environment} is promoted: ${listed(keys)}. Merge this content into ${from} first: ${once}, it is applied here by itself. Or revert it here. ${meanwhile(held)}`
   return { state: 'stalled', reason: 'out_of_order', message }
 }
 

@@ -1,5 +1,6 @@
 import { KEY_PATTERN } from '../ids.ts'
 import { conditionsSchema } from '../language/conditions.ts'
+import { durationSchema } from '../language/durations.ts'
 import { preferenceSchemas } from '../language/preference-schema.ts'
 import type { ChannelType } from '../steps/step.ts'
 import { scheduleSchema } from './declared-schedules.ts'
@@ -47,6 +48,11 @@ export const policyFields = {
     description:
       'Whether workflows have to be applied in `promotes_from` before: `off`, `warn` (the default) or `enforce`.',
     enum: ['off', 'warn', 'enforce'],
+  },
+  soak: {
+    ...durationSchema,
+    description:
+      'How long they have to be live there first, without a break, such as `2h`; left out, they may come at once.',
   },
 } as const
 

@@ -1,3 +1,4 @@
+import type { Duration } from '../language/durations.ts'
 import type { ChannelKey, EnvironmentName, WorkflowKey } from '../ids.ts'
 import type { Conditions } from '../language/conditions.ts'
 import type { PreferenceSet } from '../language/preferences.ts'
@@ -25,6 +26,8 @@ export interface Policy {
   readonly signatures: Strictness
   /** What becomes of a revision with content that was never applied in `promotes_from`. */
   readonly promotion: Strictness
+  /** How long content has to be live in `promotes_from` before; absent: it may come at once. */
+  readonly soak?: Duration
   /** The environment from which content comes; null where it may come from anywhere. */
   readonly promotes_from: EnvironmentName | null
 }

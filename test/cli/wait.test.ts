@@ -60,6 +60,7 @@ const EXPECTED: Readonly<Record<Reason, Expected>> = {
   suspended: { plain: 1, live: 1, unread: 1, read: 1 },
   retired: { plain: 1, live: 1, unread: 1, read: 1 },
   ref_missing: { plain: 1, live: 1, unread: 'wait', read: 'wait' },
+  soaking: { plain: 1, live: 1, unread: 'wait', read: 'wait' },
 }
 
 describe('waiting for an environment', () => {

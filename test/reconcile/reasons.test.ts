@@ -184,6 +184,17 @@ const DRIVES: Readonly<Record<Reason, Drive>> = {
     await at.reconciler.pass()
     await check(heldBack(at, tip))
   },
+  async soaking(database, check) {
+    const policy = 'promotes_from: staging\npolicy: {promotion: enforce, soak: 1h}\n'
+    await using at = await begin(database, policy)
+    await at.made.git('checkout', '--quiet', 'staging')
+    await at.made.commit(text('Two'))
+    await at.reconciler.pass()
+    await at.made.git('checkout', '--quiet', 'production')
+    const tip = await at.made.commit(text('Two'))
+    await at.reconciler.pass()
+    await check(heldBack(at, tip))
+  },
   async undeclared(database, check) {
     await using at = await begin(database)
     await at.made.git('checkout', '--quiet', 'main')
