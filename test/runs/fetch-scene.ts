@@ -78,7 +78,8 @@ export const standing = async (engine: Engine) =>
 /** The data that each message was made from, in order. */
 export async function data(engine: Engine): Promise<readonly unknown[]> {
   const rows = await engine.database.query<{ data: unknown }>(sql`
-    select data from messages where environment = ${environment} order by id
+    select message_data(environment, workflow_run_id, data, data_whole) as data
+    from messages where environment = ${environment} order by id
   `)
   return rows.map((row) => row.data)
 }
