@@ -31,6 +31,8 @@ export interface Surroundings {
   readonly dryRun: boolean
   /** What links to us are made with; null where nobody could reach us by them. */
   readonly links: Links | null
+  /** What its runs have made so far: a chunk that grows too large leaves the rest of them. */
+  readonly made: { bytes: number }
 }
 
 /** All that a chunk of runs of one environment needs to go on, read in its transaction. */

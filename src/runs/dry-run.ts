@@ -9,7 +9,7 @@ import {
   type ContentRow,
   type MessageRow,
 } from '../messages/log-store.ts'
-import { executeRuns } from './execute.ts'
+import { executeRuns, type RunDeps } from './execute.ts'
 import { expandWorkflowRun } from './expand.ts'
 import {
   findWorkflowRun,
@@ -19,11 +19,13 @@ import {
   type TimelineEntry,
   type WorkflowRunRow,
 } from './read.ts'
-import { lockQueuedRuns } from './store.ts'
+import { lockQueuedRuns } from './lock.ts'
 import { triggerWorkflow, type TriggerCall } from './trigger.ts'
 
 /** Recipients of one dry run: all that it makes is made in one transaction, while others wait for its locks. */
 export const DRY_RUN_RECIPIENTS_MAX = 25
+/** What they may make in all: it is answered in one piece. */
+const BYTES_MAX = 32 * 1024 * 1024
 /** A workflow has at most 100 steps, and nearly all of them make one message; more than this are not shown. */
 const MESSAGES_MAX = 100 * DRY_RUN_RECIPIENTS_MAX
 /** How often sleeping runs are woken; what sleeps then is shown asleep. */
@@ -94,19 +96,45 @@ async function play(tx: Transaction, queue: Queue, playing: Playing): Promise<Dr
     const message = `a dry run shows at most ${DRY_RUN_RECIPIENTS_MAX} recipients, and this trigger has ${count}`
     throw new RequestError(422, 'invalid_params', message)
   }
-  await executeRuns(deps, tx, await lockQueuedRuns(tx, environment, ids), now)
+  const room = { bytes: BYTES_MAX }
+  await executeAll(deps, tx, { environment, ids, now, room })
   for (let round = 0; round < ROUNDS_MAX; round += 1) {
     const due = await wakeNext(tx, playing)
     if (due.length === 0) break
     const [{ wakes_at: later } = { wakes_at: now }] = due
-    const runs = await lockQueuedRuns(
-      tx,
-      environment,
-      due.map((run) => run.id),
-    )
-    await executeRuns(deps, tx, runs, later)
+    const sleepers = due.map((run) => run.id)
+    await executeAll(deps, tx, { environment, ids: sleepers, now: later, room })
   }
   return show(tx, playing)
+}
+
+/** Takes all of these runs as far as they go, portion by portion, as long as what they make can be shown. */
+async function executeAll(
+  deps: RunDeps,
+  tx: Transaction,
+  {
+    environment,
+    ids,
+    now,
+    room,
+  }: {
+    readonly environment: EnvironmentName
+    readonly ids: readonly RunId[]
+    readonly now: Date
+    /** What may still be made. */
+    readonly room: { bytes: number }
+  },
+): Promise<void> {
+  for (let open = ids; open.length > 0;) {
+    const portion = await lockQueuedRuns(tx, environment, open)
+    const executed = await executeRuns(deps, tx, portion.runs, now)
+    room.bytes -= executed.bytes
+    if (room.bytes < 0) {
+      const message = `a dry run shows at most ${BYTES_MAX / 1024 / 1024} MB, and this trigger makes more`
+      throw new RequestError(422, 'invalid_params', message)
+    }
+    open = [...executed.left, ...portion.left]
+  }
 }
 
 /** Ends the wait of those that sleep least, as the loop would when their time has come. */

@@ -19,7 +19,7 @@ import { saveRuns } from './store.ts'
 import { saveWaits } from './wait-store.ts'
 import { eventsOf } from './waiting.ts'
 import { noteEvents } from '../messages/happenings.ts'
-import { walk, type Walk } from './walk.ts'
+import { walk, type Walk, type Walking } from './walk.ts'
 
 /** So many requests of one chunk, and they are those of a large trigger. */
 const FETCHES_BULK_MIN = 21
@@ -34,6 +34,17 @@ export interface RunDeps {
   readonly known?: readonly Recipient[]
 }
 
+/** How much the runs of one transaction may make: messages, and what they change of their data and of recipients. */
+const MADE_BYTES_MAX = 16 * 1024 * 1024
+
+/** What came of executing runs. */
+export interface Executed {
+  /** Those that were not begun, since the others have made so much. */
+  readonly left: readonly RunId[]
+  /** How much the others made. */
+  readonly bytes: number
+}
+
 /**
  * Takes locked, queued runs of one environment as far as they go, and writes all of it in the caller's
  * transaction: recipients, messages, timeline, runs and the jobs that hand the messages over. The number of
@@ -44,11 +55,12 @@ export async function executeRuns(
   tx: Transaction,
   runs: readonly QueuedRun[],
   now: Date,
-): Promise<void> {
+): Promise<Executed> {
   const environment = runs[0]?.environment
-  if (environment === undefined) return
+  if (environment === undefined) return { left: [], bytes: 0 }
   const loaded = await loadChunk(tx, environment, { runs, known: deps.known ?? [] }, now)
-  const chunk = { ...loaded, dryRun: deps.dryRun === true, links: deps.links ?? null }
+  const made = { bytes: 0 }
+  const chunk = { ...loaded, dryRun: deps.dryRun === true, links: deps.links ?? null, made }
   const { walks, toLook, nested } = await walkAll(tx, chunk, runs)
   const messages = walks.flatMap((each) => each.messages)
   const updates = [...walks.flatMap((each) => each.updates), ...nested.entities]
@@ -76,6 +88,7 @@ export async function executeRuns(
   const started = await nested.save(tx)
   await deps.queue.enqueue(tx, 'run', [...runJobs(environment, toLook), ...started.run])
   await deps.queue.enqueue(tx, 'run_bulk', started.run_bulk)
+  return { left: runs.slice(walks.length).map(({ id }) => id), bytes: made.bytes }
 }
 
 /** Writes down what is to be asked, and takes away what was answered. Answers the runs whose requests are to be made. */
@@ -94,6 +107,7 @@ async function askOut(
 }
 
 interface Walked {
+  /** In the order of the runs; there are fewer where they have made too much. */
   readonly walks: readonly Walk[]
   /** Runs whose batches close earlier than they sleep. */
   readonly toLook: readonly RunId[]
@@ -122,8 +136,14 @@ async function walkAll(tx: Transaction, chunk: Chunk, runs: readonly QueuedRun[]
         return unreachable(request)
     }
   }
-  const walkings = runs.map((run) => walk(chunk, run, secrets))
-  let steps = walkings.map((walking) => walking.next())
+  const walkings: Walking[] = []
+  let steps: IteratorResult<Request, Walk>[] = []
+  for (const run of runs) {
+    if (chunk.made.bytes > MADE_BYTES_MAX) break
+    const walking = walk(chunk, run, secrets)
+    walkings.push(walking)
+    steps.push(walking.next())
+  }
   for (;;) {
     const requests = steps.flatMap((step) => (step.done ? [] : [step.value]))
     if (requests.length === 0) break

@@ -2,17 +2,10 @@ import type { Queryable, Transaction } from '../db/database.ts'
 import { Shared } from '../db/shared.ts'
 import { sql } from '../db/sql.ts'
 import { assert, unreachable } from '../errors.ts'
-import type {
-  BatchId,
-  EnvironmentName,
-  RunId,
-  VersionId,
-  WorkflowKey,
-  WorkflowRunId,
-} from '../ids.ts'
+import type { EnvironmentName, RunId, VersionId, WorkflowKey, WorkflowRunId } from '../ids.ts'
 import type { Move } from '../messages/store.ts'
 import type { RecipientRef } from '../recipients/recipient.ts'
-import type { FanOutCursor, ReachedBy } from '../recipients/subscribers.ts'
+import type { FanOutCursor } from '../recipients/subscribers.ts'
 import type {
   Progress,
   QueuedRun,
@@ -125,71 +118,6 @@ export async function saveFanOut(
       missing = missing || ${JSON.stringify(missing)}::jsonb
     where environment = ${environment} and id = ${id}
   `)
-}
-
-interface QueuedRow {
-  readonly id: RunId
-  readonly workflow_run_id: WorkflowRunId
-  readonly workflow: WorkflowKey
-  readonly version_id: VersionId
-  readonly collection: string
-  readonly recipient: string
-  readonly position: readonly number[]
-  readonly steps: number
-  readonly attempt: number
-  readonly waits_for: QueuedRun['waitsFor']
-  readonly asleep: boolean
-  readonly error_count: number
-  readonly batch_id: BatchId | null
-  readonly data: Readonly<Record<string, unknown>> | null
-  readonly subscription: ReachedBy | null
-}
-
-/** Locks those of the named runs that are queued, or wait for a batch or an event, in id order. The others have gone on without this job. */
-export async function lockQueuedRuns(
-  tx: Transaction,
-  environment: EnvironmentName,
-  ids: readonly RunId[],
-): Promise<readonly QueuedRun[]> {
-  const rows = await tx.query<QueuedRow>(sql`
-    select r.id, r.workflow_run_id, r.workflow, r.version_id, r.collection, r.recipient, r.position,
-      r.steps, r.attempt, r.waits_for, r.asleep, r.error_count, r.batch_id, r.data, r.subscription
-    from unnest(${ids.toSorted()}::uuid[]) as i (id)
-    -- Lateral and limited, so that each is looked up by its key whatever the statistics say.
-    cross join lateral (
-      select id, workflow_run_id, workflow, version_id, collection, recipient, position, steps,
-        attempt, waits_for, status = 'paused' as asleep, error_count, batch_id, data, subscription
-      from runs
-      where environment = ${environment} and id = i.id
-        -- A run that waits for its batch or an event may be asked to look at it before its time.
-        and (status = 'queued' or (status = 'paused' and waits_for in ('batch', 'event')))
-      limit 1
-      for update
-    ) r
-  `)
-  return rows.map((row) => toQueuedRun(environment, row))
-}
-
-function toQueuedRun(environment: EnvironmentName, row: QueuedRow): QueuedRun {
-  return {
-    environment,
-    id: row.id,
-    isNew: false,
-    workflowRunId: row.workflow_run_id,
-    workflow: row.workflow,
-    versionId: row.version_id,
-    collection: row.collection,
-    recipient: row.recipient,
-    position: row.position,
-    steps: row.steps,
-    attempt: row.attempt,
-    waitsFor: row.waits_for,
-    asleep: row.asleep,
-    errorCount: row.error_count,
-    batchId: row.batch_id,
-    data: row.data,
-    subscription: row.subscription,
-  }
 }
 
 /** What the runs of these triggers share, by trigger. */

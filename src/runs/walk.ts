@@ -1,5 +1,6 @@
 import { memoized } from '../memo.ts'
 import { assert, messageOf, TerminalFailure } from '../errors.ts'
+import { weightOf } from '../json.ts'
 import { evaluate, type Conditions } from '../language/conditions.ts'
 import { lookupIn } from '../language/paths.ts'
 import type { NewMessage } from '../messages/store.ts'
@@ -72,6 +73,8 @@ export function* walk(chunk: Chunk, run: QueuedRun, secrets: SecretPlaceholders)
     waits: [],
   }
   const progress = yield* begin(walker)
+  chunk.made.bytes += weightOf(walker.updates)
+  if (walker.run.data !== run.data) chunk.made.bytes += weightOf(walker.run.data)
   return {
     result: {
       run: walker.run,
@@ -280,6 +283,7 @@ function send(
 
 function enqueue(walker: Walker, step: Step, message: NewMessage): void {
   walker.messages.push(message)
+  walker.chunk.made.bytes += weightOf(message.content)
   walker.refs[step.ref] = { delivery_status: message.status, engagement_status: [] }
   walker.timeline.add('message_enqueued', {
     message_id: message.id,

@@ -6,12 +6,13 @@ import type { EnvironmentName, RunId } from '../ids.ts'
 import type { Log } from '../log.ts'
 import type { Links } from '../messages/links.ts'
 import { advance } from './advance.ts'
-import { executeRuns } from './execute.ts'
+import { executeRuns, type Executed } from './execute.ts'
 import { fanOut, storeRound } from './expand.ts'
 import { deleteFetches } from './fetch-store.ts'
 import { CHUNK_RUNS_MAX, runJobs, type RunJob } from './jobs.ts'
 import type { QueuedRun } from './run.ts'
-import { insertRuns, lockQueuedRuns, saveRuns } from './store.ts'
+import { lockQueuedRuns } from './lock.ts'
+import { insertRuns, saveRuns } from './store.ts'
 import { loadVersion } from './versions.ts'
 
 /** Chunks of large triggers that are worked on together, where so many wait: a commit for each costs more than the work. */
@@ -58,9 +59,35 @@ async function handleRunJobs(context: RunsContext, batch: Batch<RunJob>): Promis
       else idsOf.set(environment, [...(idsOf.get(environment) ?? []), ...payload.runIds])
     }
     for (const [environment, ids] of idsOf)
-      await execute(context, tx, await lockQueuedRuns(tx, environment, ids), now)
+      await workOn(context, tx, { environment, ids, execute, now })
     await batch.complete(tx)
   })
+}
+
+/** Works on those of these runs that fit into one transaction; the others get a job of their own. */
+async function workOn(
+  context: RunsContext,
+  tx: Transaction,
+  {
+    environment,
+    ids,
+    execute,
+    now,
+  }: {
+    readonly environment: EnvironmentName
+    readonly ids: readonly RunId[]
+    readonly execute: (
+      context: RunsContext,
+      tx: Transaction,
+      runs: readonly QueuedRun[],
+      now: Date,
+    ) => Promise<Executed>
+    readonly now: Date
+  },
+): Promise<void> {
+  const { runs, left } = await lockQueuedRuns(tx, environment, ids)
+  const executed = await execute(context, tx, runs, now)
+  await context.queue.enqueue(tx, 'run_bulk', runJobs(environment, [...executed.left, ...left]))
 }
 
 async function start(
@@ -75,7 +102,10 @@ async function start(
   if (round.isFirst && round.isDone && isFirst && isAsSaid) {
     // What is done in one round takes its first steps in it: no second job, and each run is written once.
     await insertRuns(tx, environment, round.ended, now)
-    await executeRuns({ ...context, known: round.known }, tx, round.runs, now)
+    const { left } = await executeRuns({ ...context, known: round.known }, tx, round.runs, now)
+    const runs = round.runs.filter(({ id }) => left.includes(id))
+    const stored = await storeRound(tx, { ...round, ended: [], runs }, now)
+    await context.queue.enqueue(tx, 'run_bulk', runJobs(environment, stored))
     return
   }
   const ids = await storeRound(tx, round, now)
@@ -92,22 +122,25 @@ async function executeSplit(
   tx: Transaction,
   runs: readonly QueuedRun[],
   now: Date,
-): Promise<void> {
+): Promise<Executed> {
   const [first] = runs
-  if (!first) return
+  if (!first) return NOTHING
   try {
-    await tx.savepoint(() => executeRuns(context, tx, runs, now))
+    return await tx.savepoint(() => executeRuns(context, tx, runs, now))
   } catch (error) {
     if (runs.length === 1) {
       context.log.error('a run could not be worked on', { run: first.id, error: messageOf(error) })
       await tx.savepoint(() => postpone(tx, first, error, now))
-      return
+      return NOTHING
     }
     const half = Math.ceil(runs.length / 2)
-    await executeSplit(context, tx, runs.slice(0, half), now)
-    await executeSplit(context, tx, runs.slice(half), now)
+    const one = await executeSplit(context, tx, runs.slice(0, half), now)
+    const other = await executeSplit(context, tx, runs.slice(half), now)
+    return { left: [...one.left, ...other.left], bytes: one.bytes + other.bytes }
   }
 }
+
+const NOTHING: Executed = { left: [], bytes: 0 }
 
 /** Puts a run that the engine itself could not work on to sleep, or ends it after its last attempt. */
 async function postpone(tx: Transaction, run: QueuedRun, error: unknown, now: Date): Promise<void> {

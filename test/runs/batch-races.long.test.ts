@@ -3,7 +3,7 @@ import { sql } from '../../src/db/sql.ts'
 import type { RunId } from '../../src/ids.ts'
 import { executeRuns } from '../../src/runs/execute.ts'
 import { expandWorkflowRun } from '../../src/runs/expand.ts'
-import { lockQueuedRuns } from '../../src/runs/store.ts'
+import { lockQueuedRuns } from '../../src/runs/lock.ts'
 import { wakeDueRuns } from '../../src/runs/wake.ts'
 import type { Engine } from '../support/engine.ts'
 import { MINUTE_MS, cancelOne, environment, files, test } from './batch-scene.ts'
@@ -26,7 +26,7 @@ async function queued(engine: Engine): Promise<readonly RunId[]> {
 
 async function work(engine: Engine, ids: readonly RunId[], now = engine.clock.now()) {
   await engine.database.transaction(async (tx) => {
-    await executeRuns(engine, tx, await lockQueuedRuns(tx, environment, ids), now)
+    await executeRuns(engine, tx, (await lockQueuedRuns(tx, environment, ids)).runs, now)
   })
 }
 

@@ -3,7 +3,7 @@ import type { RunId } from '../../src/ids.ts'
 import { executeRuns } from '../../src/runs/execute.ts'
 import { expandWorkflowRun } from '../../src/runs/expand.ts'
 import { wakeRun } from '../../src/runs/operate.ts'
-import { lockQueuedRuns } from '../../src/runs/store.ts'
+import { lockQueuedRuns } from '../../src/runs/lock.ts'
 import {
   MINUTE_MS,
   ada,
@@ -184,7 +184,7 @@ steps:
       )
     }
     await engine.database.transaction(async (tx) => {
-      await executeRuns(engine, tx, await lockQueuedRuns(tx, environment, ids), now)
+      await executeRuns(engine, tx, (await lockQueuedRuns(tx, environment, ids)).runs, now)
     })
     await engine.drain()
     expect(await standing(engine)).toEqual([

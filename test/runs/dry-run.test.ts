@@ -120,4 +120,21 @@ describe('a dry run', () => {
       code: 'workflow_inactive',
     })
   })
+
+  test('shows messages of up to 32 MB, however many portions they are made in', async ({
+    engine,
+  }) => {
+    const large = 'name: Large\nsteps: [{ ref: feed, type: in_app, body: "{{data.text}}" }]\n'
+    await engine.commit({ 'workflows/hello/workflow.yaml': large })
+    const recipients = Array.from({ length: 24 }, (_, index) => ({ id: `user-${index}` }))
+    const data = { text: 'x'.repeat(600_000) }
+    const { runs } = await dryRun(engine, { recipients, data })
+    expect(runs.map(({ run, messages }) => [run.outcome, messages.length])).toEqual(
+      runs.map(() => ['completed', 1]),
+    )
+    const more = { text: 'x'.repeat(800_000) }
+    await expect(dryRun(engine, { recipients, data: more })).rejects.toThrow(
+      'a dry run shows at most 32 MB, and this trigger makes more',
+    )
+  })
 })

@@ -13,7 +13,7 @@ import { executeRuns } from '../../src/runs/execute.ts'
 import { expandWorkflowRun } from '../../src/runs/expand.ts'
 import { openFetching, type FetchContext, type FetchOptions } from '../../src/runs/fetch-call.ts'
 import { findRun, loadTimeline } from '../../src/runs/read.ts'
-import { lockQueuedRuns } from '../../src/runs/store.ts'
+import { lockQueuedRuns } from '../../src/runs/lock.ts'
 import { test as base } from '../support/database.ts'
 import { openEngine, type Engine } from '../support/engine.ts'
 
@@ -113,7 +113,7 @@ export async function queued(engine: Engine, recipients: readonly object[]) {
 export async function work(engine: Engine, ids: readonly RunId[]): Promise<void> {
   await engine.database.transaction(async (tx) => {
     const now = engine.clock.now()
-    await executeRuns(engine, tx, await lockQueuedRuns(tx, environment, ids), now)
+    await executeRuns(engine, tx, (await lockQueuedRuns(tx, environment, ids)).runs, now)
   })
 }
 

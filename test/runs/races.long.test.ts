@@ -4,7 +4,7 @@ import { sql } from '../../src/db/sql.ts'
 import type { EnvironmentName, RunId } from '../../src/ids.ts'
 import { cancelRun } from '../../src/runs/cancel.ts'
 import { executeRuns } from '../../src/runs/execute.ts'
-import { lockQueuedRuns } from '../../src/runs/store.ts'
+import { lockQueuedRuns } from '../../src/runs/lock.ts'
 import { wakeDueRuns } from '../../src/runs/wake.ts'
 import { anEnvironment, NOW, serve } from '../api/server-support.ts'
 import { test as base } from '../support/database.ts'
@@ -47,7 +47,7 @@ async function wakeAndWork(engine: Engine, id: RunId, at: Date): Promise<void> {
   await wakeDueRuns(engine, at)
   const work = () =>
     engine.database.transaction(async (tx) =>
-      executeRuns(engine, tx, await lockQueuedRuns(tx, environment, [id]), at),
+      executeRuns(engine, tx, (await lockQueuedRuns(tx, environment, [id])).runs, at),
     )
   await Promise.all([work(), work()])
 }

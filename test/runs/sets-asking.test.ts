@@ -3,7 +3,7 @@ import { newId, type EnvironmentName, type ProcessId } from '../../src/ids.ts'
 import { executeRuns } from '../../src/runs/execute.ts'
 import { expandWorkflowRun } from '../../src/runs/expand.ts'
 import { claimFetches, settleFetches } from '../../src/runs/fetch-store.ts'
-import { lockQueuedRuns } from '../../src/runs/store.ts'
+import { lockQueuedRuns } from '../../src/runs/lock.ts'
 import { counted } from '../support/counted.ts'
 import { test } from '../support/database.ts'
 import { openEngine } from '../support/engine.ts'
@@ -76,7 +76,7 @@ steps:
     const environment = 'production' as EnvironmentName
     await watched.database.transaction(async (tx) => {
       const ids = await expandWorkflowRun(tx, environment, id, engine.clock.now())
-      const runs = await lockQueuedRuns(tx, environment, ids?.ids ?? [])
+      const runs = (await lockQueuedRuns(tx, environment, ids?.ids ?? [])).runs
       await executeRuns(engine, tx, runs, engine.clock.now())
     })
     return watched.count() - before

@@ -61,6 +61,7 @@ export function chunkOf(queued: readonly Stored[], around: Surroundings): Chunk 
     fetches: byRun(({ fetch }) => fetch),
     links: null,
     dryRun: false,
+    made: { bytes: 0 },
     waits: byRun(around.waits),
     now,
   }

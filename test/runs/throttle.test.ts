@@ -5,7 +5,7 @@ import type { EnvironmentName, RunId } from '../../src/ids.ts'
 import { executeRuns } from '../../src/runs/execute.ts'
 import { expandWorkflowRun } from '../../src/runs/expand.ts'
 import { sweepThrottleWindows } from '../../src/runs/gates.ts'
-import { lockQueuedRuns } from '../../src/runs/store.ts'
+import { lockQueuedRuns } from '../../src/runs/lock.ts'
 import { test as base } from '../support/database.ts'
 import { openEngine, type Engine } from '../support/engine.ts'
 
@@ -37,7 +37,7 @@ async function queued(engine: Engine, body: object): Promise<readonly RunId[]> {
 }
 
 async function execute(engine: Engine, tx: Transaction, ids: readonly RunId[]): Promise<void> {
-  const runs = await lockQueuedRuns(tx, production, ids)
+  const runs = (await lockQueuedRuns(tx, production, ids)).runs
   await executeRuns(engine, tx, runs, engine.clock.now())
 }
 

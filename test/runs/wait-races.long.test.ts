@@ -5,7 +5,7 @@ import { markMessages } from '../../src/messages/engagement-store.ts'
 import { cancelRun } from '../../src/runs/cancel.ts'
 import { executeRuns } from '../../src/runs/execute.ts'
 import { expandWorkflowRun } from '../../src/runs/expand.ts'
-import { lockQueuedRuns } from '../../src/runs/store.ts'
+import { lockQueuedRuns } from '../../src/runs/lock.ts'
 import { tellWaitingRuns } from '../../src/runs/wait-store.ts'
 import { wakeDueRuns } from '../../src/runs/wake.ts'
 import { test as base } from '../support/database.ts'
@@ -58,7 +58,7 @@ const read = (engine: Engine, id: string | undefined, now: Date) =>
 
 const work = (engine: Engine, id: RunId, now: Date) =>
   engine.database.transaction(async (tx) =>
-    executeRuns(engine, tx, await lockQueuedRuns(tx, environment, [id]), now),
+    executeRuns(engine, tx, (await lockQueuedRuns(tx, environment, [id])).runs, now),
   )
 
 async function tally(engine: Engine): Promise<Readonly<Record<string, number>>> {
