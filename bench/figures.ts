@@ -4,6 +4,13 @@ export interface Figure {
   readonly ours: string
   readonly beside: string
   readonly ratio: string
+  /** What it is to come to, and whether it does; left out where nothing is promised. */
+  readonly reach?: Reach
+}
+
+export interface Reach {
+  readonly text: string
+  readonly met: boolean
 }
 
 /** The value below which a share of the values lies. */
@@ -31,15 +38,42 @@ export function milliseconds(ms: number): string {
   return `${ms.toFixed(ms < 10 ? 2 : 0)} ms`
 }
 
+/** The median, and what one in a hundred goes beyond. */
+export function spread(values: readonly number[]): string {
+  return `${milliseconds(median(values))} / ${milliseconds(quantile(values, 0.99))}`
+}
+
+export function times(ours: number, beside: number): string {
+  return `${(ours / beside).toFixed(2)} x`
+}
+
+export function atLeast(ratio: number, reach: number): Reach {
+  return { text: `>= ${reach} x`, met: ratio >= reach }
+}
+
+/** Milliseconds, each with what it may be: the median, or the median and the 99th of a hundred. */
+export function within(...values: readonly (readonly [ms: number, most: number])[]): Reach {
+  return {
+    text: `<= ${values.map(([, most]) => milliseconds(most)).join(' / ')}`,
+    met: values.every(([ms, most]) => ms <= most),
+  }
+}
+
 export function print(figures: readonly Figure[]): void {
-  const rows = [{ what: 'what', ours: 'Belfry', beside: 'beside it', ratio: 'ratio' }, ...figures]
-  const widths = (['what', 'ours', 'beside'] as const).map((column) =>
-    Math.max(...rows.map((row) => row[column].length)),
-  )
+  const rows = [
+    ['what', 'Belfry', 'beside it', 'ratio', 'to reach', ''],
+    ...figures.map(({ what, ours, beside, ratio, reach }) => [
+      what,
+      ours,
+      beside,
+      ratio,
+      reach?.text ?? '',
+      reach ? (reach.met ? 'met' : 'NOT MET') : '',
+    ]),
+  ]
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)))
   for (const row of rows) {
-    const cells = [row.what, row.ours, row.beside].map((cell, index) =>
-      cell.padEnd(widths[index] ?? 0),
-    )
-    process.stdout.write(`${[...cells, row.ratio].join('  ')}\n`)
+    const line = row.map((cell, column) => cell.padEnd(widths[column]!)).join('  ')
+    process.stdout.write(`${line.trimEnd()}\n`)
   }
 }

@@ -60,7 +60,8 @@ export async function openGitGround(workflows: number): Promise<GitGround> {
   }
 }
 
-function startFollower(repository: string, env: NodeJS.ProcessEnv): Follower {
+/** Starts a process of Belfry with these settings. */
+export function startFollower(repository: string, env: NodeJS.ProcessEnv): Follower {
   // As `bin/belfry.cjs` starts it.
   const execArgv = ['--max-semi-space-size=16']
   const program = path.join(import.meta.dirname, 'git-process.ts')

@@ -6,17 +6,23 @@ import { openDatabase, type Database } from '../src/db/database.ts'
 import { startEmbedded } from '../src/db/embedded.ts'
 import { startApp, type App } from '../src/app.ts'
 import { sql } from '../src/db/sql.ts'
+import { startFollower, type Follower } from './git-ground.ts'
+import { openService, type Service } from './service.ts'
 import { bareClone, testRepository, type TestRepository } from '../test/support/repository.ts'
 
-const KEY = 'sk_production_bench'
+export const KEY = 'sk_production_bench'
 export const ENVIRONMENT = 'production'
 
-/** One process of Belfry on a Postgres with its usual, durable settings, following a bare repository. */
+/** This process as one of Belfry, on a Postgres with its usual, durable settings, following a bare repository. */
 export interface Ground extends AsyncDisposable {
   readonly database: Database
   readonly app: App
   /** The clone that pushes to the repository which is followed. */
   readonly clone: TestRepository
+  /** What the workflow `call` hands its messages to, under the ids of their recipients. */
+  readonly service: Service
+  /** Starts another process, for work alone. */
+  another(): Follower
   /** Calls the API as an SDK does, with an idempotency key on every mutation. */
   post(path: string, body: object): Promise<unknown>
 }
@@ -31,7 +37,8 @@ export async function openGround(workflows: number): Promise<Ground> {
   stack.defer(async () => void (await embedded.stop()))
   const database = stack.use(openDatabase(embedded.url))
   const clone = stack.use(await testRepository())
-  await clone.commit(files(workflows))
+  const service = stack.use(await openService())
+  await clone.commit(files(workflows, service))
   const bare = stack.use(await bareClone(clone))
   await clone.git('remote', 'add', 'origin', bare.path)
   const env = {
@@ -40,6 +47,7 @@ export async function openGround(workflows: number): Promise<Ground> {
     PORT: '0',
     BELFRY_API_KEYS: `${ENVIRONMENT}=${KEY}`,
     BELFRY_LOG_LEVEL: 'error',
+    BELFRY_ALLOWED_TARGETS: '127.0.0.1/32',
   }
   const app = stack.use(
     await startApp(readConfig(env, { repo: bare.path }), {
@@ -54,6 +62,8 @@ export async function openGround(workflows: number): Promise<Ground> {
     database,
     app,
     clone,
+    service,
+    another: () => startFollower(bare.path, { ...process.env, ...env, BELFRY_ROLES: 'work' }),
     async post(route, body) {
       const reply = await fetch(`${url}${route}`, {
         method: 'POST',
@@ -71,8 +81,12 @@ export async function openGround(workflows: number): Promise<Ground> {
   }
 }
 
-function files(count: number): Record<string, string> {
-  const environment = `ref: main\nchannels:\n  feed: { type: in_app, provider: in_app }\n`
+function files(count: number, { url }: Service): Record<string, string> {
+  const environment = `ref: main
+channels:
+  feed: { type: in_app, provider: in_app }
+  hook: { type: webhook, provider: webhook }
+`
   const numbered = Array.from({ length: count - 1 }, (_, index) => [
     `workflows/workflow-${index}/workflow.yaml`,
     workflow(`Text ${index}`),
@@ -80,6 +94,10 @@ function files(count: number): Record<string, string> {
   return {
     [`environments/${ENVIRONMENT}.yaml`]: environment,
     'workflows/hello/workflow.yaml': workflow('Hello {{recipient.name}}, {{data.word}}'),
+    'workflows/call/workflow.yaml': `name: Bench
+steps:
+  - { ref: call, type: webhook, url: "${url}/{{recipient.id}}" }
+`,
     ...Object.fromEntries(numbered),
   }
 }

@@ -1,5 +1,6 @@
 import { PgBoss } from 'pg-boss'
-import { median, perSecond, timed, type Figure } from './figures.ts'
+import { atLeast, median, perSecond, timed, times, type Figure } from './figures.ts'
+import { jobEachRate } from './graphile.ts'
 import { isIdle, type Ground } from './ground.ts'
 
 const RECIPIENTS = 20_000
@@ -10,28 +11,71 @@ const POLL_MS = 10
 
 /**
  * Recipient runs a second, from the first trigger call to the last delivered in-app message: data, rendering,
- * timeline and all. Beside it bare pg-boss doing one empty job for each recipient, at its best batch size.
+ * timeline and all. Beside it bare pg-boss doing one empty job for each recipient, at its best batch size, and
+ * graphile-worker doing one job for each recipient that writes the same rows.
  */
-export async function measureRuns(ground: Ground): Promise<Figure> {
-  const users = Array.from({ length: RECIPIENTS }, (_, index) => ({
-    id: `user-${index}`,
-    name: 'Ada',
-  }))
-  await runAll(ground, users)
-  const ids = users.map((user) => user.id)
+export async function measureRuns(ground: Ground): Promise<readonly Figure[]> {
+  const ids = await makeUsers(ground)
   const ours: number[] = []
   const bare: number[] = []
+  const jobs: number[] = []
   for (let round = 0; round < ROUNDS; round += 1) {
-    ours.push(perSecond(RECIPIENTS, await timed(() => runAll(ground, ids))))
+    ours.push(await rateOf(ground, ids))
     bare.push(await bareRate(ground))
+    jobs.push(await jobEachRate(ground.database))
   }
-  const [our, peer] = [median(ours), median(bare)]
-  return {
-    what: 'recipient runs a second, trigger to delivered in-app message',
-    ours: `${Math.round(our)}/s`,
-    beside: `${Math.round(peer)}/s  bare pg-boss, an empty job each`,
-    ratio: `${(our / peer).toFixed(2)} x`,
+  const our = median(ours)
+  const beside = (rates: readonly number[], peer: string, reach: number): Figure => ({
+    what: 'recipient runs, trigger to delivered in-app message',
+    ours: perSecondText(our),
+    beside: `${perSecondText(median(rates))}  ${peer}`,
+    ratio: times(our, median(rates)),
+    reach: atLeast(our / median(rates), reach),
+  })
+  return [
+    beside(bare, 'bare pg-boss, an empty job each', 1.5),
+    beside(jobs, 'graphile-worker, a job each with the same writes', 8),
+  ]
+}
+
+/** The same with a second process that works beside this one. */
+export async function measureProcesses(ground: Ground): Promise<readonly Figure[]> {
+  const ids = await makeUsers(ground)
+  const one: number[] = []
+  const two: number[] = []
+  for (let round = 0; round < ROUNDS; round += 1) {
+    one.push(await rateOf(ground, ids))
+    await using other = ground.another()
+    await other.looked
+    await runAll(ground, ids)
+    two.push(await rateOf(ground, ids))
   }
+  return [
+    {
+      what: 'recipient runs with two processes',
+      ours: perSecondText(median(two)),
+      beside: `${perSecondText(median(one))}  one process`,
+      ratio: times(median(two), median(one)),
+      reach: atLeast(median(two) / median(one), 1.6),
+    },
+  ]
+}
+
+function perSecondText(rate: number): string {
+  return `${Math.round(rate)}/s`
+}
+
+async function rateOf(ground: Ground, ids: readonly string[]): Promise<number> {
+  return perSecond(ids.length, await timed(() => runAll(ground, ids)))
+}
+
+async function makeUsers(ground: Ground): Promise<readonly string[]> {
+  const ids = Array.from({ length: RECIPIENTS }, (_, index) => `user-${index}`)
+  await runAll(
+    ground,
+    ids.map((id) => ({ id, name: 'Ada' })),
+  )
+  return ids
 }
 
 async function runAll(ground: Ground, recipients: readonly (string | object)[]): Promise<void> {

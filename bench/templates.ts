@@ -1,9 +1,10 @@
 import Handlebars from 'handlebars'
 import { renderMail, renderText, type MailPart } from '../src/language/templates.ts'
-import { perSecond, type Figure } from './figures.ts'
+import { perSecond, times, type Figure } from './figures.ts'
 
 const RENDERS = 20_000
 const WARM_UP = 2_000
+const PROMISED = 10_000
 
 const LAYOUT = `<!doctype html>
 <html><head><style>p{margin:0 0 12px}.button{background:#07a;color:#fff}@media(max-width:600px){.button{display:block}}</style></head>
@@ -30,7 +31,7 @@ const scope = {
 }
 
 /** Renders of a typical mail (subject, and body in its layout) in a second, beside Handlebars alone. */
-export function measureTemplates(): Figure {
+export function measureTemplates(): readonly Figure[] {
   const body: MailPart = { source: BODY, name: 'body', isMjml: false }
   const layout: MailPart = { source: LAYOUT, name: 'layout', isMjml: false }
   const rendering = { partials: PARTIALS, scope }
@@ -47,12 +48,15 @@ export function measureTemplates(): Figure {
     subject(scope)
     return outer({ ...scope, content: inner(scope) })
   })
-  return {
-    what: 'renders of a typical mail a second, beside Handlebars alone (10,000 are promised)',
-    ours: `${Math.round(ours)}`,
-    beside: `${Math.round(beside)}`,
-    ratio: `${(ours / beside).toFixed(2)}x`,
-  }
+  return [
+    {
+      what: 'renders of a typical mail',
+      ours: `${Math.round(ours)}/s`,
+      beside: `${Math.round(beside)}/s  Handlebars alone`,
+      ratio: times(ours, beside),
+      reach: { text: `>= ${PROMISED}/s`, met: ours >= PROMISED },
+    },
+  ]
 }
 
 function speedOf(render: () => string): number {
