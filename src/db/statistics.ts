@@ -3,7 +3,8 @@ import { sql } from './sql.ts'
 
 /** Fewer changed rows than that change no plan. */
 const CHANGED_ROWS_MIN = 2_000
-const CHANGED_SHARE = 0.2
+/** Half of all rows: a table that has grown to twice its size. */
+const CHANGED_SHARE = 0.5
 
 /**
  * Brings the planner's statistics of our tables up to date where many rows have changed, and says of how many
