@@ -1,5 +1,12 @@
 import { clientAccess } from './client-access.ts'
-import { ok, type OpenRoute, type ReplyShape, type Route } from './route.ts'
+import {
+  ok,
+  type MutationRoute,
+  type OpenRoute,
+  type ReadRoute,
+  type ReplyShape,
+  type Route,
+} from './route.ts'
 import { json, Problem, type Schema } from './shapes/shape.ts'
 
 /** What our contract is called, and in which version. */
@@ -48,7 +55,7 @@ export function describeApi(routes: readonly Route[]): OpenApi {
       responses: {
         Problem: {
           description: 'A refusal: what is wrong, where, and what to do.',
-          headers: refs('headers', ['X-Request-Id']),
+          headers: headersNamed([...OF_EACH, ...OF_KEYED, 'Retry-After']),
           content: { 'application/json': { schema: problem } },
         },
       },
@@ -98,7 +105,26 @@ const HEADERS = {
     description: 'That this is the reply of an earlier call with the same idempotency key.',
     schema: { const: 'true' },
   },
+  'RateLimit-Limit': {
+    description: 'How often the key may make this call in a second, where calls are limited.',
+    schema: { type: 'integer' },
+  },
+  'RateLimit-Remaining': {
+    description: 'How many of them are left.',
+    schema: { type: 'integer' },
+  },
+  'RateLimit-Reset': {
+    description: 'In how many seconds they are counted anew.',
+    schema: { type: 'integer' },
+  },
+  'Retry-After': {
+    description: 'In how many seconds another try makes sense, where one does.',
+    schema: { type: 'integer' },
+  },
 } as const
+
+const OF_EACH = ['X-Request-Id']
+const OF_KEYED = ['RateLimit-Limit', 'RateLimit-Remaining', 'RateLimit-Reset']
 
 const PARAMETERS = {
   IdempotencyKey: {
@@ -137,10 +163,8 @@ const SECURITY = {
   operatorToken: { type: 'http', scheme: 'bearer', description: 'Opens each environment.' },
 } as const
 
-function refs(kind: string, names: readonly string[]): Readonly<Record<string, object>> {
-  return Object.fromEntries(
-    names.map((name) => [name, { $ref: `#/components/${kind}/${name.replaceAll('~', '~0')}` }]),
-  )
+function headersNamed(names: readonly string[]): Readonly<Record<string, object>> {
+  return Object.fromEntries(names.map((name) => [name, { $ref: `#/components/headers/${name}` }]))
 }
 
 function tagOf({ id }: Route): string {
@@ -160,8 +184,12 @@ function operationOf(route: Route, components: Components): Operation {
   }
 }
 
+function isKeyed(route: Route): route is ReadRoute | MutationRoute {
+  return route.kind === 'read' || route.kind === 'mutation'
+}
+
 function securityOf(route: Route): Operation['security'] {
-  if (route.kind === 'open' || route.kind === 'signed') return []
+  if (!isKeyed(route)) return []
   return [
     { secretKey: [route.scope] },
     { operatorToken: [] },
@@ -170,15 +198,14 @@ function securityOf(route: Route): Operation['security'] {
 }
 
 function parametersOf(route: Route, components: Components): Operation['parameters'] {
-  const isKeyed = route.kind === 'read' || route.kind === 'mutation'
-  const params = isKeyed ? route.params : undefined
+  const params = isKeyed(route) ? route.params : undefined
   const inPath = [...route.path.matchAll(/:(\w+)/g)].map(([, name = '']): Parameter => ({
     name,
     in: 'path',
     required: true,
     schema: params?.[name] ?? { type: 'string' },
   }))
-  if (!isKeyed) return inPath
+  if (!isKeyed(route)) return inPath
   const { properties = {}, required = [] } = (route.query ?? {}) as QuerySchema
   const inQuery = Object.entries(properties).map(([name, schema]): Parameter => ({
     name: isOf(schema, 'array') ? `${name}[]` : name,
@@ -216,8 +243,11 @@ function bodyOf(route: Route, components: Components): Operation['requestBody'] 
 }
 
 function responsesOf(route: Route, components: Components): Operation['responses'] {
-  const names = route.kind === 'mutation' ? ['Idempotent-Replayed'] : []
-  const headers = refs('headers', ['X-Request-Id', ...names])
+  const headers = headersNamed([
+    ...OF_EACH,
+    ...(isKeyed(route) ? OF_KEYED : []),
+    ...(route.kind === 'mutation' ? ['Idempotent-Replayed'] : []),
+  ])
   const replies = Object.entries(route.replies).map(([status, reply]) => {
     const content = contentOf(reply, components)
     const description = DESCRIPTIONS[status] ?? 'Not now, or not there.'
