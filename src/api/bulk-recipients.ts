@@ -15,6 +15,7 @@ import type { InlineEntity } from '../runs/trigger-request.ts'
 import { cutPart, itemList, startItems, writeEach } from './bulk-parts.ts'
 import type { MutationRoute } from './route.ts'
 import { BulkOperation } from './shapes/recipients.ts'
+import { text } from './shapes/shape.ts'
 
 /** How many of them one part does. */
 const PART_MAX = 100
@@ -54,10 +55,20 @@ function setRoute({ what, path, verb, collectionOf }: Resource): MutationRoute {
     body: {
       type: 'object',
       required: [what],
-      properties: { [what]: itemList({ type: 'object', required: ['id'] }) },
+      properties: {
+        // A tenant may be named by its id alone.
+        [what]: itemList({
+          type: what === 'tenants' ? ['string', 'object'] : 'object',
+          required: ['id'],
+          properties: { id: text },
+        }),
+      },
     },
     async handle(request) {
-      const items = (request.body as Readonly<Record<string, readonly Properties[]>>)[what] ?? []
+      const given = request.body as Readonly<Record<string, readonly (Properties | string)[]>>
+      const items = (given[what] ?? []).map((item) =>
+        typeof item === 'string' ? { id: item } : item,
+      )
       const collection = collectionOf(request.params)
       // What is wrong with one of them is said at once, and not after the call.
       const problems = items.flatMap((item, index) => {

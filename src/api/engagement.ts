@@ -40,9 +40,14 @@ const VERBS: Readonly<Record<Mark, string>> = {
   unarchived: 'unarchive',
 }
 
-function markOne(method: 'PUT' | 'DELETE', name: string, mark: Mark): MutationRoute {
+function markOne(
+  method: 'PUT' | 'DELETE',
+  name: string,
+  mark: Mark,
+  verb = VERBS[mark],
+): MutationRoute {
   return {
-    id: `messages.${VERBS[mark]}`,
+    id: `messages.${verb}`,
     summary: `Marks a message as ${mark}`,
     replies: { 200: Message },
     kind: 'mutation',
@@ -117,5 +122,9 @@ export const engagement: readonly MutationRoute[] = [
   markOne('PUT', 'interacted', 'interacted'),
   markOne('PUT', 'archived', 'archived'),
   markOne('DELETE', 'archived', 'unarchived'),
+  // The contract has these beside, and no SDK calls them.
+  markOne('DELETE', 'unseen', 'unseen', 'unseen'),
+  markOne('DELETE', 'unread', 'unread', 'unread'),
+  markOne('DELETE', 'unarchived', 'unarchived', 'unarchived'),
   ...MARKS.map(markBatch),
 ]

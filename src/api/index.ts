@@ -1,3 +1,4 @@
+import { activities } from './activities.ts'
 import { audiences } from './audiences.ts'
 import { brakes } from './brakes.ts'
 import { bulk } from './bulk.ts'
@@ -38,6 +39,7 @@ const served: readonly Route[] = [
   ...workflows,
   ...previews,
   ...messages,
+  ...activities,
   ...engagement,
   ...channelMessages,
   ...feeds,

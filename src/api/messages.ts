@@ -7,12 +7,12 @@ import {
 } from '../messages/log-store.ts'
 import { contentToWire, deliveryToWire, eventsToWire, messageToWire } from '../messages/wire.ts'
 import { checkCollection, checkRecipientId, USERS } from '../recipients/recipient.ts'
-import { messageFilterQuery, readMessageFilter } from './message-filter.ts'
+import { MESSAGE_IDS_MAX, messageFilterQuery, readMessageFilter } from './message-filter.ts'
 import { pageInfo, pageQuery, readPage, slicePage } from './page.ts'
 import { resourceMissing, type Reference } from './reference.ts'
 import { ok, type ReadRoute } from './route.ts'
 import { Message, MessageContent, MessageDeliveryLog, MessageEvent } from './shapes/messages.ts'
-import { pageShape } from './shapes/shape.ts'
+import { listOf, pageShape, text } from './shapes/shape.ts'
 
 /** A list of messages; those of one recipient where the path names one. */
 function listRoute(
@@ -105,6 +105,27 @@ const content: ReadRoute = {
   },
 }
 
+const contents: ReadRoute = {
+  id: 'messages.batch.getContent',
+  summary: 'Shows what messages say',
+  replies: { 200: listOf(MessageContent) },
+  kind: 'read',
+  method: 'GET',
+  path: '/v1/messages/batch/content',
+  scope: 'read',
+  environment: 'key',
+  query: {
+    type: 'object',
+    required: ['message_ids'],
+    properties: { message_ids: { type: 'array', items: text, maxItems: MESSAGE_IDS_MAX } },
+  },
+  async handle({ database, environment, query }) {
+    const ids = query['message_ids'] as readonly string[]
+    const rows = await loadMessageContents(database, environment, ids)
+    return ok(rows.map(contentToWire))
+  },
+}
+
 const events: ReadRoute = {
   id: 'messages.listEvents',
   summary: 'Lists what happened to a message',
@@ -146,6 +167,8 @@ export const messages = [
   list,
   listOfUser,
   listOfObject,
+  // In front of what one message says.
+  contents,
   find,
   content,
   events,

@@ -186,18 +186,30 @@ export interface FeedParts {
   readonly recipient: object
 }
 
+/** What a message is about, in the contract's shape. */
+export function activityToWire({ id, actor, recipient, data, at }: ActivityParts): ListedItem {
+  return {
+    __typename: 'Activity',
+    id,
+    actor,
+    recipient,
+    data,
+    inserted_at: at,
+    updated_at: at,
+  }
+}
+
+interface ActivityParts extends Pick<FeedParts, 'actor' | 'recipient'> {
+  readonly id: string
+  readonly data: Readonly<Record<string, unknown>> | null
+  readonly at: Date
+}
+
 /** A message as an item of a feed, in the contract's shape; `__cursor` is where a page before or after it starts. */
 export function feedItemToWire(row: MessageRow, { content, actor, recipient }: FeedParts): object {
   const actors = actor === null ? [] : [actor]
-  const activity = {
-    __typename: 'Activity',
-    id: row.id,
-    actor,
-    recipient,
-    data: row.data,
-    inserted_at: row.insertedAt,
-    updated_at: row.insertedAt,
-  }
+  const { id, data, insertedAt: at } = row
+  const activity = activityToWire({ id, actor, recipient, data, at })
   return {
     __typename: 'FeedItem',
     __cursor: row.id,

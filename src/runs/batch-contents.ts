@@ -1,6 +1,6 @@
-import type { Transaction } from '../db/database.ts'
+import type { Queryable } from '../db/database.ts'
 import { sql } from '../db/sql.ts'
-import type { BatchId, EnvironmentName, WorkflowRunId } from '../ids.ts'
+import type { BatchId, EnvironmentName, RunId, WorkflowRunId } from '../ids.ts'
 import { recipientKey, type Recipient, type RecipientRef } from '../recipients/recipient.ts'
 import { loadRecipients } from '../recipients/store.ts'
 import { loadWorkflowRuns } from './store.ts'
@@ -56,7 +56,7 @@ interface ActorRow {
 
 /** Reads what these batches hold, once they are taken: a fixed number of queries, none where there are none. */
 export async function loadContents(
-  tx: Transaction,
+  tx: Queryable,
   environment: EnvironmentName,
   ids: readonly BatchId[],
 ): Promise<ReadonlyMap<BatchId, BatchContents>> {
@@ -103,8 +103,23 @@ export async function loadContents(
   )
 }
 
+/** The batch that a run had gone on from at that time; undefined of one that came from none. */
+export async function findBatchOf(
+  db: Queryable,
+  environment: EnvironmentName,
+  { runId, at }: { readonly runId: RunId; readonly at: Date },
+): Promise<BatchId | undefined> {
+  const [row] = await db.query<{ readonly id: BatchId }>(sql`
+    select b.id
+    from runs r
+    join batches b on b.environment = r.environment and b.id = r.batch_id and b.run_id = r.id
+    where r.environment = ${environment} and r.id = ${runId} and b.taken_at <= ${at}
+  `)
+  return row?.id
+}
+
 async function loadTotals(
-  tx: Transaction,
+  tx: Queryable,
   environment: EnvironmentName,
   ids: readonly BatchId[],
 ): Promise<readonly TotalsRow[]> {
@@ -124,7 +139,7 @@ async function loadTotals(
 }
 
 async function loadShown(
-  tx: Transaction,
+  tx: Queryable,
   environment: EnvironmentName,
   ids: readonly BatchId[],
 ): Promise<readonly ActivityRow[]> {
@@ -146,7 +161,7 @@ async function loadShown(
 
 /** Each actor once, from the same end as the activities, and oldest first as well. */
 async function loadActors(
-  tx: Transaction,
+  tx: Queryable,
   environment: EnvironmentName,
   ids: readonly BatchId[],
 ): Promise<readonly ActorRow[]> {
@@ -174,7 +189,7 @@ async function loadActors(
  * payload's over those of earlier ones, over all activities.
  */
 export async function loadMergedData(
-  tx: Transaction,
+  tx: Queryable,
   environment: EnvironmentName,
   ids: readonly BatchId[],
 ): Promise<ReadonlyMap<BatchId, Data>> {

@@ -67,11 +67,12 @@ test('users are written as one call for each would, in parts', async ({ database
 
 test('objects and tenants are written, too', async ({ database, call }) => {
   await call('POST', 'objects/teams/bulk/set', { objects: [{ id: 'core', size: 3 }] })
-  await call('POST', 'tenants/bulk/set', { tenants: [{ id: 'acme', name: 'Acme' }] })
+  await call('POST', 'tenants/bulk/set', { tenants: [{ id: 'acme', name: 'Acme' }, 'bare'] })
   expect(await work(database)).toBe(2)
   const team = await call('GET', 'objects/teams/core')
   expect(team).toMatchObject({ body: { properties: { size: 3 } } })
   expect(await call('GET', 'tenants/acme')).toMatchObject({ body: { name: 'Acme' } })
+  expect(await call('GET', 'tenants/bare')).toMatchObject({ status: 200 })
 })
 
 test('one that is refused is told of, and keeps back no other', async ({ database, call }) => {

@@ -80,6 +80,15 @@ describe('one message', () => {
     ])
   })
 
+  test('is unmarked by the name of that, too', async ({ call, database }) => {
+    const id = await saveOne(database)
+    for (const mark of ['read', 'archived']) await call('PUT', `/messages/${id}/${mark}`)
+    for (const unmark of ['unread', 'unseen', 'unarchived'])
+      expect(await call('DELETE', `/messages/${id}/${unmark}`)).toMatchObject({ status: 200 })
+    const found = await call('GET', `/messages/${id}`)
+    expect(found).toMatchObject({ body: { read_at: null, seen_at: null, archived_at: null } })
+  })
+
   test('is interacted with, with a few words about that', async ({ call, database }) => {
     const id = await saveOne(database)
     const path = `/messages/${id}/interacted`

@@ -36,8 +36,10 @@ const table: Readonly<Record<string, Verdict>> = {
   'GET /v1/messages': 'secret',
   'GET /v1/users/:id/messages': 'secret',
   'GET /v1/objects/:collection/:id/messages': 'secret',
+  'GET /v1/messages/batch/content': 'secret',
   'GET /v1/messages/:id': 'secret',
   'GET /v1/messages/:id/content': 'secret',
+  'GET /v1/messages/:id/activities': 'secret',
   'GET /v1/messages/:id/events': 'secret',
   'GET /v1/messages/:id/delivery_logs': 'secret',
   'PUT /v1/messages/:id/seen': 'messages',
@@ -47,6 +49,9 @@ const table: Readonly<Record<string, Verdict>> = {
   'PUT /v1/messages/:id/interacted': 'messages',
   'PUT /v1/messages/:id/archived': 'messages',
   'DELETE /v1/messages/:id/archived': 'messages',
+  'DELETE /v1/messages/:id/unseen': 'messages',
+  'DELETE /v1/messages/:id/unread': 'messages',
+  'DELETE /v1/messages/:id/unarchived': 'messages',
   'POST /v1/messages/batch/seen': 'messages',
   'POST /v1/messages/batch/unseen': 'messages',
   'POST /v1/messages/batch/read': 'messages',
@@ -187,9 +192,13 @@ function isEmptyBatch({ path }: Route, { body }: TestReply): boolean {
 }
 
 /** What some routes ask for before they look at an environment. */
-const NEEDED: Readonly<Record<string, string>> = {
-  'GET /v1/environments/:environment/plan': '&head=main',
-  'POST /v1/tenants/bulk/delete': '&tenant_ids[]=acme',
+function neededBy(route: Route): string {
+  const needed: Readonly<Record<string, string>> = {
+    'GET /v1/environments/:environment/plan': 'head=main',
+    'GET /v1/messages/batch/content': `message_ids[]=${scene.messages['ann']}`,
+    'POST /v1/tenants/bulk/delete': 'tenant_ids[]=acme',
+  }
+  return needed[nameOf(route)] ?? ''
 }
 
 let scene: Scene
@@ -204,10 +213,13 @@ describe('what belongs to production', () => {
     for (const route of keyed) {
       const named = await callRoute(scene, route, {
         key: scene.keys.staging,
-        query: `?environment=production${NEEDED[nameOf(route)] ?? ''}`,
+        query: `?environment=production&${neededBy(route)}`,
       })
       expect({ route: nameOf(route), status: named.status }).toMatchObject({ status: 403 })
-      const { body } = await callRoute(scene, route, { key: scene.keys.staging })
+      const { body } = await callRoute(scene, route, {
+        key: scene.keys.staging,
+        query: `?${neededBy(route)}`,
+      })
       expect(`${nameOf(route)} ${JSON.stringify(body)}`).not.toContain(MARK)
       const unkeyed = await callRoute(scene, route, {})
       expect({ route: nameOf(route), status: unkeyed.status }).toMatchObject({ status: 401 })

@@ -63,7 +63,7 @@ export const messageFields = {
   reason: { ...nullableText, description: 'Why it was not sent, or not delivered.' },
   engagement_statuses: listOf(oneOf(ENGAGEMENT_STATUSES)),
   ...times,
-  data: json,
+  data: nullableJson,
   metadata: json,
 }
 
