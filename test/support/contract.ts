@@ -23,12 +23,21 @@ export interface Answered {
 export function expectOwnContract(routes: readonly Route[], answered: Answered): void {
   const { method, status } = answered
   const [path = '', query = ''] = answered.path.split('?', 2)
-  const route = routes.find((one) => one.method === method && matcherOf(one).test(path))
+  const route = findRoute(routes, answered)
   // Neither a path without a route nor what browsers ask before their calls is in the contract.
   if (!route && (status === 404 || method === 'OPTIONS')) return
   const name = `${route?.id ?? path} ${status}`
   // Parts of a feed may be asked to be left out.
   if (!query.includes('exclude=')) expectContent(name, contentsAt(route, status), answered)
+}
+
+/** The route that has served a call. */
+export function findRoute(
+  routes: readonly Route[],
+  { method, path }: Pick<Answered, 'method' | 'path'>,
+): Route | undefined {
+  const [place = ''] = path.split('?', 1)
+  return routes.find((one) => one.method === method && matcherOf(one).test(place))
 }
 
 function expectContent(
