@@ -1,5 +1,6 @@
 import type { Exchange } from '../channels/provider.ts'
 import type { Queryable } from '../db/database.ts'
+import { newestFirst, type Place } from '../db/pages.ts'
 import { planned, sql } from '../db/sql.ts'
 import { isUuid } from '../ids.ts'
 import type { ChannelKey, EnvironmentName, MessageId, RunId, WorkflowRunId } from '../ids.ts'
@@ -112,7 +113,7 @@ export async function listMessages(
   page: PageRequest,
 ): Promise<Page<MessageRow>> {
   const { rows, ...ends } = toPage(
-    await queryMessages(tx, environment, filter, keysetOf(page)),
+    await queryMessages(tx, environment, filter, placeOf(page)),
     page,
   )
   return { rows: await withData(tx, environment, rows), ...ends }
@@ -134,14 +135,18 @@ async function withData(
     where m.environment = ${environment} and m.id = any(${rows.map(({ id }) => id)}::uuid[])
   `)
   const dataOf = new Map(found.map(({ id, data }) => [id, data]))
-  return rows.map((row) => ({ ...row, data: dataOf.get(row.id) ?? null }))
+  // One that was deleted in between has no data any more, and is not shown.
+  return rows.flatMap((row) => {
+    const data = dataOf.get(row.id)
+    return data === undefined ? [] : [{ ...row, data }]
+  })
 }
 
-function keysetOf({ after, before, size }: PageRequest): Keyset {
+function placeOf({ after, before, size }: PageRequest): Place {
   // One row more than the page tells whether there is another one.
-  const count = size + 1
-  if (before !== undefined) return { after: null, before: cursorId(before), count }
-  return { after: after === undefined ? null : cursorId(after), before: null, count }
+  const limit = size + 1
+  if (before !== undefined) return { before: cursorId(before), limit }
+  return { ...(after !== undefined && { after: cursorId(after) }), limit }
 }
 
 function toPage(found: readonly BareRow[], request: PageRequest): Page<BareRow> {
@@ -172,12 +177,6 @@ function cursorId(cursor: string): string {
   return isUuid(cursor) ? cursor : NO_ID
 }
 
-interface Keyset {
-  readonly after: string | null
-  readonly before: string | null
-  readonly count: number
-}
-
 /** What stands for a filter that is not given. */
 export const ANY = {
   ids: null,
@@ -202,7 +201,7 @@ async function queryMessages(
   tx: Queryable,
   environment: EnvironmentName,
   filter: MessageFilter,
-  { after, before, count }: Keyset,
+  place: Place,
 ): Promise<BareRow[]> {
   const given = { ...ANY, ...filter }
   const { ids, statuses, workflow, workflowRunId, runId, recipient, channel, tenant } = given
@@ -230,8 +229,6 @@ async function queryMessages(
     left join versions v on v.id = m.version_id
     left join environments e on e.name = m.environment
     where m.environment = ${environment}
-      and (${after}::uuid is null or m.id < ${after}::uuid)
-      and (${before}::uuid is null or m.id > ${before}::uuid)
       and (${ids}::uuid[] is null or m.id = any(${ids}::uuid[]))
       and (${statuses}::text[] is null or m.status = any(${statuses}::text[]))
       and (${workflow}::text is null or m.workflow = ${workflow})
@@ -258,10 +255,7 @@ async function queryMessages(
       and (${times.gte}::timestamptz is null or m.inserted_at >= ${times.gte})
       and (${times.lt}::timestamptz is null or m.inserted_at < ${times.lt})
       and (${times.lte}::timestamptz is null or m.inserted_at <= ${times.lte})
-    order by
-      case when ${before}::uuid is null then m.id end desc,
-      case when ${before}::uuid is not null then m.id end asc
-    limit ${count}
+      ${newestFirst(sql`m.id`, place)}
   `),
   )
 }
@@ -273,8 +267,7 @@ export async function findMessage(
   id: string,
 ): Promise<MessageRow | undefined> {
   if (!isUuid(id)) return undefined
-  const keyset = { after: null, before: null, count: 1 }
-  const found = await queryMessages(tx, environment, { ids: [id as MessageId] }, keyset)
+  const found = await queryMessages(tx, environment, { ids: [id as MessageId] }, { limit: 1 })
   const [row] = await withData(tx, environment, found)
   return row
 }
