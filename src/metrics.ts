@@ -83,7 +83,7 @@ export const METRICS = {
   },
   webhook_total: {
     kind: 'counter',
-    help: 'Calls of Git providers that ask for a look, by provider and result.',
+    help: 'Calls of Git providers that ask for a look, and of providers that report on messages, by provider and result.',
     labels: ['provider', 'result'],
   },
   status_posts_total: {

@@ -11,6 +11,7 @@ import { drift } from './drift.ts'
 import { engagement } from './engagement.ts'
 import { environments } from './environments.ts'
 import { feeds } from './feeds.ts'
+import { channelHook } from './hooks/channels.ts'
 import { gitHook } from './hooks/git.ts'
 import { sourceHooks } from './hooks/sources.ts'
 import { health } from './health.ts'
@@ -28,6 +29,7 @@ import { revisions } from './revisions.ts'
 import { sources } from './sources.ts'
 import { schedules } from './schedules.ts'
 import { subscriptions } from './subscriptions.ts'
+import { suppressions } from './suppressions.ts'
 import { tenants } from './tenants.ts'
 import { tracking } from './tracking.ts'
 import { unsubscribe } from './unsubscribe.ts'
@@ -42,6 +44,7 @@ const served: readonly Route[] = [
   ...activities,
   ...engagement,
   ...channelMessages,
+  ...suppressions,
   ...feeds,
   ...recipientRuns,
   ...workflowRuns,
@@ -64,6 +67,7 @@ const served: readonly Route[] = [
   ...brakes,
   ...revisions,
   gitHook,
+  channelHook,
   ...unsubscribe,
   ...tracking,
   ...drift,

@@ -94,6 +94,8 @@ export interface OpenRequest {
 /** What no one has proved yet. The handler reads the body when the rest speaks for it, and Postgres when the body does. */
 export interface SignedRequest {
   readonly params: Readonly<Record<string, string>>
+  /** Path and query as they were asked for. */
+  readonly url: string
   readonly headers: IncomingHttpHeaders
   /** The query, parsed with brackets. Throws a `RequestError` where it cannot be read. */
   readonly readQuery: () => Readonly<Record<string, unknown>>

@@ -81,8 +81,8 @@ function serveSigned(route: SignedRoute, { database, clock, services }: RouterOp
       takeBody: (take) => takeRawBody(req, route.bounds, take),
       readQuery: () => parseQuery(querystring),
     }
-    const { headers } = req
-    const request = { params, headers, ...read, database, services, now: clock.now() }
+    const { headers, url = '' } = req
+    const request = { params, url, headers, ...read, database, services, now: clock.now() }
     return { reply: await route.handle(request) }
   }
 }

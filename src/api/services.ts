@@ -1,6 +1,7 @@
 import type { Queue } from '../db/queue.ts'
 import type { Links } from '../messages/links.ts'
 import type { Metrics } from '../metrics.ts'
+import type { ChannelHooks } from './hooks/channels.ts'
 import type { GitHooks } from './hooks/journal.ts'
 
 /** All metrics in the text format of Prometheus. */
@@ -21,6 +22,8 @@ export interface ApiServices {
   readonly findSecret?: (environment: string, name: string) => string | undefined
   /** Absent: no webhook of a Git host is taken. */
   readonly gitHooks?: GitHooks
+  /** Absent: no report of a provider is taken. */
+  readonly channelHooks?: ChannelHooks
   /** What links to us are made with; absent: none are made, and none lead anywhere. */
   readonly links?: Links | undefined
 }

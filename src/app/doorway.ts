@@ -1,8 +1,10 @@
 import { DEVELOPMENT, type Access } from '../api/access.ts'
 import { originCheck } from '../api/cors.ts'
 import { routes } from '../api/index.ts'
+import { openChannelHooks } from '../api/hooks/channels.ts'
 import { openGitHooks } from '../api/hooks/journal.ts'
 import { readRates } from '../api/rate-limits.ts'
+import { openDoor } from '../channels/door.ts'
 import { startServer, type Server } from '../api/server.ts'
 import { noteServer } from '../data-directory.ts'
 import type { Ground } from './ground.ts'
@@ -17,6 +19,10 @@ export async function openDoorway(
   const hasLookedAtGit = () => looking?.isDone() ?? true
   const findSecret = (environment: string, name: string) => secrets.find(environment, name)
   const gitHooks = openGitHooks({ secrets: config.webhookSecrets, clock, log, metrics })
+  const door = openDoor({ allow: config.allowedTargets, loopback: config.dev })
+  stack.defer(() => door.close())
+  const { publicUrl } = config
+  const channelHooks = openChannelHooks({ door, publicUrl, clock, log, metrics })
   const server = await startServer({
     database,
     clock,
@@ -27,6 +33,7 @@ export async function openDoorway(
       startedAt: clock.now(),
       findSecret,
       gitHooks,
+      channelHooks,
       metrics,
       links,
     },

@@ -18,6 +18,7 @@ import {
 } from '../messages/leases.ts'
 import { sweepRates } from '../messages/pace-store.ts'
 import { sweepShortLinks } from '../messages/short-links.ts'
+import { sweepChannelReports } from '../messages/report-store.ts'
 import { BULK_TOPIC, takeBulkTurn } from '../recipients/bulk-work.ts'
 import { sweepBulks } from '../recipients/bulk-store.ts'
 import { sweepPlanRequests } from '../reconcile/promotion-store.ts'
@@ -61,6 +62,7 @@ const SWEEPS: Readonly<
   'source events': sweepSourceEvents,
   'channel rates': sweepRates,
   'short links': sweepShortLinks,
+  'channel reports': sweepChannelReports,
   events: sweepEvents,
   batches: sweepBatches,
 }
@@ -75,7 +77,12 @@ export async function startWork(ground: Ground): Promise<void> {
   const { signal } = ground.handOvers
   const secret = (environment: string, name: string) => secrets.find(environment, name)
   const context = { database, clock, process, door, signal, secret, log }
-  const delivery = openDelivery({ ...context, recheck: recheckPreferences, metrics })
+  const delivery = openDelivery({
+    ...context,
+    recheck: recheckPreferences,
+    metrics,
+    publicUrl: config.publicUrl,
+  })
   const fetching = openFetching({ ...context, queue })
   startWorkLoops(ground, delivery, fetching)
   await startBulkWork(ground)

@@ -1,3 +1,5 @@
+import { domainToASCII } from 'node:url'
+
 /** A mailbox with its display name, as a `from` line says it. */
 export interface Mailbox {
   readonly name: string
@@ -38,6 +40,12 @@ export function parseMailbox(text: string): Mailbox | undefined {
   const display = unquoted(name.trim())
   if (display === undefined || !isAddrSpec(address)) return undefined
   return { name: display, address }
+}
+
+/** An address as it travels: an international domain in its ASCII form. */
+export function asciiAddress(address: string): string {
+  const at = address.lastIndexOf('@')
+  return `${address.slice(0, at)}@${domainToASCII(address.slice(at + 1))}`
 }
 
 function unquoted(name: string): string | undefined {

@@ -1,4 +1,6 @@
-import { createPrivateKey, sign, type KeyObject } from 'node:crypto'
+import { createHmac, createPrivateKey, sign, type KeyObject } from 'node:crypto'
+import { isJsonObject } from '../json.ts'
+import { isAny, isSame } from '../proof.ts'
 
 /** The key in a PEM text; undefined where there is none. */
 export function readPrivateKey(pem: string): KeyObject | undefined {
@@ -24,4 +26,27 @@ export function signJwt({ algorithm, keyId, claims }: Jwt, key: KeyObject): stri
     .join('.')
   const signature = sign('sha256', Buffer.from(text), { key, dsaEncoding: 'ieee-p1363' })
   return `${text}.${signature.toString('base64url')}`
+}
+
+/** What a token says that one of the secrets has signed by HMAC-SHA256; undefined where none has. */
+export function readSignedClaims(
+  token: string,
+  secrets: readonly string[],
+): Readonly<Record<string, unknown>> | undefined {
+  const [header = '', claims = '', signature = ''] = token.split('.', 4)
+  const given = Buffer.from(signature, 'base64url')
+  const isSigned = isAny(secrets, (secret) =>
+    isSame(createHmac('sha256', secret).update(`${header}.${claims}`).digest(), given),
+  )
+  if (!isSigned || readPart(header)?.['alg'] !== 'HS256') return undefined
+  return readPart(claims)
+}
+
+function readPart(part: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const value = JSON.parse(Buffer.from(part, 'base64url').toString()) as unknown
+    return isJsonObject(value) ? value : undefined
+  } catch {
+    return undefined
+  }
 }

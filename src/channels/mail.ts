@@ -1,7 +1,6 @@
-import { domainToASCII } from 'node:url'
 import MailComposer from 'nodemailer/lib/mail-composer'
 import type { EmailContent } from '../steps/step.ts'
-import { hasControls, isAddrSpec, parseMailbox } from './address.ts'
+import { asciiAddress as ascii, hasControls, isAddrSpec, parseMailbox } from './address.ts'
 import type { Mailbox } from './address.ts'
 import type { HandOver } from './provider.ts'
 
@@ -233,10 +232,4 @@ function encodedWords(text: string): string {
   return [...words, word]
     .map((each) => `=?UTF-8?B?${Buffer.from(each).toString('base64')}?=`)
     .join('\r\n ')
-}
-
-/** The address as it travels: an international domain in its ASCII form. */
-function ascii(address: string): string {
-  const at = address.lastIndexOf('@')
-  return `${address.slice(0, at)}@${domainToASCII(address.slice(at + 1))}`
 }

@@ -2,6 +2,7 @@ import type { EnvironmentName, MessageId } from '../ids.ts'
 import type { JsonObject } from '../json.ts'
 import type { ChannelType, MessageContent } from '../steps/step.ts'
 import type { Door } from './door.ts'
+import type { DeliveryWebhook } from './report.ts'
 
 /** One message on its way to a provider. */
 export interface HandOver<Content extends MessageContent = MessageContent> {
@@ -22,6 +23,8 @@ export interface SendContext<Settings> {
   readonly now: Date
   /** The only way to the network. */
   readonly door: Door
+  /** Where the service can report what becomes of the message; absent where it could not come to us. */
+  readonly webhookUrl?: string | undefined
   /** The value of a secret variable of the environment. */
   secret(variable: string): string
 }
@@ -126,6 +129,8 @@ export interface Provider<
    * as `message.token`, or `h:*` for all that begin so. Null where it takes none.
    */
   readonly overrides: readonly string[] | null
+  /** Set where the service calls us to tell what became of messages. */
+  readonly webhook?: DeliveryWebhook<Settings>
   /** Set for push and chat. */
   readonly channelData?: ChannelDataKind
   /** The contract's word for it, where it has one. */

@@ -8,13 +8,16 @@ import { composeMail, mailboxText, senderSchema } from './mail.ts'
 import type { Mailbox } from './address.ts'
 import { withOverrides } from './overrides.ts'
 import type { Provider } from './provider.ts'
+import type { Fate, Received, Report, WebhookCall, WebhookContext } from './report.ts'
 import { signAws } from './sigv4.ts'
 import type { AwsCredentials } from './sigv4.ts'
+import { receiveNotification } from './sns-notification.ts'
 
 export interface SesSettings extends AwsCredentials {
   readonly configuration_set?: string
   readonly from: string
   readonly endpoint?: string
+  readonly webhook_topic?: string
 }
 
 const PATH = '/v2/email/outbound-emails'
@@ -43,6 +46,11 @@ export const ses: Provider<'ses', EmailContent, SesSettings> = {
       },
       from: senderSchema,
       endpoint: endpointSchema,
+      webhook_topic: {
+        description: 'The ARN of the SNS topic that the configuration set sends its events to.',
+        type: 'string',
+        pattern: '^arn:aws[a-z-]*:sns:[a-z0-9-]{1,40}:[0-9]{12}:[A-Za-z0-9_-]{1,256}$',
+      },
     },
   },
   example: {
@@ -53,6 +61,7 @@ export const ses: Provider<'ses', EmailContent, SesSettings> = {
     configuration_set: 'transactional',
     from: 'Example <hello@example.com>',
     endpoint: 'https://email.eu-central-1.amazonaws.com',
+    webhook_topic: 'arn:aws:sns:eu-central-1:123456789012:mail-events',
   },
   delivery: 'handed_over',
   overrides: [
@@ -69,6 +78,8 @@ export const ses: Provider<'ses', EmailContent, SesSettings> = {
     idempotency: null,
     reports: 'SNS, its messages signed by RSA',
   },
+
+  webhook: { settings: ['webhook_topic'], headers: ['x-amz-sns-message-type'], receive },
 
   async send(message, context) {
     const { settings, now } = context
@@ -120,4 +131,62 @@ function judge(reply: ApiReply): Verdict | undefined {
   if (error !== undefined && CHANNEL_ERRORS.has(error)) return channelFailure(details)
   if (error === 'MessageRejected') return rejected(details)
   return undefined
+}
+
+/** Who gets mails is told by SNS, and what became of them stands in its message, as a text. */
+function receive(call: WebhookCall, context: WebhookContext<SesSettings>): Promise<Received> {
+  return receiveNotification(call, context, context.settings.webhook_topic ?? '', reportsOf)
+}
+
+/** One for each of those of whom it is true. */
+function reportsOf(event: unknown): readonly Report[] {
+  const type = pick(event, 'eventType') ?? pick(event, 'notificationType')
+  const [fate, people] = fateOf(type, event)
+  if (fate === undefined) return []
+  const message = messageOf(pick(event, 'mail'))
+  const reference = pick(event, 'mail', 'messageId')
+  const url = pick(event, 'click', 'link')
+  const named = Array.isArray(people) && people.length > 0 ? people : [undefined]
+  return named.map((one: unknown) => ({
+    message,
+    address: typeof one === 'string' ? one : pick(one, 'emailAddress'),
+    fate,
+    details: pick(one, 'diagnosticCode') ?? pick(event, 'reject', 'reason'),
+    reference,
+    url,
+    shown: event,
+  }))
+}
+
+function fateOf(type: unknown, event: unknown): readonly [fate?: Fate, people?: unknown] {
+  switch (type) {
+    case 'Delivery':
+      return ['delivered', pick(event, 'delivery', 'recipients')]
+    case 'Bounce': {
+      const isGone = pick(event, 'bounce', 'bounceType') === 'Permanent'
+      return [isGone ? 'gone' : 'returned', pick(event, 'bounce', 'bouncedRecipients')]
+    }
+    case 'Complaint':
+      return ['complained', pick(event, 'complaint', 'complainedRecipients')]
+    case 'Reject':
+    case 'Rendering Failure':
+      return ['rejected']
+    case 'Open':
+      return ['opened']
+    case 'Click':
+      return ['clicked']
+    default:
+      return []
+  }
+}
+
+/** By the tag that each mail has, or by its own Message-ID where the event comes without tags. */
+function messageOf(mail: unknown): unknown {
+  const tag = pick(mail, 'tags', 'belfry_message_id', 0)
+  if (tag !== undefined) return tag
+  const headers = pick(mail, 'headers')
+  const found = Array.isArray(headers)
+    ? headers.find((one) => String(pick(one, 'name')).toLowerCase() === 'message-id')
+    : undefined
+  return /^<([^@]+)@/.exec(String(pick(found, 'value')))?.[1]
 }

@@ -1,10 +1,15 @@
+import { createHash } from 'node:crypto'
+import { isRecent } from '../proof.ts'
 import type { SmsContent } from '../steps/step.ts'
 import { accepted, callApi, channelFailure, detailsOf, endpointSchema } from './api.ts'
 import { endpointUrl, pick, refused } from './api.ts'
 import type { ApiReply, Verdict } from './api.ts'
+import { readSignedClaims } from './jwt.ts'
 import { phoneNumber } from './phone.ts'
 import { withOverrides } from './overrides.ts'
 import type { Provider } from './provider.ts'
+import { readReports, refusedCall, secretsIn, secretsOr } from './report.ts'
+import type { Fate, Received, Report, Secrets, WebhookCall, WebhookContext } from './report.ts'
 import { secretOr } from './secret.ts'
 
 export interface VonageSettings {
@@ -12,6 +17,14 @@ export interface VonageSettings {
   readonly api_secret: string
   readonly from: string
   readonly endpoint?: string
+  readonly webhook_secret?: Secrets
+}
+
+const FATES: Readonly<Record<string, Fate>> = {
+  delivered: 'delivered',
+  read: 'delivered',
+  rejected: 'rejected',
+  undeliverable: 'rejected',
 }
 
 /** Text messages through the Messages API of Vonage. */
@@ -41,6 +54,12 @@ export const vonage: Provider<'vonage', SmsContent, VonageSettings> = {
         maxLength: 15,
       },
       endpoint: endpointSchema,
+      webhook_secret: secretsOr({
+        description: 'The signature secret of the account.',
+        type: 'string',
+        minLength: 8,
+        maxLength: 500,
+      }),
     },
   },
   example: {
@@ -48,6 +67,7 @@ export const vonage: Provider<'vonage', SmsContent, VonageSettings> = {
     api_secret: 'a secret, or { secret: NAME }',
     from: 'Example',
     endpoint: 'https://api.nexmo.com',
+    webhook_secret: 'a secret, or { secret: NAME }, or a list',
   },
   delivery: 'handed_over',
   overrides: ['to', 'channel', 'client_ref', 'webhook_url', 'failover'],
@@ -58,8 +78,12 @@ export const vonage: Provider<'vonage', SmsContent, VonageSettings> = {
     reports: 'a webhook, signed by a token (HS256) with the hash of the body',
   },
 
+  webhook: { settings: ['webhook_secret'], headers: ['authorization'], receive },
+
   async send(message, context) {
     const { settings } = context
+    // Without the secret nothing that it reports would be believed.
+    const webhookUrl = settings.webhook_secret && context.webhookUrl
     const to = phoneNumber(message.content.to)
     if (to === undefined) return refused('invalid_address', 'the phone number is not E.164')
     const own = {
@@ -70,6 +94,7 @@ export const vonage: Provider<'vonage', SmsContent, VonageSettings> = {
       from: settings.from.replace(/^\+/, ''),
       text: message.content.body,
       client_ref: message.id,
+      ...(webhookUrl && { webhook_url: webhookUrl, webhook_version: 'v1' }),
     }
     const body = withOverrides(own, message.overrides)
     const login = Buffer.from(`${settings.api_key}:${settings.api_secret}`).toString('base64')
@@ -90,4 +115,31 @@ function judge(reply: ApiReply): Verdict | undefined {
   if (reply.status === 202) return accepted(pick(reply.body, 'message_uuid'))
   // An account without money.
   return reply.status === 402 ? channelFailure(detailsOf(reply)) : undefined
+}
+
+function receive(
+  { headers, body }: WebhookCall,
+  { settings, now }: WebhookContext<VonageSettings>,
+): Received {
+  const token = /^Bearer +(\S+) *$/i.exec(headers.authorization ?? '')?.[1]
+  if (token === undefined) return refusedCall('unsigned')
+  const claims = readSignedClaims(token, secretsIn(settings.webhook_secret))
+  const hash = createHash('sha256').update(body).digest('hex')
+  if (String(claims?.['payload_hash']).toLowerCase() !== hash) return refusedCall('bad_signature')
+  if (!isRecent(String(claims?.['iat']), now)) return refusedCall('bad_timestamp')
+  return readReports(body, (event) => [reportOf(event)])
+}
+
+function reportOf(event: unknown): Report | undefined {
+  const status = pick(event, 'status')
+  const fate =
+    typeof status === 'string' && Object.hasOwn(FATES, status) ? FATES[status] : undefined
+  if (fate === undefined) return undefined
+  return {
+    message: pick(event, 'client_ref'),
+    fate,
+    details: pick(event, 'error', 'detail') ?? pick(event, 'error', 'title'),
+    reference: pick(event, 'message_uuid'),
+    shown: event,
+  }
 }

@@ -1,6 +1,12 @@
 import type { Transaction } from '../db/database.ts'
 import { sql } from '../db/sql.ts'
 import type { EnvironmentName, MessageId } from '../ids.ts'
+import type { Channel } from '../workflow/environment.ts'
+
+/** Channel data is the customer's: one who keeps it in order himself says so. */
+export function forgetsDevices({ type, settings }: Pick<Channel, 'type' | 'settings'>): boolean {
+  return type === 'push' && settings['token_deregistration'] !== false
+}
 
 /** A message whose device is no more. */
 export interface DeadDevice {

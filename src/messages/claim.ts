@@ -12,6 +12,7 @@ import { settleHeldBack, settleOverdue, settleUnsent, THROTTLE_MS_MAX } from './
 import type { Claimed, MessageReason, Settlement } from './message.ts'
 import { postponeMessages, reserveHandOvers, takeProbes } from './pace-store.ts'
 import type { Postponed } from './pace-store.ts'
+import { findSuppressed } from './suppressions.ts'
 
 /**
  * Says which of these messages must not be handed over although they were made to be, since their recipients do
@@ -111,7 +112,11 @@ async function settleUnwanted(
   const ids = held.map(({ message }) => message.id)
   const refused: Refused =
     ids.length === 0 ? new Map() : await ctx.recheck(tx, { environment, ids, now })
+  const open = facts.flatMap(({ message, reason }) => (reason === undefined ? [message] : []))
+  const suppressed = await findSuppressed(tx, environment, { messages: open, settings })
   const judged = facts.map(({ message, reason }) => {
+    const gone = suppressed.get(message.id)
+    if (gone) return { message, reason: 'suppressed' as const, details: gone }
     const details = refused.get(message.id)
     return { message, reason: details ? ('preferences' as const) : reason, details }
   })

@@ -2,6 +2,7 @@ import { contentSecrets } from '../channels/channel-data.ts'
 import { scrubExchange, scrubText } from '../channels/exchange.ts'
 import type { Door } from '../channels/door.ts'
 import type { Answer } from '../channels/provider.ts'
+import { webhookUrl } from '../channels/report.ts'
 import { secretNames, withSecrets } from '../channels/secret.ts'
 import { sendThrough } from '../channels/send-through.ts'
 import type { Clock } from '../clock.ts'
@@ -12,16 +13,18 @@ import type { Metrics } from '../metrics.ts'
 import type { EnvironmentName, MessageId, ProcessId } from '../ids.ts'
 import type { MessageContent } from '../steps/step.ts'
 import type { Channel, EnvironmentSettings } from '../workflow/environment.ts'
+import { forgetsDevices } from './bounce-store.ts'
 import { claim, claimedAs, judge, laneOf, providerOf } from './claim.ts'
 import type { Claims, DeliverJob, Recheck } from './claim.ts'
 import { loadFacts } from './delivery-store.ts'
-import type { DueMessage, Facts } from './delivery-store.ts'
+import type { ClaimRef, DueMessage, Facts } from './delivery-store.ts'
 import { Lanes } from './lanes.ts'
 import { settle, settleHeldBack, settleReleased, settleUnsent } from './message.ts'
 import type { Settlement } from './message.ts'
 import { watchChannel } from './refusals.ts'
 import type { Alerts } from './refusals.ts'
-import { openSettler, type Settler } from './settler.ts'
+import { openSettler, type Ending, type Settler } from './settler.ts'
+import { addressOf, suppresses } from './suppressions.ts'
 
 export interface DeliveryOptions {
   readonly database: Database
@@ -38,6 +41,8 @@ export interface DeliveryOptions {
   readonly recheck?: Recheck
   /** Where hand-overs are measured; nowhere when left out. */
   readonly metrics?: Metrics
+  /** Where services can report to us; nowhere when left out. */
+  readonly publicUrl?: string | undefined
   /** From 0 to 1. */
   readonly random?: () => number
 }
@@ -67,6 +72,7 @@ export function openDelivery(options: DeliveryOptions): DeliveryContext {
     ...options,
     random: options.random ?? Math.random,
     metrics: options.metrics ?? noMetrics,
+    publicUrl: options.publicUrl,
     recheck: options.recheck ?? (async () => new Map()),
     lanes: new Lanes({ total: HANDOVERS_MAX, perLane: HANDOVERS_PER_CHANNEL_MAX }),
     settler: openSettler(options),
@@ -154,8 +160,23 @@ async function handOver(ctx: DeliveryContext, claims: Claims, message: DueMessag
       exchange: answer.exchange,
       at,
     },
-    forget: answer.kind === 'bounced' && forgetsDevices(channel),
+    ...(answer.kind === 'bounced' && endOfAddress(ref, channel, message, answer)),
   })
+}
+
+/** What is done about an address that is no more. */
+function endOfAddress(
+  ref: ClaimRef,
+  channel: Channel,
+  { content }: DueMessage,
+  { details }: Answer & { readonly kind: 'bounced' },
+): Pick<Ending, 'forget' | 'suppress'> {
+  if (forgetsDevices(channel)) return { forget: true }
+  const address = suppresses(channel) ? addressOf(content) : undefined
+  if (address === undefined) return {}
+  const { environment, id: messageId } = ref
+  const suppress = { environment, channel: channel.key, address, messageId, details }
+  return { suppress: { ...suppress, reason: 'bounced' } }
 }
 
 /** When a message comes back whose channel was refused since it was claimed; undefined where none was, or it tries. */
@@ -167,11 +188,6 @@ function heldBackUntil(
 ): Date | undefined {
   if (claims.probes.has(message.id)) return undefined
   return facts.probeAt ?? ctx.refused.get(laneOf(claims.environment, message.channel))
-}
-
-/** Channel data is the customer's: one who keeps it in order himself says so. */
-function forgetsDevices({ type, settings }: Channel): boolean {
-  return type === 'push' && settings['token_deregistration'] !== false
 }
 
 /**
@@ -246,6 +262,7 @@ async function send(
       now: ctx.clock.now(),
       door: ctx.door,
       secret,
+      webhookUrl: webhookUrl(ctx.publicUrl, message.environment, channel.key),
     })
     return scrubbed(await inTime(sending, signal), used)
   } catch (error) {

@@ -23,6 +23,7 @@ export type MessageReason =
   | 'channel_missing'
   | 'recipient_deleted'
   | 'preferences'
+  | 'suppressed'
   | 'throttled'
   | 'channel_refused'
   | 'delivery_failed'

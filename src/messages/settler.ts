@@ -7,6 +7,7 @@ import { forgetDevices } from './bounce-store.ts'
 import { insertDeliveries, lockClaims, saveSettlements } from './delivery-store.ts'
 import type { ClaimRef, Delivery } from './delivery-store.ts'
 import type { Settlement } from './message.ts'
+import { insertSuppressions, type NewSuppression } from './suppressions.ts'
 
 /** The end of one hand-over, to be written. */
 export interface Ending {
@@ -16,6 +17,8 @@ export interface Ending {
   readonly delivery: Delivery | null
   /** Whether the device that it went to is to be forgotten, since it is no more. */
   readonly forget?: boolean
+  /** The address that takes nothing more. */
+  readonly suppress?: NewSuppression
 }
 
 /** The part of a log that is needed here. */
@@ -78,6 +81,8 @@ async function write(
   if (settled.length > 0) await saveSettlements(tx, settled, clock.now())
   const dead = endings.flatMap(({ claim, forget }) => (forget ? [claim] : []))
   if (dead.length > 0) await forgetDevices(tx, dead, clock.now())
+  const suppressions = endings.flatMap(({ suppress }) => suppress ?? [])
+  await insertSuppressions(tx, suppressions, clock.now())
   // Also for a claim that was lost meanwhile: the attempt was made, and the log says so.
   const deliveries = endings.flatMap(({ delivery }) => (delivery ? [delivery] : []))
   if (deliveries.length > 0) await insertDeliveries(tx, deliveries)

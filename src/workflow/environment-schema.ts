@@ -183,6 +183,11 @@ export const channelFields = {
       'What becomes of a message that may have been taken: `retry` (with the same key; the default) or `hold`.',
     enum: ['retry', 'hold'],
   },
+  suppress_bounced: {
+    description:
+      'Whether a mail address or phone number that is gone, or whose owner complained, gets nothing more until it is cleared; `true` when left out.',
+    type: 'boolean',
+  },
 } as const
 
 /** The JSON Schema of `environments/<name>.yaml`, composed of the providers' settings. */

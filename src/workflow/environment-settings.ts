@@ -28,7 +28,7 @@ export interface EnvironmentFile {
 }
 
 export type ChannelEntry = Pick<Channel, 'type' | 'provider' | 'name' | 'conditions'> &
-  Partial<Pick<Channel, 'sandbox' | 'on_ambiguous' | 'settings'>>
+  Partial<Pick<Channel, 'sandbox' | 'on_ambiguous' | 'suppress_bounced' | 'settings'>>
 
 /** What an environment file that is in order says, as it is kept. */
 export function settingsOf(
@@ -75,6 +75,7 @@ function variableOf(entry: {
 
 function channelOf(key: ChannelKey, entry: ChannelEntry): Channel {
   const { type, provider, name, conditions, sandbox, on_ambiguous, settings } = entry
+  const { suppress_bounced } = entry
   return {
     key,
     type,
@@ -83,6 +84,7 @@ function channelOf(key: ChannelKey, entry: ChannelEntry): Channel {
     sandbox: sandbox ?? false,
     ...(conditions !== undefined && { conditions }),
     on_ambiguous: on_ambiguous ?? 'retry',
+    ...(suppress_bounced !== undefined && { suppress_bounced }),
     settings: settings ?? {},
   }
 }

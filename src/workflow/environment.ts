@@ -105,6 +105,8 @@ export interface Channel {
   readonly conditions?: Conditions
   /** A hand-over of unknown outcome: try again with the same key, or leave it to a person. */
   readonly on_ambiguous: 'retry' | 'hold'
+  /** Whether an address that is gone, or whose owner complained, gets nothing more; it does not unless told. */
+  readonly suppress_bounced?: boolean
   /** As the file says; a `{ secret: NAME }` stays a reference. */
   readonly settings: Readonly<Record<string, unknown>>
 }

@@ -108,6 +108,10 @@ async function fill(database: Database): Promise<Scene['messages']> {
       values ('production', '$users', ${id}, 'push', ${JSON.stringify({ devices: [{ token: MARK }] })}, ${now})
     `)
   }
+  await database.query(sql`
+    insert into suppressions (environment, channel, address, reason, details, message_id, inserted_at)
+    values ('production', 'feed', 'ann@example.com', 'bounced', ${MARK}, ${made[0]!.id}, ${now})
+  `)
   return Object.fromEntries(names.map((name, index) => [name, made[index]?.id ?? '']))
 }
 
@@ -119,6 +123,7 @@ export async function stateOf(database: Database): Promise<unknown> {
     union all select 'p', p::text from preference_sets p where environment = 'production'
     union all select 'c', c::text from channel_data c where environment = 'production'
     union all select 'b', b::text from bulk_operations b where environment = 'production'
+    union all select 'x', x::text from suppressions x where environment = 'production'
     union all select 's', s::text from switches s where environment = 'production'
     union all select 'w', w::text from workflow_runs w where environment = 'production'
     union all select 'e', e::text from environments e where name = 'production'
@@ -134,6 +139,7 @@ const VALUES: Readonly<Record<string, string>> = {
   set: 'default',
   environment: 'production',
   provider: 'github',
+  address: 'ann@example.com',
 }
 
 /** The path of a route about what there is of `user`. */

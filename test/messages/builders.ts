@@ -71,7 +71,8 @@ export async function saveUser(database: Database, id: string): Promise<void> {
 export async function clear(database: Database): Promise<void> {
   await database.execute(
     `truncate messages, deliveries, switches, switch_events, leases, workflows, versions,
-       recipients, environments, channel_refusals, channel_rates cascade`,
+       recipients, environments, channel_refusals, channel_rates, suppressions,
+       channel_reports, status_polls cascade`,
   )
 }
 

@@ -48,6 +48,18 @@ export interface GitHooksOptions {
 const LOG_MS = 60_000
 const ACCEPTED: ReadonlySet<HookOutcome> = new Set(['queued', 'unmatched', 'duplicate'])
 
+/** Says of each kind of thing whether a minute has passed since it last said so. */
+export function sparingly(clock: Clock): (kind: string) => boolean {
+  const said = new Map<string, number>()
+  return (kind) => {
+    const now = clock.now().getTime()
+    const before = said.get(kind)
+    if (before !== undefined && now - before < LOG_MS) return false
+    said.set(kind, now)
+    return true
+  }
+}
+
 /** Begins to count. */
 export function openGitHooks({
   secrets,
@@ -59,7 +71,7 @@ export function openGitHooks({
     string,
     { outcomes: Map<HookOutcome, number>; lastDeliveryAt: Date | null }
   >()
-  const logged = new Map<string, number>()
+  const isTime = sparingly(clock)
   return {
     secrets,
     note(provider, outcome) {
@@ -73,10 +85,7 @@ export function openGitHooks({
         count.lastDeliveryAt = now
         return
       }
-      const key = `${provider} ${outcome}`
-      const before = logged.get(key)
-      if (before !== undefined && now.getTime() - before < LOG_MS) return
-      logged.set(key, now.getTime())
+      if (!isTime(`${provider} ${outcome}`)) return
       log.warn('a webhook of a Git host was refused', { provider, reason: outcome, total })
     },
     counts: () =>

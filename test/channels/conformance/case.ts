@@ -52,6 +52,9 @@ export interface Case<Content extends MessageContent = MessageContent, Settings 
 export const now = new Date('2030-01-02T03:04:05Z')
 export const id = '0190a0b0-0000-7000-8000-000000000001' as MessageId
 
+/** Where the services of the suite report to. */
+export const WEBHOOK_URL = 'https://belfry.example.com/hooks/channels/production/main'
+
 /** Hands the message of `one` over to what listens at `url`. */
 export async function handOver(
   one: Case,
@@ -68,6 +71,7 @@ export async function handOver(
     now,
     door,
     secret: () => '',
+    webhookUrl: WEBHOOK_URL,
   }
   const message = {
     id,

@@ -57,6 +57,7 @@ export const mailCases: readonly Case[] = [
         html: '<p>Hello</p>',
         text: 'Hello',
         headers: { 'List-Unsubscribe': '<https://example.com/u>', 'Message-ID': messageId },
+        tags: [{ name: 'belfry_message_id', value: id }],
         attachments: [{ filename: 'a.csv', content: 'YSxi', content_type: 'text/csv' }],
       },
     },
@@ -103,6 +104,7 @@ export const mailCases: readonly Case[] = [
         HtmlBody: '<p>Hello</p>',
         TextBody: 'Hello',
         MessageStream: 'outbound',
+        Metadata: { belfry_message_id: id },
         Headers: [
           { Name: 'List-Unsubscribe', Value: '<https://example.com/u>' },
           { Name: 'Message-ID', Value: messageId },

@@ -2,7 +2,7 @@ import { sns } from '../../../src/channels/sns.ts'
 import { twilio } from '../../../src/channels/twilio.ts'
 import { vonage } from '../../../src/channels/vonage.ts'
 import type { SmsContent } from '../../../src/steps/step.ts'
-import { aCase, formBody, id, jsonBody, type Case, type FakeAnswer } from './case.ts'
+import { aCase, formBody, id, jsonBody, WEBHOOK_URL, type Case, type FakeAnswer } from './case.ts'
 
 const content: SmsContent = { type: 'sms', to: '+1 (555) 010-0000', body: 'Hi & <welcome> 🔔' }
 
@@ -37,7 +37,12 @@ export const smsCases: readonly Case[] = [
       headers: {
         authorization: `Basic ${Buffer.from('AC01:tw-verysecret').toString('base64')}`,
       },
-      body: { To: '+15550100000', From: '+15550100', Body: content.body },
+      body: {
+        To: '+15550100000',
+        From: '+15550100',
+        Body: content.body,
+        StatusCallback: `${WEBHOOK_URL}?message=${id}`,
+      },
     },
     body: formBody,
     overrides: {
@@ -73,6 +78,7 @@ export const smsCases: readonly Case[] = [
     settings: (endpoint) => ({
       api_key: 'vonagekey',
       api_secret: 'vo-verysecret',
+      webhook_secret: 'a signature secret',
       from: '+15550100',
       endpoint,
     }),
@@ -90,6 +96,7 @@ export const smsCases: readonly Case[] = [
         from: '15550100',
         text: content.body,
         client_ref: id,
+        webhook_url: WEBHOOK_URL,
       },
     },
     body: jsonBody,
