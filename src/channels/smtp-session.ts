@@ -22,11 +22,18 @@ export class SmtpError extends Error {
   override readonly name = 'SmtpError'
   readonly phase: Phase
   readonly reply: { readonly code: number; readonly text: string } | null
+  /** Whom the server will not take it for, where its answer is about that. */
+  readonly recipient: string | null
 
-  constructor(phase: Phase, message: string, reply: SmtpError['reply'] = null) {
+  constructor(
+    phase: Phase,
+    message: string,
+    about: Partial<Pick<SmtpError, 'reply' | 'recipient'>> = {},
+  ) {
     super(message)
     this.phase = phase
-    this.reply = reply
+    this.reply = about.reply ?? null
+    this.recipient = about.recipient ?? null
   }
 }
 
@@ -130,7 +137,12 @@ async function sendOver(session: Session, mail: Mail, use: Use): Promise<Receipt
     session,
     () => phase,
     use.signal,
-    (done) => session.connection.send(envelope, source, done),
+    (done) =>
+      session.connection.send(envelope, source, (error, taken) => {
+        // Where all are refused, what counts is what was said of the person that the mail is for.
+        const refused = (error as SendError | null)?.rejectedErrors ?? []
+        done(refused.find(({ recipient }) => recipient === mail.to) ?? error, taken)
+      }),
   )
   session.sent += 1
   giveBack(session, use)
@@ -147,6 +159,8 @@ interface SendInfo {
   readonly response: string
   readonly rejectedErrors?: readonly ServerError[] | undefined
 }
+
+type SendError = Error & Pick<SendInfo, 'rejectedErrors'>
 
 interface ServerError extends Error {
   readonly responseCode?: number | undefined
@@ -185,7 +199,7 @@ async function stage<T = unknown>(
 function smtpError(phase: Phase, error: ServerError): SmtpError {
   const code = error.responseCode ?? 0
   const reply = code > 0 ? { code, text: error.response ?? '' } : null
-  return new SmtpError(phase, error.message, reply)
+  return new SmtpError(phase, error.message, { reply, recipient: error.recipient ?? null })
 }
 
 function poolOf(door: Door): Map<string, Session[]> {

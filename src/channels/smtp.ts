@@ -31,6 +31,9 @@ const RATE_CODES = new Set([421, 450, 451, 452, 454])
 /** Answers to a mail that are about the channel: not logged in, or TLS demanded. */
 const CHANNEL_CODES = new Set([530, 534, 535, 538])
 
+/** What a server says, by number, of a mailbox that is not there: unknown, moved away, a domain that takes no mail. */
+const GONE_TEXT = /^55[013][ -]5\.1\.(?:1|6|10)\b/
+
 /** Mail over SMTP. */
 export const smtp: Provider<'smtp', EmailContent, SmtpSettings> = {
   name: 'smtp',
@@ -141,7 +144,7 @@ function judge(error: unknown, request: Exchange['request']): Answer {
     return { kind: 'failed', details: error.message, exchange: { request, response: null } }
   }
   if (!(error instanceof SmtpError)) throw error
-  const { phase, reply } = error
+  const { phase, reply, recipient } = error
   const response = reply && { status: reply.code, headers: {}, body: reply.text }
   const exchange: Exchange = { request, response }
   const details = error.message
@@ -162,6 +165,10 @@ function judge(error: unknown, request: Exchange['request']): Answer {
   if (CHANNEL_CODES.has(reply.code)) {
     const asked = `the server asks for credentials: ${details}`
     return { kind: 'failed', channel: true, details: asked, exchange }
+  }
+  // Said of the sender or of the mail, the number is not about the mailbox.
+  if (recipient !== null && GONE_TEXT.test(reply.text)) {
+    return { kind: 'bounced', reason: 'address_gone', details, exchange }
   }
   return { kind: 'rejected', reason: 'provider_rejected', details, exchange }
 }

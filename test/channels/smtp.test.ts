@@ -205,6 +205,34 @@ describe('an answer', () => {
     }
   })
 
+  test('that the mailbox is not there makes the address gone', async () => {
+    for (const [text, cc, kind] of [
+      ['5.1.1 no such user', [], 'bounced'],
+      ['5.1.10 the domain takes no mail', ['cy@example.com'], 'bounced'],
+      ['5.1.11 is another number', [], 'rejected'],
+      ['5.7.1 not from you', [], 'rejected'],
+      ['no such user, said without a number', [], 'rejected'],
+    ] as const) {
+      await using server = await startSmtp({
+        onRcptTo: ({ address }, _session, callback) =>
+          callback(address === 'ann@example.com' ? smtpAnswer(550, text) : null),
+      })
+      const answer = await send(server.port, { cc: [...cc] })
+      expect([text, answer.kind]).toEqual([text, kind])
+    }
+  })
+
+  test('about a copy or the sender says nothing of the address', async () => {
+    const gone = smtpAnswer(550, '5.1.1 no such user')
+    await using copies = await startSmtp({
+      onRcptTo: ({ address }, _session, callback) =>
+        callback(address === 'ann@example.com' ? smtpAnswer(550, '5.7.1 not you') : gone),
+    })
+    expect(await send(copies.port, { cc: ['cy@example.com'] })).toMatchObject({ kind: 'rejected' })
+    await using sender = await startSmtp({ onMailFrom: (_a, _s, callback) => callback(gone) })
+    expect(await send(sender.port)).toMatchObject({ kind: 'rejected' })
+  })
+
   test('that refuses only the person it is for is not a success', async () => {
     await using server = await startSmtp({
       onRcptTo: ({ address }, _session, callback) =>

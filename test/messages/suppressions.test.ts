@@ -8,6 +8,7 @@ import { testClock } from '../support/clock.ts'
 import type { TestClock } from '../support/clock.ts'
 import { test } from '../support/database.ts'
 import { startHttp } from '../support/http.ts'
+import { smtpAnswer, startSmtp } from '../support/smtp.ts'
 import {
   aChannel,
   aMessage,
@@ -79,6 +80,25 @@ describe('an address that is gone', () => {
     const third = aMail('ann@bücher.example')
     await deliver(ctx, await insert(database, clock, [third]))
     expect(await stateOf(database, third.id)).toMatchObject({ status: 'sent' })
+  })
+
+  test('is told at once by a mail server', async ({ database }) => {
+    await using server = await startSmtp({
+      onRcptTo: (_address, _session, callback) => callback(smtpAnswer(550, '5.1.1 no such user')),
+    })
+    const settings = { host: '127.0.0.1', port: server.port, from: 'hello@example.com' }
+    await saveEnvironment(database, {
+      main: aChannel({ type: 'email', provider: 'smtp', settings }),
+    })
+    const [first, second] = [aMail('ann@example.com'), aMail('Ann@example.com')]
+    await send({ database, clock, signal: stop.signal }, first)
+    expect(await stateOf(database, first.id)).toMatchObject({
+      status: 'bounced',
+      reason: 'address_gone',
+    })
+    expect(await listed(database)).toMatchObject([{ reason: 'bounced', messageId: first.id }])
+    await send({ database, clock, signal: stop.signal }, second)
+    expect(await stateOf(database, second.id)).toMatchObject({ reason: 'suppressed' })
   })
 
   test('is written down for its own channel', async ({ database }) => {
