@@ -63,8 +63,19 @@ export const mailCases: readonly Case[] = [
     },
     body: jsonBody,
     overrides: {
-      given: { tags: [{ name: 'kind', value: 'news' }] },
-      body: { to: ['ann@example.com'], tags: [{ name: 'kind', value: 'news' }] },
+      given: {
+        tags: [
+          { name: 'kind', value: 'news' },
+          { name: 'belfry_message_id', value: 'of another one' },
+        ],
+      },
+      body: {
+        to: ['ann@example.com'],
+        tags: [
+          { name: 'kind', value: 'news' },
+          { name: 'belfry_message_id', value: id },
+        ],
+      },
     },
     accepted: { status: 200, body: { id: 're-1' } },
     reference: 're-1',
