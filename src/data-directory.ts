@@ -13,6 +13,8 @@ export interface LocalServer {
   readonly url: string
   readonly pid: number
   readonly started_at: string
+  /** Whether it follows the working tree. */
+  readonly dev?: boolean
 }
 
 const CREDENTIALS = 'credentials.json'

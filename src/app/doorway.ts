@@ -48,7 +48,8 @@ export async function openDoorway(
     topics,
   })
   stack.defer(() => server.close())
-  const note = { url: server.url, pid: process.pid, started_at: clock.now().toISOString() }
+  const started_at = clock.now().toISOString()
+  const note = { url: server.url, pid: process.pid, started_at, dev: config.dev }
   stack.defer(noteServer(config.dataDirectory, note))
   return server
 }

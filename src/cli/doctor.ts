@@ -1,5 +1,6 @@
 import { systemClock } from '../clock.ts'
 import { sensitiveValues, type Config } from '../config.ts'
+import { findServer } from '../data-directory.ts'
 import { ConfigError } from '../errors.ts'
 import { openSecrets, type Secrets } from '../secrets.ts'
 import { environmentOption } from './client.ts'
@@ -46,7 +47,7 @@ export const doctor: Command = {
 
 async function examine({ host, options, settings }: CommandContext): Promise<readonly Finding[]> {
   const machine = await import('./doctor/machine.ts')
-  const read = readSettings(host, options)
+  const read = readSettings(host, asServed(options, settings))
   const config = 'config' in read ? read.config : undefined
   const secrets = openMask(config, settings)
   const server = await askServer(settings, options)
@@ -63,6 +64,12 @@ async function examine({ host, options, settings }: CommandContext): Promise<rea
     ...server.findings,
   ]
   return found.map((one) => masked(one, secrets))
+}
+
+/** What runs here already says how it was started: a server in development mode has no branch to wait for. */
+function asServed(options: OptionValues, { dataDir }: ClientSettings): OptionValues {
+  const isDev = findServer(options.text('data-dir') ?? dataDir)?.dev === true
+  return isDev ? { ...options, flag: (name) => name === 'dev' || options.flag(name) } : options
 }
 
 function readSettings(

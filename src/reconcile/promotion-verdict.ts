@@ -120,7 +120,7 @@ function soakMessage({ mode, promotes_from: from, soak, soaking }: OrderVerdict)
     .at(-1)
   const then =
     mode === 'enforce' ? `the merge is applied by itself at ${last}` : `wait until ${last}`
-  return `${listed(soaking.map(({ key }) => key))} were not live in ${from} for ${soak} yet: ${then}`
+  return `live in ${from} for less than ${soak}: ${listed(soaking.map(({ key }) => key))}; ${then}`
 }
 
 const NAMES_MAX = 10

@@ -3,6 +3,7 @@ import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { checkDisk, checkNode, judgeRoom } from '../../src/cli/doctor/machine.ts'
+import { noteServer } from '../../src/data-directory.ts'
 import { checkWatch, checkWatchLimits } from '../../src/cli/doctor/watcher.ts'
 import { serveRepository } from '../support/git-server.ts'
 import { git, testRepository } from '../support/repository.ts'
@@ -248,6 +249,19 @@ describe('doctor, of environments', () => {
     expect(strange.about('providers')[0]).toMatch(/^problem main: environments\/production.yaml/)
     await repository.commit({ 'environments/production.yaml': '{ ref: 1 }\n' })
     expect((await examine(place, env)).about('environments')[0]).toMatch(/^problem main: /)
+  })
+
+  test('takes the mode of the server that runs here', async () => {
+    await using place = await openPlace()
+    await using made = await testRepository()
+    await made.commit({ 'environments/development.yaml': '{}\n' })
+    const waits = expect.stringContaining('development waits for the branch development')
+    const at = async () => (await examine(place, { BELFRY_REPO: made.path })).about('environments')
+    expect(await at()).toContainEqual(waits)
+    const server = { url: 'http://127.0.0.1:9', pid: process.pid, started_at: '2026-03-01' }
+    const forget = noteServer(place.directory, { ...server, dev: true })
+    expect(await at()).not.toContainEqual(waits)
+    forget()
   })
 
   test('reads development from the working tree in development mode', async () => {

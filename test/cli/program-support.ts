@@ -41,7 +41,7 @@ export async function run(
     version: '1.2.3',
     host: {
       ...noHost,
-      readSettings: () => readConfig(env),
+      readSettings: (options) => readConfig(env, options.flag('dev') ? { dev: true } : {}),
       ...(keys && { openKeys: () => Promise.resolve(keys) }),
     },
     settings: () => ({ ...noServer, ...settings }),
