@@ -3,22 +3,20 @@
  * is that of `with ordinality`: sending and reading the same text a thousand times costs more than the rows.
  */
 export class Shared {
-  readonly #known = new Map<unknown, number>()
-  readonly #texts: string[] = []
+  readonly #places = new Map<string, number>()
 
-  /** The place of a value: of the same object, or of one that reads the same. */
+  /** The place of a value, or of one that reads the same. */
   place(value: object): number {
-    const known = this.#known.get(value)
-    if (known !== undefined) return known
     const text = JSON.stringify(value)
-    const place = this.#known.get(text) ?? this.#texts.push(text)
-    this.#known.set(text, place)
-    this.#known.set(value, place)
+    const known = this.#places.get(text)
+    if (known !== undefined) return known
+    const place = this.#places.size + 1
+    this.#places.set(text, place)
     return place
   }
 
   /** A JSON array of all of them. */
   json(): string {
-    return `[${this.#texts.join(',')}]`
+    return `[${[...this.#places.keys()].join(',')}]`
   }
 }

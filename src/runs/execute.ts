@@ -136,13 +136,15 @@ async function walkAll(tx: Transaction, chunk: Chunk, runs: readonly QueuedRun[]
         return unreachable(request)
     }
   }
-  const walkings: Walking[] = []
+  // Only what stands before a gate is kept on its way: the scopes of the others are garbage at once.
+  const walkings = new Map<number, Walking>()
   let steps: IteratorResult<Request, Walk>[] = []
-  for (const run of runs) {
+  for (const [index, run] of runs.entries()) {
     if (chunk.made.bytes > MADE_BYTES_MAX) break
     const walking = walk(chunk, run, secrets)
-    walkings.push(walking)
-    steps.push(walking.next())
+    const step = walking.next()
+    if (!step.done) walkings.set(index, walking)
+    steps.push(step)
   }
   for (;;) {
     const requests = steps.flatMap((step) => (step.done ? [] : [step.value]))
@@ -160,7 +162,7 @@ async function walkAll(tx: Transaction, chunk: Chunk, runs: readonly QueuedRun[]
       requests.filter((one) => one.kind === 'trigger'),
     )
     steps = steps.map((step, index) =>
-      step.done ? step : walkings[index]!.next(answer(step.value)),
+      step.done ? step : walkings.get(index)!.next(answer(step.value)),
     )
   }
   await gates.save(tx)
