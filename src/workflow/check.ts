@@ -6,7 +6,7 @@ import type { ChannelUse, EnvironmentUses, VariableUse } from './workflow.ts'
 
 /**
  * What a version asks of an environment and does not find there: channels that are missing or not
- * clear, variables that are not set, and secrets where a reader would see them. Sorted.
+ * clear, variables that are not set, sources that it has not, and secrets where a reader would see them. Sorted.
  */
 export function checkAgainstEnvironment(
   version: EnvironmentUses,
@@ -57,10 +57,9 @@ function checkNamed(
 /** `vars` has it in commercial workflows, whatever the environment says. */
 const UNSUBSCRIBE_VARIABLE = 'commercial_unsubscribe_url'
 
-function checkVariable(
-  use: VariableUse,
-  { variables }: EnvironmentSettings,
-): readonly Diagnostic[] {
+function checkVariable(use: VariableUse, settings: EnvironmentSettings): readonly Diagnostic[] {
+  if (use.source !== undefined) return checkSource(use, settings)
+  const { variables } = settings
   if (use.name === UNSUBSCRIBE_VARIABLE) return []
   const variable = Object.hasOwn(variables, use.name) ? variables[use.name] : undefined
   if (variable === undefined) {
@@ -84,6 +83,19 @@ function checkVariable(
       hint: 'Secrets may stand in the url, headers, query and body of webhooks and fetches.',
     }),
   ]
+}
+
+/** The source may come later, or be there in another environment: a warning. */
+function checkSource(
+  { name, source, ...place }: VariableUse,
+  { sources = {} }: EnvironmentSettings,
+): readonly Diagnostic[] {
+  if (Object.hasOwn(sources, name)) return []
+  const then =
+    source === 'starts' ? 'no event starts the workflow' : 'nothing but its time ends the wait'
+  const message = `the environment has no source "${name}": ${then}`
+  const hint = didYouMean(name, Object.keys(sources)).hint ?? "Add it to the environment's sources."
+  return [warningAt(place.path, place, { code: 'unknown_source', message, hint })]
 }
 
 function knownHint(keys: readonly string[]): string | undefined {

@@ -33,6 +33,7 @@ import {
 import { checkAudiences, checkEventNames, eventTemplates } from './triggers.ts'
 import {
   channelUses,
+  sourceUses,
   checkPlacedConditions,
   checkSteps,
   listConditions,
@@ -181,7 +182,7 @@ function* readWorkflow(
     layouts: steps.flatMap((placed) => layoutUse(reading, placed)),
     texts: reading.texts,
     channelUses: channelUses(file, steps),
-    variableUses: reading.variables,
+    variableUses: [...reading.variables, ...sourceUses(file, workflow, steps)],
   }
   return { key, diagnostics, draft }
 }

@@ -120,6 +120,27 @@ export function variablesOf(
   )
 }
 
+/** The sources whose events start the workflow, or are waited for. */
+export function sourceUses(
+  file: ParsedFile,
+  { trigger: { events = [] } = {} }: Workflow,
+  steps: readonly PlacedStep[],
+): readonly VariableUse[] {
+  const place = (pointer: Pointer) => ({ secrets: false, path: file.path, ...file.locate(pointer) })
+  return [
+    ...events.map(({ source: name }, index) => ({
+      name,
+      source: 'starts' as const,
+      ...place(['trigger', 'events', index, 'source']),
+    })),
+    ...steps.flatMap(({ step, pointer }) =>
+      step.type === 'wait_for_event' && step.source !== undefined
+        ? [{ name: step.source, source: 'awaited' as const, ...place([...pointer, 'source']) }]
+        : [],
+    ),
+  ]
+}
+
 /** What steps need of the environment's channels. */
 export function channelUses(file: ParsedFile, steps: readonly PlacedStep[]): readonly ChannelUse[] {
   return steps.flatMap(({ step, pointer }) => {

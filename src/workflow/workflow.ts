@@ -50,9 +50,14 @@ export interface ChannelUse {
   readonly column: number
 }
 
-/** Where a step uses `vars.<name>`: which kind of place, for the checks on secret variables. */
+/**
+ * Where a step uses `vars.<name>`: which kind of place, for the checks on secret variables; or where an event of a source
+ * is named.
+ */
 export interface VariableUse {
   readonly name: string
+  /** Of a source: what becomes of its events. Absent for a variable. */
+  readonly source?: 'starts' | 'awaited'
   /** Whether a secret variable may stand here. */
   readonly secrets: boolean
   /** Whether the step fails without it; else it renders empty. */

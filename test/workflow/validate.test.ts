@@ -56,6 +56,43 @@ test('checks what stands on disk', async () => {
   ])
 })
 
+test('warns of events of sources that an environment does not have', async () => {
+  const root = await aDirectory({
+    'workflows/order/workflow.yaml': `name: Order
+trigger:
+  events:
+    - { source: segment, event: Order, recipients: "{{event.userId}}" }
+    - { source: segmint, event: Order, recipients: "{{event.userId}}" }
+steps:
+  - { ref: paid, type: wait_for_event, source: shop, event: Paid }
+  - { ref: sent, type: wait_for_event, source: segment, event: Sent }
+`,
+    'environments/production.yaml':
+      'sources: { segment: { type: segment, secret: { secret: KEY } } }\n',
+  })
+  const { diagnostics, errors } = await validateDirectory(root, options)
+  expect(errors).toBe(0)
+  expect(diagnostics).toMatchObject([
+    {
+      line: 5,
+      column: 17,
+      code: 'unknown_source',
+      severity: 'warning',
+      message:
+        'in "production": the environment has no source "segmint": no event starts the workflow',
+      hint: expect.stringMatching(/did you mean "segment"/i),
+    },
+    {
+      line: 7,
+      column: 48,
+      code: 'unknown_source',
+      message:
+        'in "production": the environment has no source "shop": nothing but its time ends the wait',
+      hint: "Add it to the environment's sources.",
+    },
+  ])
+})
+
 test('takes warnings for errors when it is strict', async () => {
   const root = await aDirectory({
     'workflows/welcome/workflow.yaml': inApp('x'),
