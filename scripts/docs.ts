@@ -1,5 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { providers } from '../src/channels/index.ts'
+import { operators } from '../src/language/operators.ts'
 import { templateHelpers } from '../src/language/templates.ts'
 import { listStepTypes } from '../src/steps/index.ts'
 import { editorSchemas } from '../src/workflow/editor.ts'
@@ -41,6 +42,12 @@ const tables: Readonly<Record<string, Fields>> = {
   source: { properties: sourceFields, required: ['type', 'secret'] },
   channel: { properties: channelFields, required: ['type', 'provider'] },
   schedule: { properties: scheduleFields, required: scheduleSchema.required },
+  operators: {
+    head: 'operator',
+    properties: Object.fromEntries(
+      Object.entries(operators).map(([name, { summary }]) => [name, { description: summary }]),
+    ),
+  },
   helpers: {
     head: 'helper',
     properties: Object.fromEntries(

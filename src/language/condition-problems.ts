@@ -1,4 +1,5 @@
 import { unreachable } from '../errors.ts'
+import { isKey } from '../ids.ts'
 import { argumentOf, conditionPrefixes, isVariable } from './condition-argument.ts'
 import {
   deliveryOperators,
@@ -28,9 +29,12 @@ interface ConditionFields {
 
 /** What a schema cannot say of one condition. */
 export function conditionProblems(condition: ConditionFields): readonly FieldProblem[] {
-  const variable = variableProblem(condition.variable)
-  if (variable !== undefined) return [variable]
   const type = operatorType(condition.operator)
+  const variable =
+    type?.argument === 'audience'
+      ? audienceProblem(condition.variable)
+      : variableProblem(condition.variable)
+  if (variable !== undefined) return [variable]
   if (type === undefined) {
     const message = `"${condition.operator}" is no operator`
     const hint = didYouMean(condition.operator, operatorNames)
@@ -57,6 +61,13 @@ function variableProblem(variable: string): FieldProblem | undefined {
     message,
     ...didYouMean(prefix, conditionPrefixes),
   }
+}
+
+/** Only recipients are in audiences. */
+function audienceProblem(variable: string): FieldProblem | undefined {
+  if (variable === 'recipient') return undefined
+  const message = `the variable of an audience is "recipient", not "${variable}"`
+  return { field: 'variable', code: 'invalid_path', message }
 }
 
 function unexpectedArgument({ operator, argument }: ConditionFields): FieldProblem | undefined {
@@ -88,13 +99,13 @@ function mismatch(value: unknown, shape: ArgumentShape): string | undefined {
     case 'any':
       return undefined
     case 'ordered':
-      return typeof value === 'number' || typeof value === 'string'
-        ? undefined
-        : 'a number or a text as argument'
+      return orderedMismatch(value)
     case 'pair':
       return isRising(value, compareValues)
         ? undefined
         : 'a list `[from, to]` as argument, the smaller one first'
+    case 'audience':
+      return audienceMismatch(value)
     case 'timestamp':
       return timestampMismatch(value)
     case 'timestamp_pair':
@@ -104,6 +115,15 @@ function mismatch(value: unknown, shape: ArgumentShape): string | undefined {
     default:
       return unreachable(shape)
   }
+}
+
+function audienceMismatch(value: unknown): string | undefined {
+  return typeof value === 'string' && isKey(value) ? undefined : 'the key of an audience'
+}
+
+function orderedMismatch(value: unknown): string | undefined {
+  const isOrdered = typeof value === 'number' || typeof value === 'string'
+  return isOrdered ? undefined : 'a number or a text as argument'
 }
 
 function timestampMismatch(value: unknown): string | undefined {

@@ -35,6 +35,9 @@ export interface ConditionResult {
   readonly result: boolean | 'not_evaluated'
 }
 
+/** Where a scope holds the keys of the audiences that its recipient is in. No variable and no template names it. */
+export const AUDIENCES = '$audiences'
+
 /** How long the JSON of a resolved value may be in a result. */
 export const RESOLVED_CHARS_MAX = 256
 
@@ -149,7 +152,7 @@ function anyHolds(list: readonly (Condition | AllConditions)[], evaluation: Eval
 function conditionHolds(condition: Condition, { lookup, nowMs, results }: Evaluation): boolean {
   const type = operatorType(condition.operator)
   assert(type !== undefined, `"${condition.operator}" is no operator of a condition`)
-  const left = lookup(condition.variable)
+  const left = lookup(type.argument === 'audience' ? AUDIENCES : condition.variable)
   const argument = preparedArgument(condition)
   const right = argument.kind === 'value' ? argument.value : (lookup(argument.path) ?? '')
   const word = argument.kind === 'value' ? statusWord(right) : undefined

@@ -2,7 +2,14 @@ import { isFarEnough, parseRelative, parseTimestamp } from './timestamps.ts'
 import { compareValues, isSame } from './values.ts'
 
 /** What kind of argument an operator takes. */
-export type ArgumentShape = 'none' | 'any' | 'ordered' | 'pair' | 'timestamp' | 'timestamp_pair'
+export type ArgumentShape =
+  | 'none'
+  | 'any'
+  | 'ordered'
+  | 'pair'
+  | 'timestamp'
+  | 'timestamp_pair'
+  | 'audience'
 
 interface OperatorType {
   readonly argument: ArgumentShape
@@ -66,6 +73,12 @@ const isTimestamp = unary(
   'is an ISO 8601 date or time',
   (left) => parseTimestamp(left) !== undefined,
 )
+/** Asked of the audiences that the recipient is in, whatever the variable. */
+const audienceMember: OperatorType = {
+  argument: 'audience',
+  summary: 'the `recipient` is in the audience of that key',
+  holds: (left, right) => Array.isArray(left) && left.includes(right),
+}
 const before = timestamp('lies before the argument', (left, right) => left < right)
 const onOrAfter = timestamp('is the argument or lies after it', (left, right) => left >= right)
 
@@ -109,6 +122,8 @@ export const operators = {
     const leftMs = parseTimestamp(left)
     return leftMs !== undefined && leftMs >= nowMs
   }),
+  is_audience_member: audienceMember,
+  is_not_audience_member: negated(audienceMember, 'the opposite of `is_audience_member`'),
 } as const satisfies Readonly<Record<string, OperatorType>>
 
 export type Operator = keyof typeof operators

@@ -116,6 +116,25 @@ export async function listMembers(
   return inOrder(rows, place).map((row) => ({ ...row, tenant: row.tenant || null }))
 }
 
+/** In which audiences these users are. */
+export async function loadMemberships(
+  db: Queryable,
+  environment: EnvironmentName,
+  users: readonly string[],
+): Promise<readonly (Membership & { readonly audience: string })[]> {
+  const rows = await db.query<{
+    readonly user: string
+    readonly audience: string
+    readonly tenant: string
+  }>(sql`
+    select user_id as user, audience, tenant
+    from audience_members
+    where environment = ${environment} and user_id = any(${users}::text[])
+    order by user_id, audience, tenant
+  `)
+  return rows.map((row) => ({ ...row, tenant: row.tenant || null }))
+}
+
 /** Ends all memberships of a user that is deleted. */
 export async function forgetMember(
   tx: Queryable,

@@ -19,6 +19,7 @@ import { loadContents, type BatchContents } from './batch-contents.ts'
 import { loadFetches } from './fetch-store.ts'
 import type { PendingFetch } from './fetched.ts'
 import { loadPreferenceSets, type PreferenceAsker, type PreferenceSets } from './preferences.ts'
+import { findMemberships, type Asking, type Memberships } from './memberships.ts'
 import type { QueuedRun, WorkflowRun } from './run.ts'
 import { loadArchived, loadWorkflowRuns } from './store.ts'
 import { loadWaits, type LoadedWait } from './wait-store.ts'
@@ -57,6 +58,8 @@ export interface Chunk extends Surroundings {
   readonly waits: ReadonlyMap<RunId, readonly LoadedWait[]>
   /** Where the recipients of these runs are reached, by `channelDataKey`; empty where no version asks for it. */
   readonly channelData: ReadonlyMap<string, ChannelData['data']>
+  /** Of the recipients of these runs; empty where no condition asks for audiences. */
+  readonly memberships: Memberships
   readonly now: Date
 }
 
@@ -104,6 +107,9 @@ export async function loadChunk(
     waiting.map(({ id }) => id),
   )
   const channelData = await loadAddresses(tx, environment, runs, versions)
+  const { settings } = live
+  const asked = { settings, preferences, versions: versions.values(), entities: entities.values() }
+  const memberships = await loadMemberships(tx, environment, runs, asked)
   return {
     environment,
     live,
@@ -118,6 +124,7 @@ export async function loadChunk(
     fetches,
     waits,
     channelData,
+    memberships,
     now,
   }
 }
@@ -139,6 +146,19 @@ async function loadBatches(
       return found ? [[id, found] as const] : []
     }),
   )
+}
+
+/** In which audiences the recipients of these runs are, where a condition may ask for it. */
+function loadMemberships(
+  tx: Transaction,
+  environment: EnvironmentName,
+  runs: readonly QueuedRun[],
+  asked: Omit<Asking, 'isCertain'>,
+): Promise<Memberships> {
+  const recipients = runs.map(({ collection, recipient: id }) => ({ collection, id }))
+  // Such a run may go on in a version that is not known yet.
+  const isCertain = runs.some(({ waitsFor }) => waitsFor === 'batch')
+  return findMemberships(tx, environment, recipients, { ...asked, isCertain })
 }
 
 /** The channel data of the recipients of those runs whose versions send by push or chat. */

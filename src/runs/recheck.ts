@@ -9,6 +9,7 @@ import {
   type VersionId,
   type WorkflowKey,
 } from '../ids.ts'
+import { AUDIENCES } from '../language/conditions.ts'
 import type { Recheck } from '../messages/claim.ts'
 import { loadEnvironment } from '../messages/environments.ts'
 import {
@@ -21,6 +22,7 @@ import {
 import { loadRecipients } from '../recipients/store.ts'
 import type { ChannelType } from '../steps/step.ts'
 import { loadContents } from './batch-contents.ts'
+import { audiencesOf, findMemberships } from './memberships.ts'
 import { askPreferences, loadPreferenceSets, preferenceLayers, toDecision } from './preferences.ts'
 import { secretPlaceholders } from './scope.ts'
 import { loadVersions } from './versions.ts'
@@ -61,7 +63,14 @@ export const recheckPreferences: Recheck = async (tx, { environment, ids, now })
     environment,
     held.flatMap(({ batchId }) => batchId ?? []),
   )
-  const { open: vars } = secretPlaceholders(live.settings)
+  const { settings } = live
+  const memberships = await findMemberships(
+    tx,
+    environment,
+    held.map(({ recipient }) => recipient),
+    { isCertain: false, versions: [], settings, preferences: sets, entities: known },
+  )
+  const { open: vars } = secretPlaceholders(settings)
   const find = (ref: RecipientRef | null) => (ref ? entities.get(recipientKey(ref)) : undefined)
   const refused = held.flatMap((message, index) => {
     const { workflow } = versions.get(message.versionId)!
@@ -88,6 +97,7 @@ export const recheckPreferences: Recheck = async (tx, { environment, ids, now })
         total_activities: batch?.totalActivities ?? 1,
         total_actors: batch?.totalActors ?? (message.actor ? 1 : 0),
       },
+      [AUDIENCES]: audiencesOf(memberships, message.recipient, message.tenant),
     }
     const channel = { key: message.channel, type: message.channelType }
     const intent = { key: message.workflow, workflow, channel }

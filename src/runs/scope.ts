@@ -6,11 +6,13 @@ import {
   recipientKey,
   type RecipientRef,
 } from '../recipients/recipient.ts'
+import { AUDIENCES } from '../language/conditions.ts'
 import { stepTypeOf } from '../steps/index.ts'
 import type { Scope, StepBase } from '../steps/step.ts'
 import type { EnvironmentSettings } from '../workflow/environment.ts'
 import type { Workflow } from '../workflow/workflow.ts'
 import { linkVars } from './commercial.ts'
+import { audiencesOf } from './memberships.ts'
 import type { QueuedRun, WorkflowRun } from './run.ts'
 import type { Walker } from './walker.ts'
 
@@ -103,6 +105,11 @@ export function scopeOf(walker: Walker): Scope {
     }),
     total_activities,
     total_actors,
+    [AUDIENCES]: audiencesOf(
+      chunk.memberships,
+      { collection: run.collection, id: run.recipient },
+      shared.tenant,
+    ),
   }
 }
 

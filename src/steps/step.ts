@@ -88,6 +88,8 @@ export interface Scope {
   /** All, also those that are not shown. */
   readonly total_activities: number
   readonly total_actors: number
+  /** The audiences that the recipient is in, where a condition may ask for them. */
+  readonly $audiences?: readonly string[]
 }
 
 /** One entry of a run's timeline, before the engine adds the time and the step. */

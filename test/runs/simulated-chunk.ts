@@ -54,6 +54,7 @@ export function chunkOf(queued: readonly Stored[], around: Surroundings): Chunk 
     ),
     statuses: new Map(),
     channelData: new Map(),
+    memberships: new Map(),
     batches: byRun((stored) => {
       const { batchId, waitsFor } = stored.run
       return batchId === null || waitsFor === 'batch' ? null : around.contents(stored)
