@@ -168,7 +168,7 @@ async function loadAddresses(
   runs: readonly QueuedRun[],
   versions: ReadonlyMap<VersionId, LoadedVersion>,
 ): Promise<Chunk['channelData']> {
-  const asking = runs.filter((run) => asksForAddresses(versions.get(run.versionId)!))
+  const asking = runs.filter((run) => mayAsk(run, versions, asksForAddresses))
   if (asking.length === 0) return new Map()
   const refs = asking.map((run) => ({ collection: run.collection, id: run.recipient }))
   const found = await loadChannelData(tx, environment, refs)
@@ -187,12 +187,19 @@ async function loadStatuses(
   runs: readonly QueuedRun[],
   versions: ReadonlyMap<VersionId, LoadedVersion>,
 ): Promise<ReadonlyMap<RunId, readonly RefStatus[]>> {
-  const asking = runs.filter(
-    (run) => run.steps > 0 && asksForMessages(versions.get(run.versionId)!),
-  )
+  const asking = runs.filter((run) => run.steps > 0 && mayAsk(run, versions, asksForMessages))
   if (asking.length === 0) return new Map()
   const ids = asking.map((run) => run.id)
   return Map.groupBy(await loadMessageStatuses(tx, environment, ids), (status) => status.runId)
+}
+
+/** A run may go on from its batch in a version that is not known yet, and that may ask for anything. */
+function mayAsk(
+  { versionId, waitsFor }: QueuedRun,
+  versions: ReadonlyMap<VersionId, LoadedVersion>,
+  asks: (version: LoadedVersion) => boolean,
+): boolean {
+  return waitsFor === 'batch' || asks(versions.get(versionId)!)
 }
 
 /** Everybody that the scopes of these runs show. */
