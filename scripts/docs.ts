@@ -14,6 +14,7 @@ import {
   variableFields,
 } from '../src/workflow/environment-schema.ts'
 import { stepFields, workflowFields } from '../src/workflow/schema.ts'
+import { apiReference } from './api-reference.ts'
 
 /** The pages that hold tables made from the code. */
 const PAGES = ['workflow', 'environment', 'templates', 'providers'].map(
@@ -97,7 +98,8 @@ function overridables(): string {
 /** Every file that is made from the code, by path, as it should be. */
 export function generatedFiles(): Readonly<Record<string, string>> {
   const pages = PAGES.map((path) => [path, withTables(readFileSync(path, 'utf8'))])
-  return { ...editorSchemas(shapes), ...Object.fromEntries(pages) }
+  const reference = { 'docs/spec/api-reference.md': apiReference() }
+  return { ...editorSchemas(shapes), ...Object.fromEntries(pages), ...reference }
 }
 
 /** Puts each table behind its mark, in the place of what stands there. */

@@ -57,7 +57,15 @@ const add: MutationRoute = {
   path: PATH,
   scope: 'write',
   environment: 'key',
-  query: { type: 'object', properties: { create_audience: { type: 'boolean' } } },
+  query: {
+    type: 'object',
+    properties: {
+      create_audience: {
+        type: 'boolean',
+        description: 'Whether one that is not there is made; true unless told.',
+      },
+    },
+  },
   body: membersBody,
   async handle({ tx, environment, params, query, body, now, services: { queue } }) {
     const ref = { environment, audience: keyOf(params) }

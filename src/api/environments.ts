@@ -151,7 +151,10 @@ const revisionSchema = { type: 'string', minLength: 1, maxLength: 100 }
 
 const reconcileSchema = {
   type: 'object',
-  properties: { allow_prune: revisionSchema, allow_rewrite: revisionSchema },
+  properties: {
+    allow_prune: { ...revisionSchema, description: 'The revision whose archiving is meant.' },
+    allow_rewrite: { ...revisionSchema, description: 'The revision that rewrites the branch.' },
+  },
   additionalProperties: false,
 }
 

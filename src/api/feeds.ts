@@ -39,7 +39,7 @@ export const feedQuery = {
   ...contentFilterQuery,
   status: { enum: ['unread', 'read', 'unseen', 'seen', 'all'] },
   archived: { enum: ['exclude', 'include', 'only'] },
-  has_tenant: { type: 'boolean' },
+  has_tenant: { ...flag, description: 'Whether it is of a tenant at all.' },
 } as const
 
 const FeedSettings = component('FeedSettings', {
@@ -60,8 +60,11 @@ const list: ReadRoute = {
     properties: {
       ...pageQuery,
       ...feedQuery,
-      mode: { enum: ['rich', 'compact'] },
-      exclude: { type: 'string' },
+      mode: { enum: ['rich', 'compact'], description: '`compact`: no activities, no nested data.' },
+      exclude: {
+        type: 'string',
+        description: 'Paths of what is left out, with commas between them.',
+      },
     },
   },
   async handle({ database, environment, params, query }) {

@@ -21,9 +21,9 @@ const uuid = { type: 'string', format: 'uuid' } as const
 /** Query parameters that the feed shares with lists of messages. */
 export const contentFilterQuery = {
   tenant: text,
-  source: text,
-  workflow_categories: { type: 'array', items: text },
-  trigger_data: text,
+  source: { ...text, description: 'The key of a workflow.' },
+  workflow_categories: { type: 'array', items: text, description: 'At least one of these.' },
+  trigger_data: { ...text, description: 'JSON of plain values that `data` must hold.' },
   'inserted_at.gt': time,
   'inserted_at.gte': time,
   'inserted_at.lt': time,
@@ -33,7 +33,7 @@ export const contentFilterQuery = {
 /** Query parameters by which messages are found. */
 export const messageFilterQuery = {
   ...contentFilterQuery,
-  channel_id: text,
+  channel_id: { ...text, description: 'The id or key of a channel.' },
   status: { type: 'array', items: { enum: MESSAGE_STATUSES } },
   engagement_status: { type: 'array', items: { enum: ENGAGEMENT_STATUSES } },
   message_ids: { type: 'array', items: text, maxItems: MESSAGE_IDS_MAX },

@@ -6,8 +6,8 @@ const PAGE_SIZE_MAX = 50
 
 /** Query parameters of each list. */
 export const pageQuery = {
-  after: { type: 'string' },
-  before: { type: 'string' },
+  after: { type: 'string', description: 'A cursor: what stands behind it in the list.' },
+  before: { type: 'string', description: 'A cursor: what stands in front of it.' },
   page_size: { type: 'integer', minimum: 0, maximum: PAGE_SIZE_MAX },
 } as const
 

@@ -88,7 +88,12 @@ const find: ReadRoute = {
     type: 'object',
     required: ['head'],
     properties: {
-      head: { type: 'string', minLength: 1, maxLength: HEAD_LENGTH_MAX },
+      head: {
+        type: 'string',
+        minLength: 1,
+        maxLength: HEAD_LENGTH_MAX,
+        description: 'An environment, a branch or a commit.',
+      },
       format: { enum: ['json', 'markdown'] },
     },
   },

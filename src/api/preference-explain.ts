@@ -26,9 +26,9 @@ import {
 
 /** What may be asked to be explained. */
 export const explainQuery = {
-  explain: { type: 'boolean' },
-  workflow: { type: 'string' },
-  channel: { type: 'string' },
+  explain: { type: 'boolean', description: 'Whether to say why.' },
+  workflow: { type: 'string', description: 'The workflow that it is asked for.' },
+  channel: { type: 'string', description: 'The id or key of the channel that it is asked for.' },
 } as const
 
 const Finding = component(

@@ -75,7 +75,10 @@ function findRoute({ what, one, tag, path, refOf }: Resource): ReadRoute {
     environment: 'key',
     query: {
       type: 'object',
-      properties: { tenant: { type: 'string' }, ...explainQuery },
+      properties: {
+        tenant: { type: 'string', description: 'The tenant that it is asked for.' },
+        ...explainQuery,
+      },
     },
     async handle(request) {
       const { database, environment, params, query } = request

@@ -11,6 +11,7 @@ export type WireReference = string | { readonly id: string; readonly collection:
 
 /** JSON Schema of a reference in a body or a query. */
 export const referenceSchema = {
+  description: 'The id of a user, or a collection and an id.',
   type: ['string', 'object'],
   minLength: 1,
   maxLength: 256,

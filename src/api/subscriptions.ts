@@ -95,7 +95,7 @@ const ofObject: ReadRoute = {
     type: 'object',
     properties: {
       ...pageQuery,
-      mode: { enum: ['object', 'recipient'] },
+      mode: { enum: ['object', 'recipient'], description: 'Those to it, or those that it has.' },
       recipients: references,
       objects: references,
     },

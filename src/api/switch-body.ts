@@ -19,9 +19,9 @@ export function switchSchema(more: Readonly<Record<string, object>>): object {
     type: 'object',
     required: ['status'],
     properties: {
-      status: { type: 'boolean' },
+      status: { ...flag, description: 'False: nothing is sent.' },
       reason: { type: ['string', 'null'], maxLength: REASON_LENGTH_MAX },
-      expires_at: { type: ['string', 'null'], format: 'date-time' },
+      expires_at: { ...nullableTime, description: 'When it turns on again by itself.' },
       ...more,
     },
     additionalProperties: false,

@@ -61,7 +61,12 @@ const one = recipientRoutes({
   },
   refOf: ({ id }) => ({ collection: TENANTS, id: checkRecipientId(id, 'path') }),
   toWire: tenantToWire,
-  query: { resolve_full_preference_settings: { type: 'boolean' } },
+  query: {
+    resolve_full_preference_settings: {
+      type: 'boolean',
+      description: "Whether its set is shown with the environment's below it.",
+    },
+  },
   show: async (tenant, { database, environment, query }) => {
     if (query['resolve_full_preference_settings'] !== true) return tenantToWire(tenant)
     const live = await loadEnvironment(database, environment)

@@ -68,6 +68,7 @@ const WorkflowDetails = component('WorkflowDetails', {
 })
 
 const keySchema = {
+  description: 'By which runs are cancelled together.',
   type: ['string', 'null'],
   minLength: 1,
   maxLength: CANCELLATION_KEY_LENGTH_MAX,
@@ -85,7 +86,7 @@ const triggerSchema = {
     },
     actor: ActorRequest,
     tenant: TenantRequest,
-    data: nullableJson,
+    data: { ...nullableJson, description: 'What templates and conditions see as `data`.' },
     cancellation_key: keySchema,
     settings: {
       type: ['object', 'null'],
@@ -104,7 +105,15 @@ const trigger: MutationRoute = {
   scope: 'trigger',
   environment: 'key',
   meter: 'trigger_seconds',
-  query: { type: 'object', properties: { dry_run: { type: 'boolean' } } },
+  query: {
+    type: 'object',
+    properties: {
+      dry_run: {
+        ...flag,
+        description: 'Shows what would happen to each, and does nothing; needs `read` as well.',
+      },
+    },
+  },
   body: triggerSchema,
   async handle({ tx, environment, params, query, body, caller, now, services }) {
     const workflow = params['key'] as WorkflowKey
@@ -137,7 +146,12 @@ const cancel: MutationRoute = {
     required: ['cancellation_key'],
     properties: {
       cancellation_key: { ...keySchema, type: 'string' },
-      recipients: { type: ['array', 'null'], maxItems: RECIPIENTS_MAX, items: referenceSchema },
+      recipients: {
+        type: ['array', 'null'],
+        maxItems: RECIPIENTS_MAX,
+        items: referenceSchema,
+        description: 'The runs of these alone.',
+      },
     },
   },
   async handle({ tx, environment, params, body, caller, services, now }) {
@@ -164,7 +178,14 @@ const activate: MutationRoute = {
   path: '/v1/workflows/:key/activate',
   scope: 'operate',
   environment: 'key',
-  body: switchSchema({ channel: { type: ['string', 'null'], minLength: 1, maxLength: 255 } }),
+  body: switchSchema({
+    channel: {
+      type: ['string', 'null'],
+      minLength: 1,
+      maxLength: 255,
+      description: 'The id or key of a channel; all of them where it is left out.',
+    },
+  }),
   async handle({ tx, environment, params, body, caller, now }) {
     const view = await loadWorkflow(tx, environment, params['key'])
     const { channel: named } = body as SwitchBody
