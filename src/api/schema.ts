@@ -21,18 +21,21 @@ function withFormats(options: Options): Ajv2020 {
   return ajv
 }
 
-/** Compiles the check of a body. */
+/** The check of a body. */
 export function bodyCheck(schema: object): Check {
-  return check(bodies.compile(schema), '')
+  return check(() => bodies.compile(schema), '')
 }
 
-/** Compiles the check of a query; it coerces texts in place to the types that the schema names. */
+/** The check of a query; it coerces texts in place to the types that the schema names. */
 export function queryCheck(schema: object): Check {
-  return check(queries.compile(schema), '?')
+  return check(() => queries.compile(schema), '?')
 }
 
-function check(validate: ValidateFunction, root: string): Check {
+/** Compiles when it is first needed: a process that starts has better things to do than to compile all of them. */
+function check(compile: () => ValidateFunction, root: string): Check {
+  let validate: ValidateFunction | undefined
   return (value) => {
+    validate ??= compile()
     if (validate(value)) return
     const violations = (validate.errors ?? []).slice(0, VIOLATIONS_MAX).map(violationIn(root))
     const first = violations[0]

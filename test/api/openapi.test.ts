@@ -6,7 +6,9 @@ import { clientAccess } from '../../src/api/client-access.ts'
 import { routes } from '../../src/api/index.ts'
 import { describeApi, type Operation } from '../../src/api/openapi.ts'
 import type { ReadRoute } from '../../src/api/route.ts'
+import { bodyCheck, queryCheck } from '../../src/api/schema.ts'
 import { component, text, type Schema } from '../../src/api/shapes/shape.ts'
+import { RequestError } from '../../src/errors.ts'
 import { test } from '../support/database.ts'
 import { serve } from './server-support.ts'
 
@@ -43,6 +45,15 @@ describe('the contract', () => {
     expect(missing).toEqual([])
     const dangling = refsIn(contract).filter((ref) => at(ref) === undefined)
     expect(dangling).toEqual([])
+  })
+
+  test('has schemas by which bodies and queries can be checked', () => {
+    for (const { id, ...route } of routes) {
+      const body = 'body' in route && route.body ? [bodyCheck(route.body)] : []
+      const query = 'query' in route && route.query ? [queryCheck(route.query)] : []
+      const problems = [...body, ...query].flatMap((check) => problemOf(() => check({})))
+      expect({ id, problems }).toEqual({ id, problems: [] })
+    }
   })
 
   test('has each route of the router, and no other', () => {
@@ -109,6 +120,16 @@ function thing(name: string, shape: Schema): ReadRoute {
     scope: 'read',
     environment: 'none',
     handle: () => Promise.resolve({ status: 200 }),
+  }
+}
+
+/** What is thrown beside refusals. */
+function problemOf(work: () => void): readonly unknown[] {
+  try {
+    work()
+    return []
+  } catch (error) {
+    return error instanceof RequestError ? [] : [error]
   }
 }
 
