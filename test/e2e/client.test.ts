@@ -1,8 +1,10 @@
 import { createRequire } from 'node:module'
 import type published from '@knocklabs/client'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { routes } from '../../src/api/index.ts'
 import type { Database } from '../../src/db/database.ts'
 import { channelId, type ChannelKey } from '../../src/ids.ts'
+import { answeredBy, expectOwnContract, type Answered } from '../support/contract.ts'
 import { makeKeys, signToken } from '../support/client-keys.ts'
 import { cloneBlank } from '../support/database.ts'
 import { call } from '../support/flow.ts'
@@ -28,7 +30,16 @@ let scene: {
   readonly second: Served
 }
 
+const answers: Promise<Answered>[] = []
+const { fetch } = globalThis
+
 beforeAll(async () => {
+  globalThis.fetch = async (input, init) => {
+    const reply = await fetch(input, init)
+    // The page is not kept waiting.
+    answers.push(answeredBy(reply, init?.method))
+    return reply
+  }
   // It opens a connection only where it takes itself to be in a browser, and that is asked as it is loaded.
   Object.assign(globalThis, { window: globalThis })
   await using stack = new AsyncDisposableStack()
@@ -52,7 +63,12 @@ steps:
   scene = { stack: stack.move(), database: clone.database, repository, fleet, first, second }
 }, 60_000)
 
+afterEach(async () => {
+  for (const one of answers.splice(0)) expectOwnContract(routes, await one)
+})
+
 afterAll(async () => {
+  globalThis.fetch = fetch
   Reflect.deleteProperty(globalThis, 'window')
   // Where the servers did not start there is none.
   await (scene as Partial<typeof scene> | undefined)?.stack?.disposeAsync()

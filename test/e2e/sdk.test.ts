@@ -2,7 +2,7 @@ import Knock from '@knocklabs/node'
 import { expect } from 'vitest'
 import { routes } from '../../src/api/index.ts'
 import { channelId, type ChannelKey } from '../../src/ids.ts'
-import { expectOwnContract, findRoute, type Answered } from '../support/contract.ts'
+import { answeredBy, expectOwnContract, findRoute, type Answered } from '../support/contract.ts'
 import { test as base } from '../support/database.ts'
 import { publishedContract } from '../support/published-contract.ts'
 import { KEYS, openApp, type TestApp } from './app-support.ts'
@@ -360,14 +360,7 @@ function listenedTo(app: TestApp, hear: (answered: Answered) => void): Knock {
     maxRetries: 0,
     async fetch(input, init) {
       const reply = await fetch(input, init)
-      const { pathname, search } = new URL(reply.url)
-      hear({
-        method: (init?.method ?? 'GET').toUpperCase(),
-        path: pathname + search,
-        status: reply.status,
-        type: reply.headers.get('content-type'),
-        text: await reply.clone().text(),
-      })
+      hear(await answeredBy(reply, init?.method))
       return reply
     },
   })

@@ -31,6 +31,18 @@ export function expectOwnContract(routes: readonly Route[], answered: Answered):
   if (!query.includes('exclude=')) expectContent(name, contentsAt(route, status), answered)
 }
 
+/** A reply as it came; it can still be read. */
+export async function answeredBy(reply: Response, method = 'GET'): Promise<Answered> {
+  const { pathname, search } = new URL(reply.url)
+  return {
+    method: method.toUpperCase(),
+    path: pathname + search,
+    status: reply.status,
+    type: reply.headers.get('content-type'),
+    text: await reply.clone().text(),
+  }
+}
+
 /** The route that has served a call. */
 export function findRoute(
   routes: readonly Route[],
