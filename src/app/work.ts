@@ -17,6 +17,7 @@ import {
   listDeadProcesses,
 } from '../messages/leases.ts'
 import { sweepRates } from '../messages/pace-store.ts'
+import { pollStatuses } from '../messages/polls.ts'
 import { sweepShortLinks } from '../messages/short-links.ts'
 import { sweepChannelReports } from '../messages/report-store.ts'
 import { BULK_TOPIC, takeBulkTurn } from '../recipients/bulk-work.ts'
@@ -45,6 +46,8 @@ const REDRIVE_MS = 60_000
 /** Between two pages of what may have been kept for long enough; after the last one it rests by itself. */
 const RETENTION_MS = 500
 const STATISTICS_MS = 2_000
+/** Between two looks for messages whose services are to be asked about them. */
+const STATUS_POLL_MS = 5_000
 /** A job of a process whose lease has run out is older: it was fetched before the beat that did not come. */
 const ABANDONED_MS = LEASE_MS - 2 * BEAT_MS
 /** How many `deliver` jobs a process works on at the same time. */
@@ -124,6 +127,7 @@ function startWorkLoops(ground: Ground, delivery: DeliveryContext, fetching: Fet
   const due = addLoop(ground, { name: 'due messages' }, () =>
     enqueueDueMessages(messages, clock.now()),
   )
+  addLoop(ground, { name: 'status polls', pollMs: STATUS_POLL_MS }, () => pollStatuses(delivery))
   addLoop(ground, { name: 'dead letters', pollMs: REDRIVE_MS }, () => queue.redrive())
   addLoop(ground, { name: 'statistics', pollMs: STATISTICS_MS }, async () => {
     await analyzeChanged(database)

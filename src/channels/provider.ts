@@ -3,6 +3,7 @@ import type { JsonObject } from '../json.ts'
 import type { ChannelType, MessageContent } from '../steps/step.ts'
 import type { Door } from './door.ts'
 import type { DeliveryWebhook } from './report.ts'
+import type { StatusPoll } from './status-poll.ts'
 
 /** One message on its way to a provider. */
 export interface HandOver<Content extends MessageContent = MessageContent> {
@@ -131,6 +132,8 @@ export interface Provider<
   readonly overrides: readonly string[] | null
   /** Set where the service calls us to tell what became of messages. */
   readonly webhook?: DeliveryWebhook<Settings>
+  /** Set where the service is to be asked what became of messages. */
+  readonly poll?: StatusPoll<Settings>
   /** Set for push and chat. */
   readonly channelData?: ChannelDataKind
   /** The contract's word for it, where it has one. */

@@ -161,7 +161,21 @@ async function handOver(ctx: DeliveryContext, claims: Claims, message: DueMessag
       at,
     },
     ...(answer.kind === 'bounced' && endOfAddress(ref, channel, message, answer)),
+    ...(answer.kind === 'accepted' && pollOf(ref, channel, answer, at)),
   })
+}
+
+/** When the service is asked about what it has taken. */
+function pollOf(
+  { environment, id }: ClaimRef,
+  channel: Channel,
+  { reference }: Answer & { readonly kind: 'accepted' },
+  now: Date,
+): Pick<Ending, 'poll'> {
+  const [wait] = providerOf(channel)?.poll?.waitsMs ?? []
+  if (wait === undefined || reference === null) return {}
+  const dueAt = new Date(now.getTime() + wait)
+  return { poll: { environment, messageId: id, channel: channel.key, reference, dueAt } }
 }
 
 /** What is done about an address that is no more. */

@@ -7,6 +7,7 @@ import { forgetDevices } from './bounce-store.ts'
 import { insertDeliveries, lockClaims, saveSettlements } from './delivery-store.ts'
 import type { ClaimRef, Delivery } from './delivery-store.ts'
 import type { Settlement } from './message.ts'
+import { insertPolls, type NewPoll } from './poll-store.ts'
 import { insertSuppressions, type NewSuppression } from './suppressions.ts'
 
 /** The end of one hand-over, to be written. */
@@ -19,6 +20,8 @@ export interface Ending {
   readonly forget?: boolean
   /** The address that takes nothing more. */
   readonly suppress?: NewSuppression
+  /** When and how its service is asked what became of it. */
+  readonly poll?: NewPoll
 }
 
 /** The part of a log that is needed here. */
@@ -81,6 +84,10 @@ async function write(
   if (settled.length > 0) await saveSettlements(tx, settled, clock.now())
   const dead = endings.flatMap(({ claim, forget }) => (forget ? [claim] : []))
   if (dead.length > 0) await forgetDevices(tx, dead, clock.now())
+  await insertPolls(
+    tx,
+    endings.flatMap(({ claim, poll }) => (poll && cancelled.has(claim.id) ? [poll] : [])),
+  )
   const suppressions = endings.flatMap(({ suppress }) => suppress ?? [])
   await insertSuppressions(tx, suppressions, clock.now())
   // Also for a claim that was lost meanwhile: the attempt was made, and the log says so.
