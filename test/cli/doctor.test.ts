@@ -9,6 +9,8 @@ import { serveRepository } from '../support/git-server.ts'
 import { git, testRepository } from '../support/repository.ts'
 import { examine, openPlace } from './doctor-support.ts'
 import { run } from './program-support.ts'
+import { checkReports } from '../../src/cli/doctor/reports.ts'
+import { aChannel, production } from '../messages/builders.ts'
 
 const FEED = 'channels: { feed: { type: in_app, provider: in_app } }'
 const SOUND = { 'environments/production.yaml': `{ ref: main, ${FEED} }\n` }
@@ -225,6 +227,42 @@ describe('doctor, of environments', () => {
     expect(closed.about('providers')[0]).toMatch(/^problem production\/email.*not a public address/)
     const absent = await examine(place, { ...env, BELFRY_ALLOWED_TARGETS: '127.0.0.1' })
     expect(absent.about('providers')[0]).toMatch(/^problem production\/email.*cannot be reached/)
+  })
+
+  test('shows where providers report to, and what a channel lacks for it', () => {
+    const channels = [
+      aChannel({
+        key: 'mail' as never,
+        type: 'email',
+        provider: 'resend',
+        settings: { webhook_secret: 'x' },
+      }),
+      aChannel({ key: 'bare' as never, type: 'email', provider: 'resend' }),
+      aChannel({
+        key: 'sms' as never,
+        type: 'sms',
+        provider: 'twilio',
+        settings: { auth_token: 'x' },
+      }),
+      aChannel({ key: 'trial' as never, type: 'email', provider: 'resend', sandbox: true }),
+      aChannel({ key: 'feed' as never, type: 'in_app', provider: 'in_app' }),
+    ]
+    const publicUrl = 'https://belfry.example.com'
+    const said = (config: { readonly publicUrl: string | undefined }) =>
+      checkReports(config, production, channels).map(({ state, message }) => `${state} ${message}`)
+    const hook = `${publicUrl}/hooks/channels/production`
+    expect(said({ publicUrl })).toEqual([
+      `ok production/mail (resend) takes reports at ${hook}/mail`,
+      `ok production/bare (resend) takes no reports: it lacks webhook_secret; they go to ${hook}/bare`,
+      `ok production/sms (twilio) takes reports at ${hook}/sms`,
+    ])
+    for (const closed of [undefined, 'http://localhost:4747', 'http://[::1]:4747']) {
+      expect(said({ publicUrl: closed })).toEqual([
+        'warning production/mail (resend) takes reports, and nobody can come here with them',
+        'ok production/bare (resend) takes no reports: it lacks webhook_secret',
+        'warning production/sms (twilio) takes reports, and nobody can come here with them',
+      ])
+    }
   })
 
   test('finds a branch that is not there, a provider that does not exist, and a broken file', async () => {

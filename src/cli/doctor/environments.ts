@@ -14,6 +14,7 @@ import { DEFAULT_POLICY, type Declaration } from '../../workflow/environment.ts'
 import { parseEnvironment } from '../../workflow/environment-file.ts'
 import { fine, warning, wrong, type About, type Finding } from './finding.ts'
 import { checkProviders } from './providers.ts'
+import { checkReports } from './reports.ts'
 
 interface Sources {
   readonly repository: CommitSource
@@ -126,6 +127,7 @@ async function readEnvironment(
     fine('environments', `${name} follows ${where}; its file is valid`),
     ...there,
     ...(await checkProviders(config, name, { channels: Object.values(channels), read })),
+    ...checkReports(config, name, Object.values(channels)),
   ]
 }
 

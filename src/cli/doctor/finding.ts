@@ -18,6 +18,7 @@ export type About =
   | 'environments'
   | 'secrets'
   | 'providers'
+  | 'reports'
   | 'public_url'
   | 'server'
   | 'database'
