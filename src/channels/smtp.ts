@@ -144,15 +144,26 @@ function judge(error: unknown, request: Exchange['request']): Answer {
     return { kind: 'failed', details: error.message, exchange: { request, response: null } }
   }
   if (!(error instanceof SmtpError)) throw error
-  const { phase, reply, recipient } = error
-  const response = reply && { status: reply.code, headers: {}, body: reply.text }
+  const { phase, recipient, reply, message: details } = error
+  if (reply !== null) return judgeReply({ phase, recipient, reply, details }, request)
+  const exchange: Exchange = { request, response: null }
+  return phase === 'data'
+    ? { kind: 'unknown', details, exchange }
+    : { kind: 'failed', details, exchange }
+}
+
+/** What the server said, and to what. */
+interface Said extends Pick<SmtpError, 'phase' | 'recipient'> {
+  readonly reply: NonNullable<SmtpError['reply']>
+  readonly details: string
+}
+
+function judgeReply(
+  { phase, reply, recipient, details }: Said,
+  request: Exchange['request'],
+): Answer {
+  const response = { status: reply.code, headers: {}, body: reply.text }
   const exchange: Exchange = { request, response }
-  const details = error.message
-  if (reply === null) {
-    return phase === 'data'
-      ? { kind: 'unknown', details, exchange }
-      : { kind: 'failed', details, exchange }
-  }
   if (RATE_CODES.has(reply.code) && RATE_TEXT.test(reply.text))
     return { kind: 'throttled', details, exchange }
   if (phase === 'login') {
