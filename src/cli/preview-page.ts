@@ -33,7 +33,8 @@ main{max-width:860px;margin:0 auto;padding:24px}h1{font-size:20px}h2{font-size:1
 section{background:#fff;border:1px solid #e4e4e7;border-radius:8px;padding:16px;margin:16px 0}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 16px;margin:0 0 12px}dt{color:#71717a}dd{margin:0;overflow-wrap:anywhere}
 pre{white-space:pre-wrap;overflow-wrap:anywhere;background:#fafafa;padding:12px;border-radius:6px;margin:8px 0}
-iframe{width:100%;height:640px;border:1px solid #e4e4e7;border-radius:6px;background:#fff}iframe.small{height:140px}
+iframe{width:100%;height:640px;resize:vertical;border:1px solid #e4e4e7;border-radius:6px;background:#fff}iframe.small{height:140px}
+main:has(#narrow:checked) iframe{width:375px;max-width:100%}label{color:#71717a;float:right}
 .error{color:#b91c1c}.warning{color:#a16207}nav a{margin-right:12px}@media(prefers-color-scheme:dark){body{background:#18181b;color:#f4f4f5}section{background:#27272a;border-color:#3f3f46}pre{background:#18181b}a{color:#93c5fd}}`
 
 /** The page that shows a preview; `query` chooses a message's frame, `sample=…`. */
@@ -50,7 +51,7 @@ export function previewPage(found: FilePreview): string {
   const sections = messages.map((message) => section(message, sample))
   return document(
     workflow,
-    `<h1>${escape(workflow)}</h1>
+    `<label><input type="checkbox" id="narrow"> as on a phone</label><h1>${escape(workflow)}</h1>
 <nav>${links.join('')}</nav>
 ${problems.join('\n')}
 ${sections.join('\n')}`,
@@ -76,7 +77,7 @@ function section(message: PreviewedMessage, sample: string | null): string {
   const { step, channel, content, diagnostics } = message
   const problems = diagnostics.map((one) => `<p class="${one.severity}">${escape(one.message)}</p>`)
   const by = channel.key === null ? channel.type : `${channel.type} by ${channel.key}`
-  const fields = Object.entries(content ?? {}).flatMap(([name, value]) => field(name, value))
+  const fields = Object.entries(shownOf(content)).flatMap(([name, value]) => field(name, value))
   const chosen = sample === null ? '' : `&amp;sample=${encodeURIComponent(sample)}`
   const size = content?.type === 'email' ? '' : ' class="small"'
   const frame =
@@ -93,7 +94,20 @@ function section(message: PreviewedMessage, sample: string | null): string {
 /** What of a message is HTML; undefined where nothing is. */
 export function messageHtml({ content }: PreviewedMessage): string | undefined {
   if (content?.type === 'email') return content.html
-  return content?.type === 'in_app' ? content.body.rendered : undefined
+  return content?.type === 'in_app'
+    ? `<body style="${FEED_STYLE}">${content.body.rendered}`
+    : undefined
+}
+
+/** An item of a feed is a part of some page, whose letters it has. */
+const FEED_STYLE = 'margin:12px;font:15px/1.5 system-ui,sans-serif;color:#18181b'
+
+/** What of a message is shown beside its frame. */
+function shownOf(content: PreviewedMessage['content']): object {
+  if (content?.type !== 'in_app') return content ?? {}
+  const { body, buttons, ...rest } = content
+  const actions = buttons.map(({ label, action }) => `${label} → ${action}`).join('\n')
+  return { ...rest, body: body.content.trim(), buttons: actions }
 }
 
 const ELSEWHERE = new Set(['type', 'html', 'text', 'secrets'])

@@ -1,16 +1,15 @@
 import { sealLink } from '../messages/links.ts'
 import type { EmailContent, MessageContent, Scope } from '../steps/step.ts'
+import { UNSUBSCRIBE_VARIABLE } from '../workflow/check.ts'
 import type { Walker } from './walker.ts'
 
-/** The variable under which templates find the page. */
-const VARIABLE = 'commercial_unsubscribe_url'
 /** A longer header cannot be folded; whoever gets such a mail has the link in it only. */
 const HEADER_URL_LENGTH_MAX = 800
 
 /** What `vars` shows beside the variables of the environment. */
 export function linkVars(walker: Walker): Scope['vars'] {
   const url = unsubscribeUrl(walker)
-  return url === undefined ? {} : { [VARIABLE]: url }
+  return url === undefined ? {} : { [UNSUBSCRIBE_VARIABLE]: url }
 }
 
 /**

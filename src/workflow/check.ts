@@ -55,7 +55,7 @@ function checkNamed(
 }
 
 /** `vars` has it in commercial workflows, whatever the environment says. */
-const UNSUBSCRIBE_VARIABLE = 'commercial_unsubscribe_url'
+export const UNSUBSCRIBE_VARIABLE = 'commercial_unsubscribe_url'
 
 function checkVariable(use: VariableUse, settings: EnvironmentSettings): readonly Diagnostic[] {
   if (use.source !== undefined) return checkSource(use, settings)

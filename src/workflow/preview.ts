@@ -10,11 +10,12 @@ import type {
   StepContext,
 } from '../steps/step.ts'
 import { chooseChannel } from './channel.ts'
+import { UNSUBSCRIBE_VARIABLE } from './check.ts'
 import type { EnvironmentSettings } from './environment.ts'
 import { rendererOf, type RenderedVersion } from './render.ts'
 import type { Sample } from './sample.ts'
 import { listSteps } from './walk.ts'
-import type { Version } from './workflow.ts'
+import type { Version, Workflow } from './workflow.ts'
 
 /** Each message of a workflow, as a sample makes it. */
 export interface Preview {
@@ -179,7 +180,7 @@ function scopeOf({ version, settings, sample }: PreviewRequest, mayHoldSecrets: 
     actor,
     tenant: sample.tenant ?? null,
     data,
-    vars: { ...varsOf(settings, mayHoldSecrets), ...sample.vars },
+    vars: { ...varsOf(settings, mayHoldSecrets), ...linkVars(workflow), ...sample.vars },
     workflow: { id: key, key, name: workflow.name, categories: workflow.categories ?? [] },
     run: { id: 'sample', ...totals },
     refs: sample.refs ?? {},
@@ -194,6 +195,12 @@ function scopeOf({ version, settings, sample }: PreviewRequest, mayHoldSecrets: 
     actors,
     ...totals,
   }
+}
+
+/** What commercial workflows find beside the variables of the environment. */
+function linkVars({ commercial, override_preferences: overrides }: Workflow): Scope['vars'] {
+  if (commercial !== true || overrides === true) return {}
+  return { [UNSUBSCRIBE_VARIABLE]: 'https://example.com/unsubscribe/sample' }
 }
 
 /** The environment's variables; a secret is shown by its name. */

@@ -114,6 +114,31 @@ test('text messages, pushes and chat messages go to somebody who is made up', as
   expect((await preview(root)).code).toBe(0)
 })
 
+async function linkIn(more: string): Promise<unknown> {
+  const body = '{{vars.commercial_unsubscribe_url}}'
+  const workflow = `name: Hello\n${more}steps:\n  - { ref: text, type: sms, body: "${body}" }\n`
+  const root = directory({ 'workflows/hello/workflow.yaml': workflow })
+  return (await previewed(root)).messages[0]?.content?.['body']
+}
+
+test('a commercial message shows its link to unsubscribe, and others have none', async () => {
+  expect(await linkIn('commercial: true\n')).toBe('https://example.com/unsubscribe/sample')
+  expect(await linkIn('commercial: true\noverride_preferences: true\n')).toBe('')
+  expect(await linkIn('')).toBe('')
+})
+
+test('what a step lays over a request is shown with its message', async () => {
+  const overrides =
+    'overrides: { twilio: { ValidityPeriod: "{{data.n}}" }, sns: { a: { b: "{{data.text}}" } } }'
+  const root = directory({
+    'workflows/hello/workflow.yaml': `name: Hello\nsteps:\n  - { ref: text, type: sms, body: x, ${overrides} }\n`,
+    'workflows/hello/samples/first.yaml': 'data: { text: "<b>", n: 600 }\n',
+  })
+  const expected = { twilio: { ValidityPeriod: 600 }, sns: { a: { b: '<b>' } } }
+  expect((await previewed(root)).messages).toMatchObject([{ content: { overrides: expected } }])
+  expect((await preview(root)).out).toContain('overrides')
+})
+
 test('what cannot be rendered is told, and the exit code is 1', async () => {
   const root = directory()
   write(
