@@ -32,14 +32,20 @@ export interface FilePreview extends Preview {
   readonly diagnostics: readonly Diagnostic[]
 }
 
-/** Finds the directory and the key of `workflows/<key>`, or of a key alone in the directory that is here. */
-export function findWorkflow(word: string): { readonly root: string; readonly key: string } {
+/** Finds the directory and the key of `workflows/<key>`, however it is written, or of a key alone in the directory that is here. */
+export function findWorkflow(
+  word: string,
+  from = '.',
+): { readonly root: string; readonly key: string } {
   const parts = path
     .normalize(word)
     .split(path.sep)
     .filter((part) => part !== '')
   const at = parts.lastIndexOf('workflows')
   const key = parts[at + 1]
+  if (at < 0 && /^\.{1,2}$/.test(parts[0] ?? '') && !path.isAbsolute(word)) {
+    return findWorkflow(path.resolve(from, word))
+  }
   if (at < 0 && parts.length === 1) return { root: '.', key: word }
   if (at < 0 || key === undefined) throw new ConfigError(`${word} is no directory below workflows/`)
   const root = parts.slice(0, at).join(path.sep)

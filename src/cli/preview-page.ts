@@ -103,7 +103,7 @@ export function messageHtml({ content }: PreviewedMessage): string | undefined {
 const FEED_STYLE = 'margin:12px;font:15px/1.5 system-ui,sans-serif;color:#18181b'
 
 /** What of a message is shown beside its frame. */
-function shownOf(content: PreviewedMessage['content']): object {
+export function shownOf(content: PreviewedMessage['content']): object {
   if (content?.type !== 'in_app') return content ?? {}
   const { body, buttons, ...rest } = content
   const actions = buttons.map(({ label, action }) => `${label} → ${action}`).join('\n')

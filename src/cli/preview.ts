@@ -1,6 +1,7 @@
 import { systemClock } from '../clock.ts'
 import { FINE, FOUND, type Command, type CommandContext, type ExitCode } from './command.ts'
 import { printable, type Output } from './output.ts'
+import type { PreviewedMessage } from '../workflow/preview.ts'
 import type { FilePreview, PreviewChoice } from './preview-files.ts'
 
 /** Shows the messages of a workflow as a sample makes them. */
@@ -25,6 +26,7 @@ export const preview: Command = {
   async run(context) {
     const { words, options, output } = context
     const { findWorkflow, previewFiles, hasErrors } = await import('./preview-files.ts')
+    const { shownOf } = await import('./preview-page.ts')
     const choice: PreviewChoice = {
       ...findWorkflow(words[0] ?? ''),
       sample: options.text('sample'),
@@ -34,7 +36,7 @@ export const preview: Command = {
     }
     if (options.flag('open')) return openPage(choice, context)
     const found = await previewFiles(choice, systemClock.now())
-    output.result(found, () => linesOf(found, output))
+    output.result(found, () => linesOf(found, output, shownOf))
     return hasErrors(found) ? FOUND : FINE
   },
 }
@@ -52,7 +54,9 @@ async function openPage(
   return FINE
 }
 
-function linesOf(found: FilePreview, output: Output): readonly string[] {
+type Shown = (content: PreviewedMessage['content']) => object
+
+function linesOf(found: FilePreview, output: Output, shownOf: Shown): readonly string[] {
   const { workflow, sample, samples, messages } = found
   const others = samples.filter((name) => name !== sample)
   const lines = [
@@ -69,7 +73,7 @@ function linesOf(found: FilePreview, output: Output): readonly string[] {
       const colour = severity === 'error' ? 'red' : 'yellow'
       lines.push(`  ${output.style(colour, severity)} ${printable(message)}`)
     }
-    lines.push(...fieldsOf(content ?? {}).map((line) => `  ${line}`))
+    lines.push(...fieldsOf(shownOf(content)).map((line) => `  ${line}`))
   }
   return lines
 }

@@ -84,6 +84,17 @@ test('preview renders each message with the first sample, another one, or other 
   expect((await preview(root, '--sample', 'hostile')).out).toContain('subject: Hi <script>')
 })
 
+test('on a terminal a text is a text, and buttons say where they lead', async () => {
+  const button = 'buttons: [{ label: Go, action: "https://example.com/{{data.text}}" }]'
+  const root = directory({
+    ...FILES,
+    'workflows/hello/workflow.yaml': `name: Hello\nsteps:\n  - { ref: feed, type: in_app, body: "**{{data.text}}**", ${button} }\n`,
+  })
+  const { out } = await preview(root)
+  expect(out).toContain('body: **hello**')
+  expect(out).toContain('buttons: Go → https://example.com/hello')
+})
+
 test('text messages, pushes and chat messages go to somebody who is made up', async () => {
   const root = directory({
     'workflows/hello/workflow.yaml': [
@@ -190,6 +201,9 @@ test('a workflow is found by its path, or by its key', () => {
   expect(findWorkflow('/a/workflows/b/')).toEqual({ root: '/a', key: 'b' })
   expect(findWorkflow('workflows/b/workflow.yaml')).toEqual({ root: '.', key: 'b' })
   expect(findWorkflow('b')).toEqual({ root: '.', key: 'b' })
+  expect(findWorkflow('.', '/a/workflows/b')).toEqual({ root: '/a', key: 'b' })
+  expect(findWorkflow('../c/workflow.yaml', '/a/workflows/b')).toEqual({ root: '/a', key: 'c' })
+  expect(() => findWorkflow('..', '/a')).toThrow('no directory below workflows/')
 })
 
 async function open(root = directory()) {
