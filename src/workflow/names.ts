@@ -9,7 +9,7 @@ export interface NameUse {
   readonly place: Place
 }
 
-/** What a template can name at the top: what conditions can, the time of its rendering, and the zone and locale. */
+/** What a template can name at the top: what conditions can, the time of its rendering, and the reader's zone, locale and direction. */
 const templateNames: readonly string[] = [
   ...conditionPrefixes,
   'activities',
@@ -19,6 +19,7 @@ const templateNames: readonly string[] = [
   'timestamp',
   'timezone',
   'locale',
+  'direction',
 ]
 
 /**

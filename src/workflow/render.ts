@@ -1,5 +1,6 @@
 import { memoized } from '../memo.ts'
 import { assert, TerminalFailure } from '../errors.ts'
+import { directionOf } from '../language/direction.ts'
 import { isTimeZone } from '../language/durations.ts'
 import { renderMail, renderText, renderTree, type MailPart } from '../language/templates.ts'
 import type { Scope, StepContext, TemplateText } from '../steps/step.ts'
@@ -31,11 +32,13 @@ export function rendererOf(
 ): Renderer {
   const { files } = version
   const timeZone = timeZoneOf(scope, settings.timezone)
+  const locale = scope.recipient['locale'] ?? settings.locale
   const view = {
     ...scope,
     timestamp: now.toISOString(),
     timezone: timeZone,
-    locale: scope.recipient['locale'] ?? settings.locale,
+    locale,
+    direction: directionOf(locale),
   }
   const rendering = {
     partials: partialsOf(version),

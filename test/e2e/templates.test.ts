@@ -31,7 +31,7 @@ const workflows = {
   'workflows/_locales/ja.yaml':
     'subject: こんにちは、{{name}}さん\npages: { other: "{{count}} ページ" }\n',
   'workflows/_layouts/default.html.hbs':
-    '<html><head><style>p{margin:0}.card b{color:red}@media(max-width:9px){p{margin:9px!important}}</style></head><body><div class="card">{{{content}}}</div></body></html>\n',
+    '<html lang="{{locale}}" dir="{{direction}}"><head><style>p{margin:0}.card b{color:red}@media(max-width:9px){p{margin:9px!important}}</style></head><body><div class="card">{{{content}}}</div></body></html>\n',
   'workflows/_partials/again.hbs': '{{> again}}\n',
   'workflows/html/workflow.yaml': mail('{ file: mail.html.hbs }'),
   'workflows/html/mail.html.hbs':
@@ -84,6 +84,8 @@ test('a mail arrives in the language of its reader, styled, with its images insi
     expect(html).toContain(`<b style="color: red;">${text}</b>`)
     expect(html).toContain('<p style="margin: 0;">')
     expect(html).toContain('@media')
+    const direction = locale === 'he-IL' ? 'rtl' : 'ltr'
+    expect(html).toContain(`<html lang="${locale}" dir="${direction}">`)
     expect(html).toContain(`?a=1&b=${encodeURIComponent(text)}`)
     expect(html).toContain(preheader)
     // The parser puts an image in the place of the cid that it found in the mail.
