@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { commitsBetween, isAncestor, mergeBases } from '../../src/git/history.ts'
 import { openRepository } from '../../src/git/repository.ts'
@@ -7,10 +6,10 @@ import type { Revision } from '../../src/ids.ts'
 import { random } from '../support/random.ts'
 import { testRepository } from '../support/repository.ts'
 import type { TestRepository } from '../support/repository.ts'
+import { writeHistories } from './random-dags.ts'
 
 const HISTORIES = 100
 const PAIRS = 3
-const COMMITS = 14
 
 let made: TestRepository
 let repository: Repository
@@ -19,49 +18,10 @@ let histories: readonly (readonly Revision[])[]
 
 beforeAll(async () => {
   made = await testRepository()
-  histories = writeHistories(made.gitDir, random(7).next)
+  histories = writeHistories(made.gitDir, { count: HISTORIES, next: random(7).next })
   repository = await openRepository(made.path)
 })
 afterAll(() => made[Symbol.asyncDispose]())
-
-/** Random histories with up to three parents a commit; in every third one clocks go back now and then. */
-function writeHistories(gitDir: string, next: () => number): Revision[][] {
-  const stream: string[] = []
-  const marks = Array.from({ length: HISTORIES }, (_, history) => {
-    const own: number[] = []
-    for (let at = 0; at < COMMITS; at += 1) {
-      const mark = history * COMMITS + at + 1
-      const skew = history % 3 === 0 && next() < 0.2 ? -500 : 0
-      const when = 1_700_000_000 + at * 60 + skew
-      const count = at === 0 || next() < 0.05 ? 0 : Math.min(at, next() < 0.3 ? 2 + (at % 2) : 1)
-      const parents = new Set<number>()
-      while (parents.size < count) {
-        parents.add(own[Math.max(0, at - 1 - Math.floor(next() * 5))] ?? 1)
-        if (at <= count && parents.size === at) break
-      }
-      const [first, ...merged] = parents
-      stream.push(
-        `commit refs/heads/made-${mark}`,
-        `mark :${mark}`,
-        `committer Ada Example <ada@example.com> ${when} +0000`,
-        'data 1',
-        'x',
-        ...(first === undefined ? [] : [`from :${first}`]),
-        ...merged.map((parent) => `merge :${parent}`),
-        '',
-      )
-      own.push(mark)
-    }
-    return own
-  })
-  const all = marks.flat()
-  const text = [...stream, ...all.flatMap((mark) => [`get-mark :${mark}`]), 'done', ''].join('\n')
-  const stdio = ['pipe', 'pipe', 'ignore'] as const
-  const options = { input: text, stdio: [...stdio], encoding: 'utf8' as const }
-  const out = execFileSync('git', ['--git-dir', gitDir, 'fast-import', '--quiet'], options)
-  const ids = out.trim().split('\n') as Revision[]
-  return marks.map((own) => own.map((mark) => ids[mark - 1] as Revision))
-}
 
 function pairs(): { one: Revision; other: Revision }[] {
   const next = random(11).next
