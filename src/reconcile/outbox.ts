@@ -39,7 +39,6 @@ export async function announce(
   const said = wordsOf(found).map(({ check, ...rest }) => ({
     ...rest,
     context: contextOf(announcing, environment, check),
-    restarts: false,
   }))
   if (said.length > 0) await saveStatuses(tx, { environment, sha: revision, gitRef, now }, said)
 }
@@ -79,7 +78,7 @@ export function descriptionOf(text: string): string {
   return `${letters.slice(0, DESCRIPTION_LENGTH_MAX - 1).join('')}…`
 }
 
-interface Word extends Pick<Said, 'state' | 'description'> {
+interface Word extends Omit<Said, 'context'> {
   readonly check: Check
 }
 
@@ -100,7 +99,7 @@ function wordsOf({ status, diagnostics }: Pick<Finding, 'status' | 'diagnostics'
       // Of a branch that is not there nothing was found out.
       if (status.reason !== 'soaking') return []
       const text = 'It waits until its content was live long enough where it comes from.'
-      return [validity(diagnostics), word('applied', 'pending', text)]
+      return [validity(diagnostics), { ...word('applied', 'pending', text), restarts: true }]
     }
     case 'suspended':
       return []
@@ -125,5 +124,5 @@ function noteOf(warnings: number): string {
 }
 
 function word(check: Check, state: Said['state'], text: string): Word {
-  return { check, state, description: descriptionOf(text) }
+  return { check, state, description: descriptionOf(text), restarts: false }
 }

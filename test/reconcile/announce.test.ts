@@ -121,6 +121,35 @@ describe('a revision', () => {
     )
   })
 
+  test('that has to stay elsewhere first is pending, and then applied', async ({ database }) => {
+    await using made = await testRepository()
+    const channels = 'channels: { feed: { type: in_app, provider: in_app } }\n'
+    const policy = 'promotes_from: staging\npolicy: { promotion: enforce, soak: 1h }\n'
+    await made.commit({
+      'environments/production.yaml': `${policy}${channels}`,
+      'environments/staging.yaml': channels,
+      'workflows/a1/workflow.yaml': workflow('one'),
+    })
+    await made.git('branch', 'production')
+    await made.checkout('staging')
+    const { reconciler, clock } = await scene(database, made.path, { announcing })
+    await using _ = reconciler
+    await reconciler.pass()
+    const sha = await made.commit({ 'workflows/a1/workflow.yaml': workflow('two') })
+    await made.git('branch', '-f', 'production', sha)
+    await reconciler.pass()
+    expect(await said(database, sha)).toMatchObject({
+      'eu-1/production/validate': 'success The files are valid, with a warning.',
+      'eu-1/production/applied':
+        'pending It waits until its content was live long enough where it comes from.',
+    })
+    clock.advance(3_600_000)
+    await reconciler.pass()
+    expect(await said(database, sha)).toMatchObject({
+      'eu-1/production/applied': 'success The revision was applied.',
+    })
+  })
+
   test('that is read a hundred times, by many processes, is told once', async ({ database }) => {
     await using made = await testRepository()
     const sha = await made.commit({ ...DECLARED, 'workflows/a1/workflow.yaml': 'name: one\n' })
