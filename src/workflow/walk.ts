@@ -126,16 +126,20 @@ export function sourceUses(
   { trigger: { events = [] } = {} }: Workflow,
   steps: readonly PlacedStep[],
 ): readonly VariableUse[] {
-  const place = (pointer: Pointer) => ({ secrets: false, path: file.path, ...file.locate(pointer) })
+  const placed = (pointer: Pointer) => ({
+    secrets: false,
+    path: file.path,
+    ...file.locate(pointer),
+  })
   return [
     ...events.map(({ source: name }, index) => ({
       name,
       source: 'starts' as const,
-      ...place(['trigger', 'events', index, 'source']),
+      ...placed(['trigger', 'events', index, 'source']),
     })),
     ...steps.flatMap(({ step, pointer }) =>
       step.type === 'wait_for_event' && step.source !== undefined
-        ? [{ name: step.source, source: 'awaited' as const, ...place([...pointer, 'source']) }]
+        ? [{ name: step.source, source: 'awaited' as const, ...placed([...pointer, 'source']) }]
         : [],
     ),
   ]
