@@ -23,6 +23,7 @@ import {
   shape,
   text,
 } from './shapes/shape.ts'
+import { workflowScope } from '../workflow/workflow.ts'
 
 /** What may be asked to be explained. */
 export const explainQuery = {
@@ -159,7 +160,7 @@ function scopeOf(
     tenant: counting.tenant ? toScope(counting.tenant) : null,
     data: {},
     vars: secretPlaceholders(settings).open,
-    workflow: { id: key, key, name: workflow.name, categories: workflow.categories ?? [] },
+    workflow: workflowScope(key, workflow),
     run: {},
   }
 }

@@ -26,6 +26,7 @@ import { audiencesOf, findMemberships } from './memberships.ts'
 import { askPreferences, loadPreferenceSets, preferenceLayers, toDecision } from './preferences.ts'
 import { secretPlaceholders } from './scope.ts'
 import { loadVersions } from './versions.ts'
+import { workflowScope } from '../workflow/workflow.ts'
 
 interface HeldMessage {
   readonly id: MessageId
@@ -86,12 +87,7 @@ export const recheckPreferences: Recheck = async (tx, { environment, ids, now })
       tenant: show(tenant),
       data: message.data,
       vars,
-      workflow: {
-        id: message.workflow,
-        key: message.workflow,
-        name: workflow.name,
-        categories: workflow.categories ?? [],
-      },
+      workflow: workflowScope(message.workflow, workflow),
       run: {
         id: message.runId,
         total_activities: batch?.totalActivities ?? 1,

@@ -10,7 +10,7 @@ import { AUDIENCES } from '../language/conditions.ts'
 import { stepTypeOf } from '../steps/index.ts'
 import type { Scope, StepBase } from '../steps/step.ts'
 import type { EnvironmentSettings } from '../workflow/environment.ts'
-import type { Workflow } from '../workflow/workflow.ts'
+import { workflowScope, type Workflow } from '../workflow/workflow.ts'
 import { linkVars } from './commercial.ts'
 import { audiencesOf } from './memberships.ts'
 import type { QueuedRun, WorkflowRun } from './run.ts'
@@ -84,10 +84,8 @@ export function scopeOf(walker: Walker): Scope {
     data,
     vars: { ...secrets.open, ...linkVars(walker) },
     workflow: {
-      id: run.workflow,
-      key: run.workflow,
-      name: workflow.name,
-      categories: workflow.categories ?? [],
+      ...workflowScope(run.workflow, workflow),
+      cancellation_key: shared.cancellationKey,
     },
     run: { id: run.id, total_activities, total_actors },
     refs,

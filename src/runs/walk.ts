@@ -134,12 +134,13 @@ function* proceed(
     const { position } = progress
     const step = stepAt(version.workflow, position)
     if (!step) return ended('completed', null)
-    const known = walker.run
+    const { run: known, refs } = walker
     const { entities } = walker.chunk
     const decision = pending
       ? takeAnswer(walker, step, pending)
       : yield* resolve(walker, step, decide(walker, step, scope, waited))
-    if (walker.run !== known || walker.chunk.entities !== entities) scope = scopeOf(walker)
+    const isChanged = walker.run !== known || walker.refs !== refs
+    if (isChanged || walker.chunk.entities !== entities) scope = scopeOf(walker)
     progress = advance(version.workflow, { position, attempt }, decision, chunk.now)
     if (decision.kind === 'await') openWait(walker, step, decision)
     record(walker, step, decision, progress)
@@ -284,7 +285,9 @@ function send(
 function enqueue(walker: Walker, step: Step, message: NewMessage): void {
   walker.messages.push(message)
   walker.chunk.made.bytes += weightOf(message.content)
-  walker.refs[step.ref] = { delivery_status: message.status, engagement_status: [] }
+  // Anew, since what was made before may hold them.
+  const status = { delivery_status: message.status, engagement_status: [] }
+  walker.refs = { ...walker.refs, [step.ref]: status }
   walker.timeline.add('message_enqueued', {
     message_id: message.id,
     channel: message.channel,

@@ -15,7 +15,7 @@ import type { EnvironmentSettings } from './environment.ts'
 import { rendererOf, type RenderedVersion } from './render.ts'
 import type { Sample } from './sample.ts'
 import { listSteps } from './walk.ts'
-import type { Version, Workflow } from './workflow.ts'
+import { workflowScope, type Version, type Workflow } from './workflow.ts'
 
 /** Each message of a workflow, as a sample makes it. */
 export interface Preview {
@@ -181,7 +181,7 @@ function scopeOf({ version, settings, sample }: PreviewRequest, mayHoldSecrets: 
     tenant: sample.tenant ?? null,
     data,
     vars: { ...varsOf(settings, mayHoldSecrets), ...linkVars(workflow), ...sample.vars },
-    workflow: { id: key, key, name: workflow.name, categories: workflow.categories ?? [] },
+    workflow: { ...workflowScope(key, workflow), cancellation_key: null },
     run: { id: 'sample', ...totals },
     refs: sample.refs ?? {},
     event: sample.event ?? null,

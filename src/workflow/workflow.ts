@@ -84,3 +84,16 @@ export interface Version extends EnvironmentUses {
   /** The canonical list: path → blob id, sorted by path; the workflow's own files and the shared ones it uses. */
   readonly blobs: Readonly<Record<string, string>>
 }
+
+/** What conditions and templates can name of a workflow. */
+export function workflowScope(key: string, workflow: Workflow): Readonly<Record<string, unknown>> {
+  const { name, categories = [], commercial, override_preferences: overrides } = workflow
+  return {
+    id: key,
+    key,
+    name,
+    categories,
+    commercial: commercial === true,
+    override_preferences: overrides === true,
+  }
+}
