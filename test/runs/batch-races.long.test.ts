@@ -6,9 +6,10 @@ import { expandWorkflowRun } from '../../src/runs/expand.ts'
 import { lockQueuedRuns } from '../../src/runs/lock.ts'
 import { wakeDueRuns } from '../../src/runs/wake.ts'
 import type { Engine } from '../support/engine.ts'
+import { playRounds } from '../support/rounds.ts'
 import { MINUTE_MS, cancelOne, environment, files, test } from './batch-scene.ts'
 
-const ROUNDS = 200
+const ROUNDS = 1_000
 
 const users = Array.from({ length: ROUNDS }, (_, index) => ({ id: `user-${index}` }))
 
@@ -69,17 +70,17 @@ function expectEach(found: readonly string[], ways: readonly string[]): void {
   expect([...new Set(found)].toSorted()).toEqual([...ways].toSorted())
 }
 
-describe('at one batch, in hundreds of rounds', () => {
+describe('at one batch, a thousand times', () => {
   test('of two workers one opens it, and the other joins', async ({ engine }) => {
     await engine.commit(files('window: 10m', '{{total_activities}}'))
     const [first, second] = [await queued(engine), await queued(engine)]
-    for (let round = 0; round < ROUNDS; round++) {
+    await playRounds(ROUNDS, async (round) => {
       const other = async () => {
         await stagger(engine, round)
         await work(engine, [second[round]!])
       }
       await Promise.all([work(engine, [first[round]!]), other()])
-    }
+    })
     const found = await ends(engine)
     expect(found.every((way) => ['paused batched', 'batched paused'].includes(way))).toBe(true)
     engine.clock.advance(10 * MINUTE_MS)
@@ -108,7 +109,7 @@ describe('at one batch, in hundreds of rounds', () => {
     const comers = await queued(engine)
     const at = new Date(engine.clock.now().getTime() + 10 * MINUTE_MS)
     await wakeDueRuns(engine, at)
-    for (let round = 0; round < ROUNDS; round++) {
+    await playRounds(ROUNDS, async (round) => {
       const come = async () => {
         await stagger(engine, round)
         // The clock of the other process is a little behind.
@@ -119,7 +120,7 @@ describe('at one batch, in hundreds of rounds', () => {
         await work(engine, [openers[round]!], at)
       }
       await Promise.all([close(), come()])
-    }
+    })
     expectEach(await ends(engine), ['completed1 paused', 'completed2 batched'])
   })
 
@@ -131,7 +132,7 @@ describe('at one batch, in hundreds of rounds', () => {
     const at = new Date(engine.clock.now().getTime() + 10 * MINUTE_MS)
     await wakeDueRuns(engine, at)
     const matched: number[] = []
-    for (let round = 0; round < ROUNDS; round++) {
+    await playRounds(ROUNDS, async (round) => {
       const cancel = async () => {
         await stagger(engine, round)
         matched.push((await cancelOne(engine, joined[round]!)).runs)
@@ -141,7 +142,7 @@ describe('at one batch, in hundreds of rounds', () => {
         await work(engine, [openers[round]!], at)
       }
       await Promise.all([close(), cancel()])
-    }
+    })
     const found = await ends(engine)
     expectEach(found, ['completed1 batched', 'completed2 batched'])
     const taken = found.filter((way) => way.startsWith('completed1')).length
@@ -153,8 +154,9 @@ describe('at one batch, in hundreds of rounds', () => {
     const openers = await opened(engine)
     const joined = await queued(engine)
     await work(engine, joined)
-    for (let round = 0; round < ROUNDS; round++)
+    await playRounds(ROUNDS, async (round) => {
       await Promise.all([cancelOne(engine, openers[round]!), cancelOne(engine, joined[round]!)])
+    })
     await engine.drain()
     expectEach(await ends(engine), ['cancelled batched'])
   })
