@@ -37,6 +37,9 @@ import { openRetention } from '../runs/retention.ts'
 import { recheckPreferences } from '../runs/recheck.ts'
 import { startDueSchedules } from '../runs/schedules.ts'
 import { wakeDueRuns } from '../runs/wake.ts'
+import { sweepCancellations } from '../runs/cancel.ts'
+import { sweepRunActions } from '../runs/operate.ts'
+import { sweepSwitchEvents } from '../messages/switches.ts'
 import { registerRunWorkers } from '../runs/workers.ts'
 import type { Ground } from './ground.ts'
 import { addLoop } from './loop.ts'
@@ -66,6 +69,9 @@ const SWEEPS: Readonly<
   'channel rates': sweepRates,
   'short links': sweepShortLinks,
   'channel reports': sweepChannelReports,
+  cancellations: sweepCancellations,
+  'run actions': sweepRunActions,
+  'switch events': sweepSwitchEvents,
   events: sweepEvents,
   batches: sweepBatches,
 }

@@ -1,5 +1,6 @@
 import type { Queryable, Transaction } from '../db/database.ts'
 import { sql } from '../db/sql.ts'
+import { auditsSince, sweepOldest } from '../db/sweep.ts'
 import { newRowId } from '../ids.ts'
 import type { EnvironmentName } from '../ids.ts'
 
@@ -125,4 +126,9 @@ export async function listSwitchEvents(
     order by id desc
     limit ${EVENTS_MAX}
   `)
+}
+
+/** Deletes some of what tells who switched what, of all environments, after a year; how a switch stands is kept. Answers how many. */
+export function sweepSwitchEvents(db: Queryable, now: Date, days: number): Promise<number> {
+  return sweepOldest(db, sql`switch_events`, auditsSince(now, days))
 }

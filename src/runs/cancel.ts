@@ -1,7 +1,8 @@
 import type { RecipientRef } from '../recipients/recipient.ts'
-import type { Transaction } from '../db/database.ts'
+import type { Queryable, Transaction } from '../db/database.ts'
 import type { Queue } from '../db/queue.ts'
 import { sql } from '../db/sql.ts'
+import { daysBefore, sweepOldest } from '../db/sweep.ts'
 import { RequestError } from '../errors.ts'
 import {
   newRowId,
@@ -172,4 +173,9 @@ async function audit(tx: Transaction, entry: Audit): Promise<void> {
       ${entry.runId}, ${recipients && JSON.stringify(recipients)}, ${cancelled.runs},
       ${cancelled.messages}, ${entry.requestedBy}, ${entry.now})
   `)
+}
+
+/** Deletes some of the audits of cancels, of all environments, once the runs that they ended are gone. Answers how many. */
+export function sweepCancellations(db: Queryable, now: Date, days: number): Promise<number> {
+  return sweepOldest(db, sql`cancellations`, daysBefore(now, days))
 }

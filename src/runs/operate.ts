@@ -1,6 +1,7 @@
-import type { Transaction } from '../db/database.ts'
+import type { Queryable, Transaction } from '../db/database.ts'
 import type { Queue } from '../db/queue.ts'
 import { sql } from '../db/sql.ts'
+import { auditsSince, sweepOldest } from '../db/sweep.ts'
 import { RequestError } from '../errors.ts'
 import {
   newId,
@@ -146,4 +147,9 @@ async function audit(
     values (${environment}, ${newRowId()}, ${id}, ${action}, ${details && JSON.stringify(details)},
       ${requestedBy}, ${now})
   `)
+}
+
+/** Deletes some of what tells who woke or repeated a run, of all environments, after a year. Answers how many. */
+export function sweepRunActions(db: Queryable, now: Date, days: number): Promise<number> {
+  return sweepOldest(db, sql`run_actions`, auditsSince(now, days))
 }
