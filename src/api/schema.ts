@@ -44,19 +44,47 @@ function check(compile: () => ValidateFunction, root: string): Check {
   }
 }
 
-/** What is told of a property itself, and not of what holds it. */
-const OF_A_PROPERTY: Readonly<Record<string, string>> = {
-  required: 'is missing',
-  additionalProperties: 'is not known here',
+function violationIn(root: string): (error: ErrorObject) => Violation {
+  return ({ instancePath, keyword, message = keyword, params }) => {
+    // What is missing, or beside all that is known, is told of itself and not of what holds it.
+    const name: unknown = params['missingProperty'] ?? params['additionalProperty']
+    const field = `${root}${instancePath}${typeof name === 'string' ? pointerStep(name) : ''}`
+    return { field, message: WORDS[keyword]?.(params) ?? message }
+  }
 }
 
-function violationIn(root: string): (error: ErrorObject) => Violation {
-  return ({ instancePath, keyword, message, params }) => {
-    const allowed =
-      keyword === 'enum' ? `: ${(params['allowedValues'] as unknown[]).join(', ')}` : ''
-    const name: unknown = params['missingProperty'] ?? params['additionalProperty']
-    const what = OF_A_PROPERTY[keyword] ?? `${message ?? keyword}${allowed}`
-    const field = `${root}${instancePath}${typeof name === 'string' ? pointerStep(name) : ''}`
-    return { field, message: what }
-  }
+type Params = Readonly<Record<string, unknown>>
+
+/** What is wrong, after the name of the field. */
+const WORDS: Readonly<Record<string, (params: Params) => string>> = {
+  required: () => 'is missing',
+  additionalProperties: () => 'is not known here',
+  type: ({ type }) => `is not ${String(type).split(',').map(typeName).join(' or ')}`,
+  enum: ({ allowedValues }) =>
+    `is none of ${(allowedValues as readonly unknown[]).map(String).join(', ')}`,
+  format: ({ format }) => `is not ${FORMATS[String(format)] ?? String(format)}`,
+  minItems: ({ limit }) => (limit === 1 ? 'is empty' : `has fewer than ${String(limit)} entries`),
+  maxItems: ({ limit }) => `has more than ${String(limit)} entries`,
+  minLength: ({ limit }) =>
+    limit === 1 ? 'is empty' : `is shorter than ${String(limit)} characters`,
+  maxLength: ({ limit }) => `is longer than ${String(limit)} characters`,
+}
+
+const TYPES: Readonly<Record<string, string>> = {
+  string: 'a text',
+  object: 'an object',
+  array: 'a list',
+  boolean: 'true or false',
+  integer: 'a whole number',
+  number: 'a number',
+}
+
+function typeName(type: string): string {
+  return TYPES[type] ?? type
+}
+
+const FORMATS: Readonly<Record<string, string>> = {
+  'date-time': 'a time of ISO 8601 with its zone',
+  timestamp: 'a time of ISO 8601',
+  uuid: 'a UUID',
 }

@@ -184,7 +184,7 @@ describe('a body', () => {
         code: 'invalid_params',
         errors: [
           { field: '/id', message: 'is missing' },
-          { field: '/kind', message: 'must be equal to one of the allowed values: a, b' },
+          { field: '/kind', message: 'is none of a, b' },
         ],
       },
     })
