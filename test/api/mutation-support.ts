@@ -59,6 +59,12 @@ export function mutationCalls(): Readonly<Record<string, Call>> {
     'PUT /v1/messages/:id/interacted': { path: `${message}/interacted`, body: {} },
     'PUT /v1/messages/:id/archived': { path: `${message}/archived` },
     'DELETE /v1/messages/:id/archived': { path: `${message}/archived` },
+    'DELETE /v1/messages/:id/unseen': { path: `${message}/unseen` },
+    'DELETE /v1/messages/:id/unread': { path: `${message}/unread` },
+    'DELETE /v1/messages/:id/unarchived': { path: `${message}/unarchived` },
+    'DELETE /v1/channels/:channel/suppressions/:address': {
+      path: '/v1/channels/feed/suppressions/ann@example.com',
+    },
     'POST /v1/messages/batch/seen': { path: '/v1/messages/batch/seen', body: batch },
     'POST /v1/messages/batch/unseen': { path: '/v1/messages/batch/unseen', body: batch },
     'POST /v1/messages/batch/read': { path: '/v1/messages/batch/read', body: batch },
