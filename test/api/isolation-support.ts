@@ -115,20 +115,21 @@ async function fill(database: Database): Promise<Scene['messages']> {
   return Object.fromEntries(names.map((name, index) => [name, made[index]?.id ?? '']))
 }
 
-/** All that production has; equal texts are equal rows. */
+/** All that production has, by table, whichever tables there are; equal digests are equal rows. */
 export async function stateOf(database: Database): Promise<unknown> {
-  return await database.query(sql`
-    select 'm' as what, m::text as row from messages m where environment = 'production'
-    union all select 'r', r::text from recipients r where environment = 'production'
-    union all select 'p', p::text from preference_sets p where environment = 'production'
-    union all select 'c', c::text from channel_data c where environment = 'production'
-    union all select 'b', b::text from bulk_operations b where environment = 'production'
-    union all select 'x', x::text from suppressions x where environment = 'production'
-    union all select 's', s::text from switches s where environment = 'production'
-    union all select 'w', w::text from workflow_runs w where environment = 'production'
-    union all select 'e', e::text from environments e where name = 'production'
-    order by 1, 2
+  const tables = await database.query<{ name: string }>(sql`
+    select c.table_name as name from information_schema.columns c
+    join information_schema.tables t using (table_schema, table_name)
+    where c.table_schema = 'belfry' and c.column_name = 'environment' and t.table_type = 'BASE TABLE'
   `)
+  const parts = [{ name: 'environments', column: 'name' }, ...tables].map(
+    ({ name, column = 'environment' }: { name: string; column?: string }) =>
+      `select '${name}' as table, count(*)::integer as count,
+         md5(string_agg(t::text, ',' order by t::text)) as digest
+       from ${name} t where ${column} = 'production'`,
+  )
+  const { rows } = await database.execute(`${parts.join(' union all ')} order by 1`)
+  return rows
 }
 
 const VALUES: Readonly<Record<string, string>> = {

@@ -252,7 +252,7 @@ describe('what belongs to production', () => {
 
   test('is opened by no token that is not signed for it and valid now', async () => {
     const before = await stateOf(scene.database)
-    for (const route of forClients) {
+    for (const route of [...forClients, ...granted]) {
       for (const [what, token] of Object.entries(tokens)) {
         const reply = await callRoute(scene, route, {
           key: PAGE,
