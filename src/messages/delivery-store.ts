@@ -1,6 +1,6 @@
 import type { Exchange } from '../channels/provider.ts'
 import type { Queryable, Transaction } from '../db/database.ts'
-import { sql } from '../db/sql.ts'
+import { sql, type Sql } from '../db/sql.ts'
 import { newRowId } from '../ids.ts'
 import type { ChannelKey, EnvironmentName, MessageId, ProcessId } from '../ids.ts'
 import type { ChannelType, MessageContent } from '../steps/step.ts'
@@ -41,6 +41,30 @@ export interface Facts {
   readonly probeAt: Date | null
 }
 
+/** The facts about the messages of an environment at a time, and from where they are. */
+function factsOf(environment: EnvironmentName, now: Date): Sql {
+  return sql`
+    f.probe_at as "probeAt",
+    m.cancelled_at is not null as cancelled,
+    m.expires_at is not null and m.expires_at <= ${now} as expired,
+    w.archived_at is not null as archived,
+    r.id is not null as "recipientKnown",
+    exists (
+      select from switches s
+      where s.environment = m.environment
+        and s.workflow in ('', m.workflow)
+        and s.channel in ('', m.channel)
+        and not s.active
+        and (s.expires_at is null or s.expires_at > ${now})
+    ) as inactive
+  from messages m
+  left join workflows w on w.environment = m.environment and w.key = m.workflow
+  left join recipients r
+    on r.environment = m.environment and r.collection = m.collection and r.id = m.recipient
+  left join channel_refusals f on f.environment = m.environment and f.channel = m.channel
+  where m.environment = ${environment}`
+}
+
 /** Locks those of `ids` that are due and nobody's, in id order, and reads what decides about them. */
 export async function lockDueMessages(
   tx: Transaction,
@@ -54,25 +78,7 @@ export async function lockDueMessages(
            m.events @> ${AMBIGUOUS}::jsonb as ambiguous,
            m.inserted_at as "insertedAt",
            coalesce(m.scheduled_at, m.inserted_at) as "plannedAt",
-           m.reserved_at as "reservedAt", f.probe_at as "probeAt",
-           m.cancelled_at is not null as cancelled,
-           m.expires_at is not null and m.expires_at <= ${now} as expired,
-           w.archived_at is not null as archived,
-           r.id is not null as "recipientKnown",
-           exists (
-             select from switches s
-             where s.environment = m.environment
-               and s.workflow in ('', m.workflow)
-               and s.channel in ('', m.channel)
-               and not s.active
-               and (s.expires_at is null or s.expires_at > ${now})
-           ) as inactive
-    from messages m
-    left join workflows w on w.environment = m.environment and w.key = m.workflow
-    left join recipients r
-      on r.environment = m.environment and r.collection = m.collection and r.id = m.recipient
-    left join channel_refusals f on f.environment = m.environment and f.channel = m.channel
-    where m.environment = ${environment}
+           m.reserved_at as "reservedAt", ${factsOf(environment, now)}
       and m.id = any(${ids}::uuid[])
       and m.status in ('queued', 'delivery_attempted')
       and m.due_at <= ${now}
@@ -93,25 +99,7 @@ export async function loadFacts(
   },
 ): Promise<Facts[]> {
   return await database.query<Facts>(sql`
-    select m.id, f.probe_at as "probeAt",
-           m.cancelled_at is not null as cancelled,
-           m.expires_at is not null and m.expires_at <= ${held.now} as expired,
-           w.archived_at is not null as archived,
-           r.id is not null as "recipientKnown",
-           exists (
-             select from switches s
-             where s.environment = m.environment
-               and s.workflow in ('', m.workflow)
-               and s.channel in ('', m.channel)
-               and not s.active
-               and (s.expires_at is null or s.expires_at > ${held.now})
-           ) as inactive
-    from messages m
-    left join workflows w on w.environment = m.environment and w.key = m.workflow
-    left join recipients r
-      on r.environment = m.environment and r.collection = m.collection and r.id = m.recipient
-    left join channel_refusals f on f.environment = m.environment and f.channel = m.channel
-    where m.environment = ${held.environment}
+    select m.id, ${factsOf(held.environment, held.now)}
       and m.id = any(${held.ids}::uuid[])
       and m.claimed_by = ${held.process}
   `)

@@ -1,7 +1,7 @@
 import type { Queryable } from '../db/database.ts'
 import { sql } from '../db/sql.ts'
 import type { ChannelKey, EnvironmentName } from '../ids.ts'
-import { ANY, ANY_TIME, type MessageFilter } from './log-store.ts'
+import { narrowed, type MessageFilter } from './log-store.ts'
 import type { MessageStatus } from './message.ts'
 import type { RecipientRef } from './store.ts'
 
@@ -32,8 +32,6 @@ export async function countFeed(
   environment: EnvironmentName,
   { recipient, channel, filter }: Feed,
 ): Promise<FeedCounts> {
-  const { workflow, tenant, hasTenant, archived, categories, triggerData } = { ...ANY, ...filter }
-  const times = { ...ANY_TIME, ...filter.insertedAt }
   const [counts] = await tx.query<FeedCounts>(sql`
     select count(*)::integer as total,
            (count(*) filter (where m.read_at is null))::integer as unread,
@@ -47,17 +45,7 @@ export async function countFeed(
       and m.channel = ${channel}
       and m.channel_type = 'in_app'
       and m.status = any(${FEED_STATUSES}::text[])
-      and (${workflow}::text is null or m.workflow = ${workflow})
-      and (${tenant}::text is null or m.tenant = ${tenant})
-      and (${hasTenant}::boolean is null or (m.tenant is not null) = ${hasTenant})
-      and (${archived}::boolean is null or (m.archived_at is not null) = ${archived})
-      and (${categories}::text[] is null or v.workflow -> 'categories' ?| ${categories}::text[])
-      and (${triggerData}::jsonb is null
-        or message_data(m.environment, m.workflow_run_id, m.data, m.data_whole) @> ${triggerData}::jsonb)
-      and (${times.gt}::timestamptz is null or m.inserted_at > ${times.gt})
-      and (${times.gte}::timestamptz is null or m.inserted_at >= ${times.gte})
-      and (${times.lt}::timestamptz is null or m.inserted_at < ${times.lt})
-      and (${times.lte}::timestamptz is null or m.inserted_at <= ${times.lte})
+      ${narrowed(filter)}
   `)
   return counts ?? EMPTY_FEED
 }

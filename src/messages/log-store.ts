@@ -1,7 +1,7 @@
 import type { Exchange } from '../channels/provider.ts'
 import type { Queryable } from '../db/database.ts'
 import { newestFirst, type Place } from '../db/pages.ts'
-import { planned, sql } from '../db/sql.ts'
+import { planned, sql, type Sql } from '../db/sql.ts'
 import { isUuid } from '../ids.ts'
 import type { ChannelKey, EnvironmentName, MessageId, RunId, WorkflowRunId } from '../ids.ts'
 import type { ChannelType, MessageContent } from '../steps/step.ts'
@@ -178,7 +178,7 @@ function cursorId(cursor: string): string {
 }
 
 /** What stands for a filter that is not given. */
-export const ANY = {
+const ANY = {
   ids: null,
   statuses: null,
   workflow: null,
@@ -194,7 +194,25 @@ export const ANY = {
   categories: null,
   triggerData: null,
 }
-export const ANY_TIME = { gt: null, gte: null, lt: null, lte: null }
+const ANY_TIME = { gt: null, gte: null, lt: null, lte: null }
+
+/** What a filter says of messages that are in a feed or a list, as further conditions. */
+export function narrowed(filter: MessageFilter): Sql {
+  const { workflow, tenant, hasTenant, archived, categories, triggerData } = { ...ANY, ...filter }
+  const times = { ...ANY_TIME, ...filter.insertedAt }
+  return sql`
+      and (${workflow}::text is null or m.workflow = ${workflow})
+      and (${tenant}::text is null or m.tenant = ${tenant})
+      and (${hasTenant}::boolean is null or (m.tenant is not null) = ${hasTenant})
+      and (${archived}::boolean is null or (m.archived_at is not null) = ${archived})
+      and (${categories}::text[] is null or v.workflow -> 'categories' ?| ${categories}::text[])
+      and (${triggerData}::jsonb is null
+        or message_data(m.environment, m.workflow_run_id, m.data, m.data_whole) @> ${triggerData}::jsonb)
+      and (${times.gt}::timestamptz is null or m.inserted_at > ${times.gt})
+      and (${times.gte}::timestamptz is null or m.inserted_at >= ${times.gte})
+      and (${times.lt}::timestamptz is null or m.inserted_at < ${times.lt})
+      and (${times.lte}::timestamptz is null or m.inserted_at <= ${times.lte})`
+}
 
 /** One statement for all filters: the planner folds those that are null, as it sees their values. */
 async function queryMessages(
@@ -204,9 +222,7 @@ async function queryMessages(
   place: Place,
 ): Promise<BareRow[]> {
   const given = { ...ANY, ...filter }
-  const { ids, statuses, workflow, workflowRunId, runId, recipient, channel, tenant } = given
-  const { channelType, hasTenant, archived, engagement, categories, triggerData } = given
-  const times = { ...ANY_TIME, ...filter.insertedAt }
+  const { ids, statuses, workflowRunId, runId, recipient, channel, channelType, engagement } = given
   return await tx.query<BareRow>(
     planned(sql`
     select m.id, m.run_id as "runId", m.workflow_run_id as "workflowRunId", m.workflow,
@@ -231,7 +247,6 @@ async function queryMessages(
     where m.environment = ${environment}
       and (${ids}::uuid[] is null or m.id = any(${ids}::uuid[]))
       and (${statuses}::text[] is null or m.status = any(${statuses}::text[]))
-      and (${workflow}::text is null or m.workflow = ${workflow})
       and (${workflowRunId}::uuid is null
         or m.workflow_run_id = ${workflowRunId}::uuid)
       and (${runId}::uuid is null or m.run_id = ${runId}::uuid)
@@ -239,22 +254,13 @@ async function queryMessages(
         or (m.collection = ${recipient.collection} and m.recipient = ${recipient.id}))
       and (${channel}::text is null or m.channel = ${channel})
       and (${channelType}::text is null or m.channel_type = ${channelType})
-      and (${tenant}::text is null or m.tenant = ${tenant})
-      and (${hasTenant}::boolean is null or (m.tenant is not null) = ${hasTenant})
-      and (${archived}::boolean is null or (m.archived_at is not null) = ${archived})
       and (${engagement}::text[] is null or ${engagement}::text[] && array[
         case when m.seen_at is null then 'unseen' else 'seen' end,
         case when m.read_at is null then 'unread' else 'read' end,
         case when m.archived_at is null then 'unarchived' else 'archived' end,
         case when m.link_clicked_at is not null then 'link_clicked' end,
         case when m.interacted_at is not null then 'interacted' end])
-      and (${categories}::text[] is null or v.workflow -> 'categories' ?| ${categories}::text[])
-      and (${triggerData}::jsonb is null
-        or message_data(m.environment, m.workflow_run_id, m.data, m.data_whole) @> ${triggerData}::jsonb)
-      and (${times.gt}::timestamptz is null or m.inserted_at > ${times.gt})
-      and (${times.gte}::timestamptz is null or m.inserted_at >= ${times.gte})
-      and (${times.lt}::timestamptz is null or m.inserted_at < ${times.lt})
-      and (${times.lte}::timestamptz is null or m.inserted_at <= ${times.lte})
+      ${narrowed(filter)}
       ${newestFirst(sql`m.id`, place)}
   `),
   )

@@ -1,5 +1,6 @@
 import type { Queryable, Transaction } from '../db/database.ts'
-import { sql } from '../db/sql.ts'
+import { inOrder, lowestFirst, type Place } from '../db/pages.ts'
+import { sql, type Sql } from '../db/sql.ts'
 import { notify } from '../db/topics.ts'
 import { newRowId } from '../ids.ts'
 import type { EnvironmentName, Revision, VersionId, WorkflowKey } from '../ids.ts'
@@ -34,18 +35,21 @@ export interface EnvironmentView {
   readonly drift: Drift | null
 }
 
+const ENVIRONMENTS = sql`
+  select e.name, e.git_ref as ref, e.state, e.reason, e.message,
+    e.observed_revision as "observedRevision", e.attempted_revision as "attemptedRevision",
+    e.applied_at as "appliedAt", e.last_handled_request as "lastHandledRequest", e.diagnostics,
+    e.suspension, e.retirement, e.pin, e.drift,
+    (select count(*)::integer from workflows w where w.environment = e.name and w.archived_at is null) as workflows
+  from environments e`
+
 /** All environments that were ever declared, by name; those that are retired only where they are asked for. */
 export async function listEnvironments(
   database: Queryable,
   withRetired = false,
 ): Promise<EnvironmentView[]> {
   return database.query<EnvironmentView>(sql`
-    select e.name, e.git_ref as ref, e.state, e.reason, e.message,
-      e.observed_revision as "observedRevision", e.attempted_revision as "attemptedRevision",
-      e.applied_at as "appliedAt", e.last_handled_request as "lastHandledRequest", e.diagnostics,
-      e.suspension, e.retirement, e.pin, e.drift,
-      (select count(*)::integer from workflows w where w.environment = e.name and w.archived_at is null) as workflows
-    from environments e
+    ${ENVIRONMENTS}
     where ${withRetired} or e.retirement is null
     order by e.name`)
 }
@@ -55,12 +59,7 @@ export async function findEnvironment(
   name: string,
 ): Promise<EnvironmentView | undefined> {
   const [row] = await database.query<EnvironmentView>(sql`
-    select e.name, e.git_ref as ref, e.state, e.reason, e.message,
-      e.observed_revision as "observedRevision", e.attempted_revision as "attemptedRevision",
-      e.applied_at as "appliedAt", e.last_handled_request as "lastHandledRequest", e.diagnostics,
-      e.suspension, e.retirement, e.pin, e.drift,
-      (select count(*)::integer from workflows w where w.environment = e.name and w.archived_at is null) as workflows
-    from environments e
+    ${ENVIRONMENTS}
     where e.name = ${name}`)
   return row
 }
@@ -77,33 +76,24 @@ export interface WorkflowView {
   readonly updatedAt: Date
 }
 
-export interface WorkflowPage {
-  /** Only keys behind this one. */
-  readonly after?: string
-  /** Only keys before this one, and of them the last. */
-  readonly before?: string
-  readonly limit: number
-}
+/** Workflows as they are shown, of one environment. */
+const workflowsOf = (environment: EnvironmentName): Sql => sql`
+  select w.key, w.version_id as "versionId", v.workflow, r.revision,
+    w.archived_at as "archivedAt", w.created_at as "createdAt", w.updated_at as "updatedAt"
+  from workflows w
+  join versions v on v.id = w.version_id
+  join revisions r on r.environment = w.environment and r.sequence = w.sequence
+  where w.environment = ${environment}`
 
 /** The live workflows of an environment, by key. */
 export async function listWorkflows(
   database: Queryable,
   environment: EnvironmentName,
-  { after = '', before, limit }: WorkflowPage,
+  place: Place,
 ): Promise<WorkflowView[]> {
-  const found = await database.query<WorkflowView>(sql`
-    select w.key, w.version_id as "versionId", v.workflow, r.revision,
-      w.archived_at as "archivedAt", w.created_at as "createdAt", w.updated_at as "updatedAt"
-    from workflows w
-    join versions v on v.id = w.version_id
-    join revisions r on r.environment = w.environment and r.sequence = w.sequence
-    where w.environment = ${environment} and w.archived_at is null and w.key > ${after}
-      and (${before ?? null}::text is null or w.key < ${before ?? null})
-    order by
-      case when ${before ?? null}::text is null then w.key end,
-      case when ${before ?? null}::text is not null then w.key end desc
-    limit ${limit}`)
-  return before === undefined ? found : found.toReversed()
+  const rows = await database.query<WorkflowView>(sql`
+    ${workflowsOf(environment)} and w.archived_at is null ${lowestFirst(sql`w.key`, place)}`)
+  return inOrder(rows, place)
 }
 
 /** One workflow, archived ones included. */
@@ -113,12 +103,7 @@ export async function findWorkflow(
   key: string,
 ): Promise<WorkflowView | undefined> {
   const [row] = await database.query<WorkflowView>(sql`
-    select w.key, w.version_id as "versionId", v.workflow, r.revision,
-      w.archived_at as "archivedAt", w.created_at as "createdAt", w.updated_at as "updatedAt"
-    from workflows w
-    join versions v on v.id = w.version_id
-    join revisions r on r.environment = w.environment and r.sequence = w.sequence
-    where w.environment = ${environment} and w.key = ${key}`)
+    ${workflowsOf(environment)} and w.key = ${key}`)
   return row
 }
 

@@ -1,6 +1,6 @@
 import type { Queryable } from '../db/database.ts'
 import { inOrder, newestFirst, type Place } from '../db/pages.ts'
-import { planned, sql } from '../db/sql.ts'
+import { planned, sql, type Sql } from '../db/sql.ts'
 import type {
   EnvironmentName,
   MessageId,
@@ -51,14 +51,14 @@ export interface RunFilter {
   readonly endingAt?: Date | undefined
 }
 
-/** Runs as they are shown, of the environment that is named next. */
-const RUNS_OF = sql`
+/** Runs as they are shown, of one environment. */
+const runsOf = (environment: EnvironmentName): Sql => sql`
   select r.id, r.workflow_run_id, r.workflow, r.version_id, w.revision, r.collection, r.recipient,
     w.actor, r.tenant, r.status, r.outcome, r.reason, r.waits_for, r.wakes_at, r.error_count,
     w.trigger_source, r.inserted_at, r.updated_at, r.finished_at
   from runs r
   join workflow_runs w on w.environment = r.environment and w.id = r.workflow_run_id
-  where r.environment =`
+  where r.environment = ${environment}`
 
 /** Runs of an environment, newest first. `before` answers the rows next to the cursor, in the same order. */
 export async function listRuns(
@@ -70,7 +70,7 @@ export async function listRuns(
   const { collection, id } = filter.recipient ?? {}
   const rows = await db.query<RunRow>(
     planned(sql`
-    ${RUNS_OF} ${environment}
+    ${runsOf(environment)}
       and (${filter.workflow}::text is null or r.workflow = ${filter.workflow})
       and (${filter.status}::text[] is null or r.status = any(${filter.status}))
       and (${filter.outcome}::text is null or r.outcome = ${filter.outcome})
@@ -96,7 +96,7 @@ export async function findRun(
   id: RunId,
 ): Promise<RunRow | undefined> {
   const [row] = await db.query<RunRow>(sql`
-    ${RUNS_OF} ${environment} and r.id = ${id}
+    ${runsOf(environment)} and r.id = ${id}
   `)
   return row
 }
