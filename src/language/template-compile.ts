@@ -12,8 +12,13 @@ import { ESCAPE_PREFIX, flatContext, rewrite, wrap } from './template-rewrite.ts
 import { urlContext } from './template-url-context.ts'
 import type { Translations } from './translations.ts'
 
-/** Compiled templates kept, over all versions. */
-const COMPILED_MAX = 2_000
+/**
+ * Compiled templates kept, over all versions, in characters of their sources: what is made of one takes some thirty
+ * bytes for each.
+ */
+const COMPILED_MAX = 2_000_000
+/** What the shortest one weighs. */
+const ENTRY_WEIGHT = 500
 
 export type Partials = Readonly<Record<string, string>>
 
@@ -107,6 +112,7 @@ type Run = (context: unknown, options: object) => string
 const shelves = new WeakMap<Partials, Shelf>()
 /** The order of use over all shelves, oldest first. */
 const used = new Set<Entry>()
+let weight = 0
 
 /** The compiled template, from memory where it can be. Throws `CompileFailure`. */
 export function compiledFor(source: string, form: Form, partials: Partials): Entry {
@@ -122,7 +128,8 @@ export function compiledFor(source: string, form: Form, partials: Partials): Ent
   const entry = { ...compile(source, form, partials), shelf: entries, source }
   entries.set(source, entry)
   used.add(entry)
-  if (used.size > COMPILED_MAX) forgetOldest()
+  weight += weightOf(entry)
+  while (weight > COMPILED_MAX && used.size > 1) forgetOldest()
   return entry
 }
 
@@ -130,7 +137,12 @@ function forgetOldest(): void {
   const [oldest] = used
   if (!oldest) return
   used.delete(oldest)
+  weight -= weightOf(oldest)
   oldest.shelf.delete(oldest.source)
+}
+
+function weightOf({ source }: Entry): number {
+  return source.length + ENTRY_WEIGHT
 }
 
 function shelfOf(partials: Partials): Shelf {
@@ -186,11 +198,17 @@ function takeValue(node: hbs.AST.MustacheStatement): void {
 function compileProgram(program: hbs.AST.Program): Run {
   const { handlebars, table } = engine()
   const knownHelpers = Object.fromEntries(Object.keys(table).map((name) => [name, true]))
-  return handlebars.compile(program, {
+  const run = handlebars.compile(program, {
     knownHelpers,
     knownHelpersOnly: true,
     noEscape: true,
   }) as Run
+  return (context, options) => {
+    const text = run(context, options)
+    // Handlebars has made a function of it and does not ask again, but would keep it: it is most of what a template weighs.
+    if (program.body.length > 0) program.body = []
+    return text
+  }
 }
 
 /**

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { compiledFor } from '../../src/language/template-compile.ts'
 import { TerminalFailure } from '../../src/errors.ts'
 import type { OutputKind } from '../../src/language/templates.ts'
 import {
@@ -343,6 +344,18 @@ describe('uses', () => {
       texts: [],
     })
   })
+})
+
+test('what is compiled is kept as long as it is used, and as long as there is room', () => {
+  const partials = {}
+  const compiled = (source: string) => compiledFor(source, 'text', partials)
+  const idle = compiled('idle {{data.a}}')
+  const busy = compiled('busy {{data.a}}')
+  for (let index = 0; index < 40; index += 1) {
+    compiled(`${index}${'x'.repeat(60_000)}`)
+    expect(compiled('busy {{data.a}}')).toBe(busy)
+  }
+  expect(compiled('idle {{data.a}}')).not.toBe(idle)
 })
 
 test('a changed set of partials is not answered from memory', () => {
