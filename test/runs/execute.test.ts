@@ -178,6 +178,33 @@ describe('conditions', () => {
     const [run] = await engine.runs()
     expect(await engine.timeline(run!.id)).toContain('again step_skipped:conditions_not_met')
   })
+
+  test('of a channel skip the steps that send by it, but not in its sandbox', async ({
+    engine,
+  }) => {
+    const asked = '{ all: [{ variable: recipient.plan, operator: equal_to, argument: pro }] }'
+    const channel = (key: string, more: string) =>
+      `  ${key}: { type: in_app, provider: in_app, ${more}conditions: ${asked} }\n`
+    const steps = ['feed', 'trial'].map(
+      (one) => `  - { ref: ${one}, type: in_app, channel: ${one}, body: x }\n`,
+    )
+    await engine.commit({
+      'environments/production.yaml': `ref: main\nchannels:\n${channel('feed', '')}${channel('trial', 'sandbox: true, ')}`,
+      'workflows/hello/workflow.yaml': workflow(steps.join('')),
+    })
+    await engine.trigger('hello', { recipients: [ada, { id: 'bob', name: 'Bob', plan: 'pro' }] })
+    await engine.drain()
+    expect(
+      (await engine.messages()).map((each) => `${each.recipient} ${each.step_ref} ${each.status}`),
+    ).toEqual(['ada trial not_sent', 'bob feed delivered', 'bob trial not_sent'])
+    const [run] = await engine.runs()
+    expect(await engine.timeline(run!.id)).toEqual(
+      expect.arrayContaining([
+        'feed channel_conditions_evaluated',
+        'feed step_skipped:channel_conditions_not_met',
+      ]),
+    )
+  })
 })
 
 test('a condition sees how a message of the same pass fares', async ({ engine }) => {
