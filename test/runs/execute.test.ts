@@ -359,12 +359,8 @@ describe('a delay', () => {
     await engine.commit({ 'workflows/hello': null })
     engine.clock.advance(3_600_000)
     await engine.drain()
-    const ends = (await engine.runs()).map((run) => [
-      run.workflow,
-      run.recipient,
-      run.outcome,
-      run.reason,
-    ])
+    const runs = await engine.runs()
+    const ends = runs.map((run) => [run.workflow, run.recipient, run.outcome, run.reason])
     expect(ends).toEqual([
       ['hello', 'ada', 'cancelled', 'workflow_archived'],
       ['other', 'ada', 'completed', null],
@@ -396,12 +392,8 @@ describe('a step that fails', () => {
     await engine.trigger('hello', { recipients: [ada], data: { files: 'none' } })
     await engine.drain()
     const [run] = await engine.runs()
-    expect(run).toMatchObject({
-      status: 'completed',
-      outcome: 'failed',
-      reason: 'step_failed',
-      error_count: 1,
-    })
+    const failed = { status: 'completed', outcome: 'failed', reason: 'step_failed', error_count: 1 }
+    expect(run).toMatchObject(failed)
     expect(await engine.messages()).toEqual([])
   })
 })
