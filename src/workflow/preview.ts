@@ -1,4 +1,5 @@
 import { messageOf, TerminalFailure } from '../errors.ts'
+import { smsParts } from '../language/sms-parts.ts'
 import { TemplateError } from '../language/templates.ts'
 import { stepTypeOf, type Step } from '../steps/index.ts'
 import type {
@@ -133,6 +134,7 @@ function problemOf(error: TerminalFailure): PreviewProblem {
 }
 
 function worthKnowing(content: MessageContent): readonly PreviewProblem[] {
+  if (content.type === 'sms') return worthKnowingOfSms(content.body)
   if (content.type !== 'email') return []
   const found: PreviewProblem[] = []
   const bytes = Buffer.byteLength(content.html)
@@ -144,6 +146,17 @@ function worthKnowing(content: MessageContent): readonly PreviewProblem[] {
     found.push({ severity: 'warning', code: 'empty_subject', message: 'the subject is empty' })
   }
   return found
+}
+
+/** Some foreign letters stand there by chance; a text of many is written in another alphabet. */
+const CHANCE_LETTERS_MAX = 3
+
+function worthKnowingOfSms(body: string): readonly PreviewProblem[] {
+  const { parts, foreign, without } = smsParts(body)
+  if (parts === without || foreign.length > CHANCE_LETTERS_MAX) return []
+  const letters = foreign.join(' ')
+  const message = `${letters} is not in the alphabet of text messages, so that this is sent in ${parts} parts instead of ${without}`
+  return [{ severity: 'warning', code: 'sms_parts', message }]
 }
 
 /** Who receives where the sample does not say. */

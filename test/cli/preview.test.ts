@@ -132,6 +132,21 @@ async function linkIn(more: string): Promise<unknown> {
   return (await previewed(root)).messages[0]?.content?.['body']
 }
 
+async function warningsOf(body: string): Promise<readonly object[]> {
+  const workflow = `name: Hello\nsteps:\n  - { ref: text, type: sms, body: "${body}" }\n`
+  const root = directory({ 'workflows/hello/workflow.yaml': workflow })
+  return (await previewed(root)).messages[0]!.diagnostics
+}
+
+test('a text message that one letter makes dearer is told, and one in another alphabet is not', async () => {
+  expect(await warningsOf(`${'a'.repeat(150)}🔔`)).toMatchObject([
+    { code: 'sms_parts', message: expect.stringMatching(/^🔔 .* 3 parts instead of 1$/) as string },
+  ])
+  expect(await warningsOf('Привет, как дела? '.repeat(10))).toEqual([])
+  expect(await warningsOf('a'.repeat(400))).toEqual([])
+  expect(await warningsOf('Hi 🔔')).toEqual([])
+})
+
 test('a commercial message shows its link to unsubscribe, and others have none', async () => {
   expect(await linkIn('commercial: true\n')).toBe('https://example.com/unsubscribe/sample')
   expect(await linkIn('commercial: true\noverride_preferences: true\n')).toBe('')
