@@ -20,3 +20,8 @@ export class Shared {
     return `[${[...this.#places.keys()].join(',')}]`
   }
 }
+
+/** Ids or numbers as Postgres reads a list of them: nothing in these needs quotes, so that nothing is looked for that would. */
+export function plainList(values: readonly (string | number)[]): string {
+  return `{${values.join(',')}}`
+}

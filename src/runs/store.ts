@@ -1,5 +1,5 @@
 import type { Queryable, Transaction } from '../db/database.ts'
-import { Shared } from '../db/shared.ts'
+import { plainList, Shared } from '../db/shared.ts'
 import { sql } from '../db/sql.ts'
 import { assert, unreachable } from '../errors.ts'
 import type { EnvironmentName, RunId, VersionId, WorkflowKey, WorkflowRunId } from '../ids.ts'
@@ -74,11 +74,11 @@ export async function insertRuns(
       i.data, i.subscription, s.status, s.outcome, s.reason, s.position, s.steps, s.attempt,
       s.waits_for, s.wakes_at, s.error_count, s.batch_id, ${now}, ${now},
       case when s.outcome is not null then ${now}::timestamptz end
-    from unnest(${results.map(({ run }) => run.id)}::uuid[],
+    from unnest(${plainList(results.map(({ run }) => run.id))}::uuid[],
       ${results.map(({ run }) => run.recipient)}::text[],
       ${results.map(({ run }) => run.data && JSON.stringify(run.data))}::jsonb[],
       ${results.map(({ run }) => run.subscription && JSON.stringify(run.subscription))}::jsonb[],
-      ${places}::integer[]) as i (id, recipient, data, subscription, place)
+      ${plainList(places)}::integer[]) as i (id, recipient, data, subscription, place)
     join rows from (json_to_recordset(${standings.json()}::json) as (workflow_run_id uuid,
       collection text, version_id text, status text, outcome text, reason text, position jsonb,
       steps integer, attempt integer, waits_for text, wakes_at timestamptz, error_count integer,
@@ -190,16 +190,18 @@ async function insertSteps(
     steps.map(({ number, ref, type, events }) => ({
       runId: run.id,
       place: kinds.place({ number, ref, type }),
-      events: JSON.stringify(events),
+      events,
     })),
   )
   if (records.length === 0) return
   await tx.query(sql`
     insert into run_steps (environment, run_id, number, ref, type, events)
     select ${environment}, i.run_id, s.number, s.ref, s.type, i.events
-    from unnest(${records.map(({ runId }) => runId)}::uuid[],
-      ${records.map(({ place }) => place)}::integer[],
-      ${records.map(({ events }) => events)}::jsonb[]) as i (run_id, place, events)
+    from rows from (
+      unnest(${plainList(records.map(({ runId }) => runId))}::uuid[],
+        ${plainList(records.map(({ place }) => place))}::integer[]),
+      jsonb_array_elements(${JSON.stringify(records.map(({ events }) => events))}::jsonb))
+      as i (run_id, place, events)
     join rows from (json_to_recordset(${kinds.json()}::json)
       as (number integer, ref text, type text)) with ordinality as s (number, ref, type, place)
       on s.place = i.place
@@ -222,9 +224,9 @@ async function updateRuns(
       data = coalesce(i.data, runs.data), version_id = s.version_id, batch_id = s.batch_id,
       updated_at = ${now},
       finished_at = case when s.outcome is not null then ${now}::timestamptz end
-    from unnest(${results.map(({ run }) => run.id)}::uuid[],
+    from unnest(${plainList(results.map(({ run }) => run.id))}::uuid[],
       ${results.map(({ run, dataChanged }) => (dataChanged ? JSON.stringify(run.data) : null))}::jsonb[],
-      ${places}::integer[]) as i (id, data, place)
+      ${plainList(places)}::integer[]) as i (id, data, place)
     join rows from (json_to_recordset(${standings.json()}::json) as (version_id text, status text,
       outcome text, reason text, position jsonb, steps integer, attempt integer, waits_for text,
       wakes_at timestamptz, error_count integer, batch_id uuid)) with ordinality
