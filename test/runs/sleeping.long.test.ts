@@ -6,14 +6,14 @@ import { silentLog } from '../../src/log.ts'
 import { cancelByKey, cancelRun } from '../../src/runs/cancel.ts'
 import { wakeDueRuns } from '../../src/runs/wake.ts'
 import { cloneBlank } from '../support/database.ts'
+import { explained } from '../support/explained.ts'
 
 const NOW = new Date('2027-03-01T09:00:00Z')
 const TRIGGERS = 1_000
 const RUNS_EACH = 1_000
 const TRIES = 50
-/** Several times what was measured on a quiet machine, so that a busy one does not fail. */
-const WAKE_MS_MAX = 5
-const CANCEL_MS_MAX = 10
+/** Less than any look at all of them takes; what was measured is printed. */
+const MS_MAX = 50
 
 const environment = 'production' as EnvironmentName
 
@@ -84,8 +84,12 @@ test('a million sleeping runs cost neither the wake-up nor a cancel anything', a
       cancelRun(tx, queue, { environment, id: ids[index]!.id, requestedBy: 'test', now: NOW }),
     ),
   )
-  expect(await wakeDueRuns({ database, queue }, new Date(NOW.getTime() + 60_000))).toBe(TRIGGERS)
-  const { runs } = await database.transaction((tx) =>
+  const waking = explained(database, 'runs')
+  const due = { database: waking.database, queue }
+  expect(await wakeDueRuns(due, new Date(NOW.getTime() + 60_000))).toBe(TRIGGERS)
+  expect(waking.ways()).toEqual(['runs_pkey', 'runs_wakes'])
+  const cancelling = explained(database, 'runs')
+  const { runs } = await cancelling.database.transaction((tx) =>
     cancelByKey(tx, queue, {
       environment,
       workflow: 'reminder' as WorkflowKey,
@@ -96,6 +100,7 @@ test('a million sleeping runs cost neither the wake-up nor a cancel anything', a
     }),
   )
   expect(runs).toBe(1)
+  expect(cancelling.ways()).toEqual(['runs_once_per_recipient', 'runs_pkey'])
 
   // The server counts what its connections have done a moment later.
   await expect
@@ -105,6 +110,5 @@ test('a million sleeping runs cost neither the wake-up nor a cancel anything', a
   process.stdout.write(
     `1,000,000 sleeping runs: a wake-up that finds nothing ${none.toFixed(2)} ms, cancel of one ${one.toFixed(2)} ms\n`,
   )
-  expect(none).toBeLessThan(WAKE_MS_MAX)
-  expect(one).toBeLessThan(CANCEL_MS_MAX)
+  expect(Math.max(none, one)).toBeLessThan(MS_MAX)
 })
