@@ -38,7 +38,7 @@ export interface ConditionResult {
 /** Where a scope holds the keys of the audiences that its recipient is in. No variable and no template names it. */
 export const AUDIENCES = '$audiences'
 
-/** How long the JSON of a resolved value may be in a result. */
+/** How long the JSON of an argument or a resolved value may be in a result. */
 export const RESOLVED_CHARS_MAX = 256
 
 /** How many conditions a group may have, and items a list as argument. */
@@ -163,7 +163,7 @@ function conditionHolds(condition: Condition, { lookup, nowMs, results }: Evalua
   results.push({
     variable: condition.variable,
     operator: condition.operator,
-    argument: condition.argument ?? null,
+    argument: clipped(condition.argument ?? null, RESOLVED_CHARS_MAX),
     resolved_variable: clipped(left === undefined ? '' : left, RESOLVED_CHARS_MAX),
     resolved_argument: clipped(right, RESOLVED_CHARS_MAX),
     result,
@@ -175,7 +175,7 @@ function notEvaluated({ variable, operator, argument }: Condition): ConditionRes
   return {
     variable,
     operator,
-    argument: argument ?? null,
+    argument: clipped(argument ?? null, RESOLVED_CHARS_MAX),
     resolved_variable: null,
     resolved_argument: null,
     result: 'not_evaluated',

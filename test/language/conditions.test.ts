@@ -277,6 +277,14 @@ describe('results', () => {
   })
 })
 
+test('results cut the argument as written too, whether it was looked at or not', () => {
+  const argument = Array.from({ length: 1_000 }, (_, index) => `item ${index}`)
+  const long = { variable: 'data.x', operator: 'contains', argument } as const
+  const { results } = evaluate({ all: [long, long] }, lookupIn(scope), { now })
+  expect(results.map(({ result: came }) => came)).toEqual([false, 'not_evaluated'])
+  for (const one of results) expect(JSON.stringify(one).length).toBeLessThan(1_000)
+})
+
 describe('the schema', () => {
   const validate = new Ajv2020({
     strict: true,
