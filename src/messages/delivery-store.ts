@@ -5,7 +5,7 @@ import { newRowId } from '../ids.ts'
 import type { ChannelKey, EnvironmentName, MessageId, ProcessId } from '../ids.ts'
 import type { ChannelType, MessageContent } from '../steps/step.ts'
 import { noteEvents } from './happenings.ts'
-import { LEASE_MS } from './leases.ts'
+import { isSilent } from './leases.ts'
 import type { MessageHappening, Settlement } from './message.ts'
 
 /** A message that is due, with all that decides whether it may be handed over. */
@@ -263,11 +263,7 @@ export async function lockLostMessages(
         and (
           c.claimed_by = ${own.process} and c.claimed_at < ${own.before}
             and c.id <> all(${own.held}::uuid[])
-          or not exists (
-            select from leases l
-            where l.process = c.claimed_by
-              and l.beats_at >= clock_timestamp() - ${LEASE_MS} * interval '1 millisecond'
-          )
+          or ${isSilent(sql`c.claimed_by`)}
         )
       offset 0
     )

@@ -1,5 +1,5 @@
 import type { Queryable } from '../db/database.ts'
-import { sql } from '../db/sql.ts'
+import { sql, type Sql } from '../db/sql.ts'
 import type { ProcessId } from '../ids.ts'
 
 /** How often a process says that it lives. */
@@ -26,6 +26,15 @@ export async function endLease(tx: Queryable, process: ProcessId): Promise<void>
     delete from leases
     where process = ${process}
   `)
+}
+
+/** Whether the process that a column names has not been heard of, or never was. */
+export function isSilent(process: Sql): Sql {
+  return sql`not exists (
+    select from leases l
+    where l.process = ${process}
+      and l.beats_at >= clock_timestamp() - ${LEASE_MS} * interval '1 millisecond'
+  )`
 }
 
 /** The processes that have not been heard of. */

@@ -1,7 +1,7 @@
 import type { Transaction } from '../db/database.ts'
 import { sql } from '../db/sql.ts'
 import type { ChannelKey, EnvironmentName, MessageId, ProcessId } from '../ids.ts'
-import { LEASE_MS } from './leases.ts'
+import { isSilent } from './leases.ts'
 
 /** A message whose service is to be asked what became of it. */
 export interface NewPoll {
@@ -53,11 +53,7 @@ export async function takePolls(
       select environment, message_id
       from status_polls c
       where due_at <= ${now}
-        and (claimed_by is null or claimed_by = ${process} or not exists (
-          select from leases l
-          where l.process = c.claimed_by
-            and l.beats_at >= clock_timestamp() - ${LEASE_MS} * interval '1 millisecond'
-        ))
+        and (claimed_by is null or claimed_by = ${process} or ${isSilent(sql`c.claimed_by`)})
       order by due_at
       limit ${count}
       for update skip locked

@@ -2,7 +2,7 @@ import type { Queryable, Transaction } from '../db/database.ts'
 import { sql } from '../db/sql.ts'
 import type { StatusState } from '../forges/forge.ts'
 import type { EnvironmentName, ProcessId } from '../ids.ts'
-import { LEASE_MS } from '../messages/leases.ts'
+import { isSilent } from '../messages/leases.ts'
 
 /** What one check says about a commit from now on. */
 export interface Said {
@@ -108,18 +108,12 @@ export async function releaseDeadTellers(database: Queryable, now: Date): Promis
   const statuses = await database.query(sql`
     update commit_statuses s
     set due_at = ${now}
-    where s.claim is not null and s.due_at > ${now} and not exists (
-      select from leases l
-      where l.process = s.claimed_by
-        and l.beats_at >= clock_timestamp() - ${LEASE_MS} * interval '1 millisecond')
+    where s.claim is not null and s.due_at > ${now} and ${isSilent(sql`s.claimed_by`)}
     returning s.environment`)
   const comments = await database.query(sql`
     update pull_requests s
     set due_at = ${now}
-    where s.claim is not null and s.due_at > ${now} and not exists (
-      select from leases l
-      where l.process = s.claimed_by
-        and l.beats_at >= clock_timestamp() - ${LEASE_MS} * interval '1 millisecond')
+    where s.claim is not null and s.due_at > ${now} and ${isSilent(sql`s.claimed_by`)}
     returning s.number`)
   return statuses.length + comments.length
 }

@@ -2,7 +2,7 @@ import { storableValue } from '../channels/exchange.ts'
 import type { Queryable, Transaction } from '../db/database.ts'
 import { sql } from '../db/sql.ts'
 import type { EnvironmentName, ProcessId, RunId, StepRef, WorkflowKey } from '../ids.ts'
-import { LEASE_MS } from '../messages/leases.ts'
+import { isSilent } from '../messages/leases.ts'
 import type { FetchContent } from '../steps/step.ts'
 import type { FetchChange, PendingFetch, RunAnswer } from './fetched.ts'
 import type { TimelineEvent } from './run.ts'
@@ -232,11 +232,7 @@ export async function findLostFetches(
       and (
         f.claimed_by = ${own.process} and f.claimed_at < ${own.before}
           and f.run_id <> all(${own.held}::uuid[])
-        or not exists (
-          select from leases l
-          where l.process = f.claimed_by
-            and l.beats_at >= clock_timestamp() - ${LEASE_MS} * interval '1 millisecond'
-        )
+        or ${isSilent(sql`f.claimed_by`)}
       )
     order by f.run_id
     limit ${count}
