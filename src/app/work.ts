@@ -5,8 +5,7 @@ import { openDoor } from '../channels/door.ts'
 import type { Database } from '../db/database.ts'
 import type { Queue } from '../db/queue.ts'
 import { analyzeChanged } from '../db/statistics.ts'
-import type { DeliverJob } from '../messages/claim.ts'
-import { deliver, openDelivery, type DeliveryContext } from '../messages/deliver.ts'
+import { openDelivery, type DeliveryContext } from '../messages/deliver.ts'
 import { enqueueDueMessages, releaseDeadClaims } from '../messages/due.ts'
 import {
   beat,
@@ -20,6 +19,7 @@ import { sweepRates } from '../messages/pace-store.ts'
 import { pollStatuses } from '../messages/polls.ts'
 import { sweepShortLinks } from '../messages/short-links.ts'
 import { sweepChannelReports } from '../messages/report-store.ts'
+import { registerDeliverWorker } from '../messages/workers.ts'
 import { BULK_TOPIC, takeBulkTurn } from '../recipients/bulk-work.ts'
 import { sweepBulks } from '../recipients/bulk-store.ts'
 import { sweepPlanRequests } from '../reconcile/promotion-store.ts'
@@ -53,8 +53,6 @@ const STATISTICS_MS = 2_000
 const STATUS_POLL_MS = 5_000
 /** A job of a process whose lease has run out is older: it was fetched before the beat that did not come. */
 const ABANDONED_MS = LEASE_MS - 2 * BEAT_MS
-/** How many `deliver` jobs a process works on at the same time. */
-const DELIVERIES_MAX = 4
 
 /** What is of no more use is deleted, some rows a turn, of each of these; each answers how many. */
 const SWEEPS: Readonly<
@@ -95,13 +93,7 @@ export async function startWork(ground: Ground): Promise<void> {
   const fetching = openFetching({ ...context, queue })
   startWorkLoops(ground, delivery, fetching)
   await startBulkWork(ground)
-  queue.work<DeliverJob>('deliver', {
-    concurrency: DELIVERIES_MAX,
-    async handle(batch) {
-      // Batches of this queue hold one job, so its claim may end the batch.
-      for (const job of batch.jobs) await deliver(delivery, job.payload, batch.complete)
-    },
-  })
+  registerDeliverWorker(queue, delivery)
   registerRunWorkers({ database, queue, clock, log, links: ground.links })
   registerFetchWorkers(fetching)
 }

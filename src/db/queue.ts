@@ -5,6 +5,7 @@ import { newRowId } from '../ids.ts'
 import type { Log } from '../log.ts'
 import type { Database, Queryable, Transaction } from './database.ts'
 import { startLoop, type Loop } from './loop.ts'
+import { groupOf, openQueueLanes, type QueueLanes } from './queue-lanes.ts'
 import { sql } from './sql.ts'
 import type { Listening, Topics } from './topics.ts'
 
@@ -41,6 +42,8 @@ export interface Work<Payload extends object> {
   readonly alone?: (payload: Payload) => boolean
   /** How many batches are handled at the same time; 1 when not given. */
   readonly concurrency?: number
+  /** How many of them may be of one lane, a payload's `lane`; any number when not given. */
+  readonly perLane?: number
   /** A batch that is not completed in a transaction is completed after this resolves; a rejection means retry. */
   readonly handle: (batch: Batch<Payload>) => Promise<void>
 }
@@ -156,14 +159,15 @@ export async function openQueue(database: Database, options: QueueOptions): Prom
       if (payloads.length === 0) return
       const extra = priority === undefined ? {} : { priority }
       // Jobs of one transaction have one time; ids in order keep a batch in order.
-      const jobs = payloads.map((data) => ({ id: newRowId(), data, ...extra }))
+      const jobs = payloads.map((data) => ({ id: newRowId(), data, ...extra, ...groupOf(data) }))
       await boss.insert(name, jobs, { db: adapter(tx) })
       tx.afterCommit(() => wake(name))
     },
-    work(name, { take = 1, alone = () => false, concurrency = 1, handle }) {
+    work(name, { take = 1, alone = () => false, concurrency = 1, perLane, handle }) {
       // The payload of a queue is what its own producer put in; nobody else can.
       const { handle: work, alone: isAlone } = { handle, alone } as Required<Work<object>>
-      workers.push({ name, take, alone: isAlone, concurrency, handle: work })
+      const lanes = perLane === undefined ? undefined : openQueueLanes(perLane)
+      workers.push({ name, take, alone: isAlone, concurrency, lanes, handle: work })
     },
     async retryAbandoned(olderThanMs) {
       let count = 0
@@ -203,6 +207,7 @@ interface Worker {
   readonly take: number
   readonly alone: (payload: object) => boolean
   readonly concurrency: number
+  readonly lanes: QueueLanes | undefined
   readonly handle: Work<object>['handle']
 }
 
@@ -224,15 +229,17 @@ async function takeTurn(context: Context, worker: Worker): Promise<boolean> {
 }
 
 async function fetchAndHandle(context: Context, worker: Worker, retries: boolean): Promise<Turn> {
-  const fetched = await context.boss.fetch<object>(worker.name, {
-    batchSize: worker.take,
-    ignoreStartAfter: retries,
-  })
+  const { name, take, lanes } = worker
+  const options = { batchSize: take, ignoreStartAfter: retries }
+  const fetchJobs = (full: readonly string[]) =>
+    context.boss.fetch<object>(name, { ...options, ignoreGroups: [...full] })
+  const fetched = await (lanes?.fetch(fetchJobs) ?? fetchJobs([]))
   const failures: unknown[] = []
   for (const jobs of batches(fetched, worker.alone)) {
     const failure = await handleBatch(context, worker, jobs)
     if (failure) failures.push(failure.error)
   }
+  lanes?.leave(fetched)
   return { handled: fetched.length, failures }
 }
 

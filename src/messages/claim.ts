@@ -37,6 +37,8 @@ export interface ClaimContext {
 
 /** The payload of a `deliver` job. */
 export interface DeliverJob {
+  /** The channel, by which the queue lets others through. */
+  readonly lane?: string
   readonly environment: EnvironmentName
   readonly messageIds: readonly MessageId[]
 }

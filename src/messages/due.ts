@@ -1,5 +1,5 @@
 import type { Database, Transaction } from '../db/database.ts'
-import type { DeliverJob } from './claim.ts'
+import { laneOf, type DeliverJob } from './claim.ts'
 import type { DeliveryContext } from './deliver.ts'
 import {
   lockLostMessages,
@@ -40,12 +40,13 @@ export async function enqueueDueMessages(ctx: DueContext, now: Date): Promise<nu
 
 /** Jobs of up to 50 messages, each of one channel of one environment: a slow channel delays no other. */
 export function toDeliverJobs(messages: readonly DueRef[]): readonly DeliverJob[] {
-  const groups = Map.groupBy(messages, ({ environment, channel }) => `${environment}/${channel}`)
-  return [...groups.values()].flatMap((group) => {
+  const groups = Map.groupBy(messages, ({ environment, channel }) => laneOf(environment, channel))
+  return [...groups].flatMap(([lane, group]) => {
     const ids = group.map(({ id }) => id).toSorted()
     const { environment } = group[0]!
     const count = Math.ceil(ids.length / MESSAGES_PER_JOB)
     return Array.from({ length: count }, (_, index) => ({
+      lane,
       environment,
       messageIds: ids.slice(index * MESSAGES_PER_JOB, (index + 1) * MESSAGES_PER_JOB),
     }))

@@ -252,3 +252,33 @@ describe('a queue', () => {
     expect(await stateOf(database, 81)).toBe('created')
   })
 })
+
+test('a lane takes no more than its part of a worker, and others pass', async ({ database }) => {
+  await database.query(sql`delete from belfry_queue.job`)
+  await using queue = await open(database)
+  const started: string[] = []
+  const { opened, open: release } = gate()
+  queue.work<{ readonly lane?: string }>('deliver', {
+    concurrency: 5,
+    perLane: 2,
+    async handle({ jobs }) {
+      started.push(jobs[0]?.payload.lane ?? 'none')
+      await opened
+    },
+  })
+  const add = (...lanes: readonly string[]) =>
+    database.transaction((tx) =>
+      queue.enqueue(
+        tx,
+        'deliver',
+        lanes.map((lane) => (lane === 'none' ? {} : { lane })),
+      ),
+    )
+  await add('a', 'a', 'a', 'a', 'a')
+  queue.start()
+  await expect.poll(() => started).toEqual(['a', 'a'])
+  await add('b', 'none')
+  await expect.poll(() => started.toSorted()).toEqual(['a', 'a', 'b', 'none'])
+  release()
+  await expect.poll(() => started.filter((lane) => lane === 'a')).toHaveLength(5)
+})

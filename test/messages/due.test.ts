@@ -180,7 +180,9 @@ describe('the loop', () => {
     expect(await enqueueDueMessages(ctx, clock.now())).toBe(0)
     expect(await enqueueDueMessages(ctx, clock.advance(5_000))).toBe(1)
     expect(await enqueueDueMessages(ctx, clock.advance(1_000))).toBe(0)
-    expect(jobs).toEqual([{ environment: production, messageIds: [message.id] }])
+    expect(jobs).toEqual([
+      { lane: 'production/main', environment: production, messageIds: [message.id] },
+    ])
     expect((await findMessage(database, production, message.id))?.scheduledAt).toEqual(scheduledAt)
   })
 
@@ -190,7 +192,9 @@ describe('the loop', () => {
     const { jobs, ctx } = aLoop(database)
     const message = aMessage({ content: aWebhookContent('http://127.0.0.1/') })
     const made = await database.transaction((tx) => insertMessages(tx, [message], clock.now()))
-    expect(made).toEqual([{ environment: production, messageIds: [message.id] }])
+    expect(made).toEqual([
+      { lane: 'production/main', environment: production, messageIds: [message.id] },
+    ])
     expect(await enqueueDueMessages(ctx, clock.advance(59_000))).toBe(0)
     expect(await enqueueDueMessages(ctx, clock.advance(2_000))).toBe(1)
     expect(await enqueueDueMessages(ctx, clock.advance(1_000))).toBe(0)

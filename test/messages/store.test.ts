@@ -70,7 +70,7 @@ describe('inserting', () => {
     })
     const sandboxed = aMessage({ content, status: 'not_sent', reason: 'sandbox' })
     expect(await insert(database, [queued, stored, sandboxed])).toEqual([
-      { environment: production, messageIds: [queued.id] },
+      { lane: 'production/main', environment: production, messageIds: [queued.id] },
     ])
     for (const [{ id }, status, reason] of [
       [queued, 'queued', null],
