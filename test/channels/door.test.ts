@@ -1,3 +1,6 @@
+import { once } from 'node:events'
+import http from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { afterEach, expect, test } from 'vitest'
 import { openDoor } from '../../src/channels/door.ts'
 import type { Door } from '../../src/channels/door.ts'
@@ -127,4 +130,23 @@ test('connect refuses closed addresses and checks every address of a name', asyn
   const { signal } = new AbortController()
   const connecting = aDoor(local, mixed).connect('mail.example.com', 25, { signal, connectMs: 500 })
   await expect(connecting).rejects.toMatchObject({ code: 'forbidden_target' })
+})
+
+test('requests one after the other go over one connection, until it has been idle for a while', async () => {
+  let connections = 0
+  const server = http.createServer((_request, response) => void response.end('{}'))
+  server.on('connection', () => (connections += 1))
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const door = aDoor()
+  for (let index = 0; index < 5; index += 1) {
+    await door.request(`http://127.0.0.1:${port}/`, { ...get, method: 'POST', body: 'x' })
+  }
+  expect(connections).toBe(1)
+  await Promise.all([1, 2, 3].map(() => door.request(`http://127.0.0.1:${port}/`, get)))
+  expect(connections).toBe(3)
+  door.close()
+  server.closeAllConnections()
+  server.close()
 })

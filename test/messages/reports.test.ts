@@ -151,6 +151,19 @@ describe('a report', () => {
     expect(JSON.stringify(log).length).toBeLessThan(10_000)
   })
 
+  test('is heard by who waits for it', async ({ database }) => {
+    await using server = await startHttp(taken)
+    const channel = await aMailChannel(database, server)
+    const message = aMail()
+    await send({ database, clock, signal: stop.signal }, message)
+    await database.query(sql`
+      insert into event_listeners (environment, event) values (${production}, 'message.bounced')`)
+    await tell({ database, clock }, channel, { message: message.id, fate: 'gone' })
+    const heard = await database.query(sql`
+      select event, recipient, data ->> 'message_id' as message from recipient_events`)
+    expect(heard).toEqual([{ event: 'message.bounced', recipient: 'ann', message: message.id }])
+  })
+
   test('costs no statement more where there are many', async ({ database }) => {
     await using server = await startHttp(taken)
     const channel = await aMailChannel(database, server)
