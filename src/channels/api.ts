@@ -143,6 +143,11 @@ export function channelFailure(details: string): Verdict {
   return { kind: 'failed', channel: true, details: `the service refused the channel: ${details}` }
 }
 
+/** The channel cannot send anything as it is set up, so nothing has gone out; the same holds until somebody mends it. */
+export function brokenChannel(details: string): Answer {
+  return { kind: 'failed', channel: true, details, exchange: null }
+}
+
 /** As an answer about what this one message goes to, whose credentials were not those of the channel. */
 export function ofConnection(answer: Answer): Answer {
   if (answer.kind !== 'failed') return answer

@@ -1,6 +1,14 @@
 import { createHash } from 'node:crypto'
 import type { PushContent } from '../steps/step.ts'
-import { accepted, bounced, callApi, channelFailure, detailsOf, endpointSchema } from './api.ts'
+import {
+  brokenChannel,
+  accepted,
+  bounced,
+  callApi,
+  channelFailure,
+  detailsOf,
+  endpointSchema,
+} from './api.ts'
 import { endpointUrl, pick, refused, rejected } from './api.ts'
 import type { ApiReply, Verdict } from './api.ts'
 import { requestHttp2 } from './http2.ts'
@@ -104,7 +112,7 @@ export const apns: Provider<'apns', PushContent, ApnsSettings> = {
     }
     const bearer = providerToken(settings, now)
     if (bearer === undefined) {
-      return { kind: 'failed', details: "the channel's key is no EC key", exchange: null }
+      return brokenChannel("the channel's key is no EC key")
     }
     const usual = HOSTS[settings.environment ?? 'production']
     const request = {

@@ -1,6 +1,14 @@
 import { createHash } from 'node:crypto'
 import type { PushContent } from '../steps/step.ts'
-import { accepted, bounced, callApi, channelFailure, detailsOf, endpointSchema } from './api.ts'
+import {
+  brokenChannel,
+  accepted,
+  bounced,
+  callApi,
+  channelFailure,
+  detailsOf,
+  endpointSchema,
+} from './api.ts'
 import { endpointUrl, judgeStatus, optionsOf, pick, readReply, refused } from './api.ts'
 import type { ApiReply, Verdict } from './api.ts'
 import { readPrivateKey, signJwt } from './jwt.ts'
@@ -27,6 +35,8 @@ interface ServiceAccount {
 const SCOPE = 'https://www.googleapis.com/auth/firebase.messaging'
 const TOKEN_URL = 'https://oauth2.googleapis.com/token'
 /** A token is good for an hour. */
+/** Answers of who gives out tokens that say that the account gets none. */
+const REFUSALS = new Set([400, 401, 403])
 const TOKEN_MS = 50 * 60_000
 const TOKENS_MAX = 100
 /** What to wait where a quota is used up and nothing is said of the time. */
@@ -84,8 +94,7 @@ export const fcm: Provider<'fcm', PushContent, FcmSettings> = {
     const { settings } = context
     const account = readAccount(settings.service_account)
     if (account === undefined) {
-      const details = "the channel's service_account is no key file of a service account"
-      return { kind: 'failed', details, exchange: null }
+      return brokenChannel("the channel's service_account is no key file of a service account")
     }
     const own = { message: notificationOf(message) }
     const shown = withOverrides(own, message.overrides)
@@ -162,8 +171,7 @@ async function accessToken(
   if (known && known.until > context.now.getTime()) return known.token
   const assertion = assertionOf(account, context.now)
   if (assertion === undefined) {
-    const details = "the private key of the channel's service_account cannot be read"
-    return { kind: 'failed', details, exchange: null }
+    return brokenChannel("the private key of the channel's service_account cannot be read")
   }
   const grant = { grant_type: 'urn:ietf:params:oauth:grant-type:jwt-bearer', assertion }
   const request = {
@@ -190,6 +198,8 @@ function noToken(reply: ApiReply, now: Date): Answer {
   const verdict = judgeStatus(reply, now)
   const details = `no access token: ${detailsOf(reply)}`
   if (verdict.kind === 'throttled') return { ...verdict, details, exchange: null }
+  // The key is not taken, or is no more.
+  if (REFUSALS.has(reply.status)) return brokenChannel(details)
   return { kind: 'failed', details, exchange: null }
 }
 

@@ -1,6 +1,6 @@
 import type { EmailContent } from '../steps/step.ts'
 import { parseMailbox } from './address.ts'
-import { refused } from './api.ts'
+import { brokenChannel, refused } from './api.ts'
 import { checkMail } from './mail.ts'
 import type { MailParts } from './mail.ts'
 import type { Answer, HandOver, SendContext } from './provider.ts'
@@ -12,8 +12,7 @@ export async function sendMail<Settings extends { readonly from: string }>(
   send: (parts: MailParts) => Promise<Answer>,
 ): Promise<Answer> {
   if (parseMailbox(settings.from) === undefined) {
-    const details = "the channel's from is not one mailbox"
-    return { kind: 'failed', channel: true, details, exchange: null }
+    return brokenChannel("the channel's from is not one mailbox")
   }
   const parts = checkMail(message, message.content.from ?? settings.from)
   if ('reason' in parts) return refused(parts.reason, parts.details)

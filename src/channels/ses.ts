@@ -1,6 +1,13 @@
 import type { EmailContent } from '../steps/step.ts'
 import { parseMailbox } from './address.ts'
-import { accepted, callApi, channelFailure, detailsOf, endpointSchema } from './api.ts'
+import {
+  brokenChannel,
+  accepted,
+  callApi,
+  channelFailure,
+  detailsOf,
+  endpointSchema,
+} from './api.ts'
 import { endpointUrl, pick, refused, rejected } from './api.ts'
 import type { ApiReply, Verdict } from './api.ts'
 import { awsErrorOf, awsSchema } from './aws.ts'
@@ -84,7 +91,7 @@ export const ses: Provider<'ses', EmailContent, SesSettings> = {
   async send(message, context) {
     const { settings, now } = context
     if (parseMailbox(settings.from) === undefined) {
-      return { kind: 'failed', details: "the channel's from is not one mailbox", exchange: null }
+      return brokenChannel("the channel's from is not one mailbox")
     }
     const from = message.content.from ?? settings.from
     const mail = await composeMail(message, from, now)

@@ -1,5 +1,6 @@
 import type { EmailContent } from '../steps/step.ts'
 import { parseMailbox } from './address.ts'
+import { brokenChannel } from './api.ts'
 import { composeMail, senderSchema } from './mail.ts'
 import type { Mail } from './mail.ts'
 import { secretOr } from './secret.ts'
@@ -94,8 +95,7 @@ export const smtp: Provider<'smtp', EmailContent, SmtpSettings> = {
 
   async send(message, { settings, signal, now, door }) {
     if (parseMailbox(settings.from) === undefined) {
-      const details = "the channel's from is not one mailbox"
-      return { kind: 'failed', channel: true, details, exchange: null }
+      return brokenChannel("the channel's from is not one mailbox")
     }
     const mail = await composeMail(message, message.content.from ?? settings.from, now)
     if ('reason' in mail) return { kind: 'rejected', ...mail, exchange: null }

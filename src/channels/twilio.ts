@@ -1,7 +1,14 @@
 import { createHmac } from 'node:crypto'
 import { headerOf, isAny, isSame } from '../proof.ts'
 import type { SmsContent } from '../steps/step.ts'
-import { accepted, callApi, channelFailure, detailsOf, endpointSchema } from './api.ts'
+import {
+  brokenChannel,
+  accepted,
+  callApi,
+  channelFailure,
+  detailsOf,
+  endpointSchema,
+} from './api.ts'
 import { endpointUrl, pick, refused, rejected } from './api.ts'
 import type { ApiReply, Verdict } from './api.ts'
 import { phoneNumber } from './phone.ts'
@@ -93,8 +100,7 @@ export const twilio: Provider<'twilio', SmsContent, TwilioSettings> = {
     const to = phoneNumber(message.content.to)
     if (to === undefined) return refused('invalid_address', 'the phone number is not E.164')
     if (from === undefined && service === undefined) {
-      const details = 'the channel has neither from nor messaging_service_sid'
-      return { kind: 'failed', details, exchange: null }
+      return brokenChannel('the channel has neither from nor messaging_service_sid')
     }
     const own = {
       To: to,

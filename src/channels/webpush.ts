@@ -4,6 +4,7 @@ import type { PushContent } from '../steps/step.ts'
 import {
   accepted,
   bounced,
+  brokenChannel,
   callApi,
   channelFailure,
   detailsOf,
@@ -94,7 +95,10 @@ export const webpush: Provider<'webpush', PushContent, WebpushSettings> = {
       urgency: silent ? 'low' : 'normal',
       topic: message.id.replaceAll('-', ''),
     })
-    if (typeof written === 'string') return refused('invalid_request', written)
+    if (typeof written === 'string') {
+      const problem = problemOfKeys(settings)
+      return problem === undefined ? refused('invalid_request', written) : brokenChannel(problem)
+    }
     // Some are numbers, whatever their type says.
     const given: Readonly<Record<string, string | number>> = written.headers
     const headers = Object.entries(given)
@@ -127,6 +131,17 @@ function write(
     return webPush.generateRequestDetails(subscription, payload, options)
   } catch (error) {
     return `the notification cannot be encrypted: ${messageOf(error)}`
+  }
+}
+
+/** What is wrong with the keys of the channel, for which no browser can do anything. */
+function problemOfKeys(settings: WebpushSettings): string | undefined {
+  const { subject, public_key: publicKey, private_key: privateKey } = settings
+  try {
+    webPush.getVapidHeaders('https://example.com', subject, publicKey, privateKey, 'aes128gcm')
+    return undefined
+  } catch (error) {
+    return `the keys of the channel cannot be used: ${messageOf(error)}`
   }
 }
 

@@ -90,6 +90,14 @@ describe.each(titled)('%s', (_title, one) => {
     expect(await send(server)).toMatchObject({ kind: 'bounced' })
   })
 
+  test.each(one.unusable ?? [])('takes %j for the fault of the channel', async (wrong) => {
+    await using server = await answering(one.accepted)
+    const settings = (url: string) => ({ ...one.settings(url), ...wrong })
+    const answer = await handOver({ ...one, settings }, server.url, { door })
+    expect(answer).toMatchObject({ kind: 'failed', channel: true, exchange: null })
+    expect(server.requests).toEqual([])
+  })
+
   test('tries again where the channel is refused, and says so', async () => {
     if (one.channel === undefined) return
     await using server = await answering(one.channel)

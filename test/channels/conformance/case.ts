@@ -33,6 +33,8 @@ export interface Case<Content extends MessageContent = MessageContent, Settings 
   readonly reference: string | null
   /** By the words of the provider's own declaration. */
   readonly permanent: Readonly<Record<string, FakeAnswer>>
+  /** Settings that fit their schema and with which nothing can be sent. */
+  readonly unusable?: readonly object[]
   /** Refused credentials; none where the service cannot say so. */
   readonly channel?: FakeAnswer
   /** Its own ways to ask for a later time, beside 429 and 503. */

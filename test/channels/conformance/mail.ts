@@ -41,6 +41,7 @@ export const mailCases: readonly Case[] = [
     provider: resend,
     content: () => content,
     unsafe,
+    unusable: [{ from: 'a@example.com, b@example.com' }],
     settings: (endpoint) => ({ api_key: 're_verysecret', from, endpoint }),
     secrets: ['re_verysecret'],
     request: {
@@ -94,6 +95,7 @@ export const mailCases: readonly Case[] = [
     provider: postmark,
     content: () => content,
     unsafe,
+    unusable: [{ from: 'a@example.com, b@example.com' }],
     settings: (endpoint) => ({
       server_token: 'pm-verysecret',
       message_stream: 'outbound',
@@ -142,6 +144,7 @@ export const mailCases: readonly Case[] = [
     provider: sendgrid,
     content: () => content,
     unsafe,
+    unusable: [{ from: 'a@example.com, b@example.com' }],
     settings: (endpoint) => ({ api_key: 'SG.verysecret', from, endpoint }),
     secrets: ['SG.verysecret'],
     request: {
@@ -196,6 +199,7 @@ export const mailCases: readonly Case[] = [
     provider: mailgun,
     content: () => content,
     unsafe,
+    unusable: [{ from: 'a@example.com, b@example.com' }],
     settings: (endpoint) => ({
       api_key: 'mg-verysecret',
       domain: 'mg.example.com',
@@ -243,6 +247,7 @@ export const mailCases: readonly Case[] = [
     provider: ses,
     content: () => content,
     unsafe,
+    unusable: [{ from: 'a@example.com, b@example.com' }],
     settings: (endpoint) => ({
       region: 'eu-central-1',
       access_key_id: 'AKIDEXAMPLE',

@@ -91,6 +91,11 @@ export const pushCases: readonly Case[] = [
     provider: fcm,
     content: () => content,
     settings: (endpoint) => ({ service_account: accountOf(endpoint), endpoint }),
+    unusable: [
+      { service_account: 'no JSON' },
+      { service_account: '{}' },
+      { service_account: accountOf('http://127.0.0.1:1').replace('PRIVATE', 'NO') },
+    ],
     secrets: ['at-verysecret', rsa.privateKey],
     before: ({ path }) =>
       path === '/token' ? { status: 200, body: { access_token: 'at-verysecret' } } : undefined,
@@ -141,6 +146,7 @@ export const pushCases: readonly Case[] = [
   }),
   aCase({
     provider: apns,
+    unusable: [{ key: 'no key' }, { key: rsa.privateKey }],
     content: () => content,
     settings: (endpoint) => ({
       key: ec.privateKey,
@@ -187,6 +193,7 @@ export const pushCases: readonly Case[] = [
   }),
   aCase({
     provider: webpush,
+    unusable: [{ private_key: 'x' }, { public_key: 'x' }],
     content: (url) => {
       const endpoint = `${url}/push/endpoint-verysecret`
       return { ...content, token: endpoint, subscription: { endpoint, keys: browserKeys } }

@@ -24,6 +24,7 @@ export const smsCases: readonly Case[] = [
     provider: twilio,
     content: () => content,
     unsafe,
+    unusable: [{ from: undefined }],
     settings: (endpoint) => ({
       account_sid: 'AC01',
       auth_token: 'tw-verysecret',
