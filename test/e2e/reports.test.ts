@@ -38,7 +38,8 @@ test('a provider reports where it was told to, and a number that is gone gets no
   const report = async (fields: Readonly<Record<string, string>>, token = TOKEN) => {
     const { body = '' } = service.requests.at(-1) ?? {}
     const url = new URLSearchParams(body).get('StatusCallback') ?? ''
-    const signed = url + Object.entries(fields).toSorted().flat().join('')
+    const sorted = Object.entries(fields).toSorted(([a], [b]) => (a < b ? -1 : 1))
+    const signed = url + sorted.flat().join('')
     return await app.call('POST', url.slice(PUBLIC_URL.length), {
       key: null,
       headers: {
