@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { ChannelKey, EnvironmentName } from '../ids.ts'
 import type { Door } from './door.ts'
-import { secretOr } from './secret.ts'
+import { secretOr, withSecrets } from './secret.ts'
 import { isLoopback } from './target.ts'
 
 /**
@@ -95,6 +95,20 @@ export function secretsOr(schema: object): object {
 
 /** A setting as `secretsOr` describes it. */
 export type Secrets = string | readonly string[]
+
+/** The settings of a channel to send with; what only reports are checked with is left as it is, and may not be there. */
+export function settingsToSend(
+  settings: Readonly<Record<string, unknown>>,
+  read: (name: string) => string,
+): object {
+  const entries = Object.entries(settings)
+  return Object.fromEntries(
+    entries.map(([key, value]) => [
+      key,
+      key.startsWith('webhook_') ? value : withSecrets(value, read),
+    ]),
+  )
+}
 
 /** The secrets of such a setting that are there. */
 export function secretsIn(setting: Secrets | undefined): readonly string[] {

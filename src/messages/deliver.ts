@@ -2,8 +2,8 @@ import { contentSecrets } from '../channels/channel-data.ts'
 import { scrubExchange, scrubText } from '../channels/exchange.ts'
 import type { Door } from '../channels/door.ts'
 import type { Answer } from '../channels/provider.ts'
-import { webhookUrl } from '../channels/report.ts'
-import { secretNames, withSecrets } from '../channels/secret.ts'
+import { settingsToSend, webhookUrl } from '../channels/report.ts'
+import { secretNames } from '../channels/secret.ts'
 import { sendThrough } from '../channels/send-through.ts'
 import type { Clock } from '../clock.ts'
 import type { Database, Transaction } from '../db/database.ts'
@@ -266,7 +266,7 @@ async function send(
   }
   let isFilled = false
   try {
-    const filled = withSecrets(channel.settings, read) as object
+    const filled = settingsToSend(channel.settings, read)
     isFilled = true
     const secret = (variable: string) => read(secretNameOf(settings, variable))
     const signal = AbortSignal.any([ctx.signal, AbortSignal.timeout(HANDOVER_MS_MAX)])

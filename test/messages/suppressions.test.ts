@@ -101,6 +101,18 @@ describe('an address that is gone', () => {
     expect(await stateOf(database, second.id)).toMatchObject({ reason: 'suppressed' })
   })
 
+  test('is told by nobody where the secret for it is not there, and messages go out', async ({
+    database,
+  }) => {
+    await using server = await startHttp(taken)
+    const channel = await aMailChannel(database, server)
+    const settings = { ...channel.settings, webhook_secret: [{ secret: 'NOT_THERE' }] }
+    await saveEnvironment(database, { main: { ...channel, settings } })
+    const message = aMail()
+    await send({ database, clock, signal: stop.signal }, message)
+    expect(await stateOf(database, message.id)).toMatchObject({ status: 'sent' })
+  })
+
   test('is written down for its own channel', async ({ database }) => {
     await using server = await startHttp(taken)
     const channel = await aMailChannel(database, server)
