@@ -15,15 +15,14 @@ export async function readApi(
   named: Readonly<Record<string, readonly string[]>>,
 ): Promise<string> {
   const read = async (path: string, key: string) => {
-    // A plan is about two ends.
-    const query = path.endsWith('/plan') ? '?head=main' : '?environment=production'
+    const query = queries[path.split('/').at(-1) ?? ''] ?? '?environment=production'
     const { status, text } = await app.call('GET', `${path}${query}`, { key })
     // An environment without an in-app channel has no feeds.
     // One that is written badly on purpose follows a branch that is not there.
     // A link that nobody has made leads nowhere, and says so.
     const isExpected =
       status === 200 ||
-      /^\/(unsubscribe|l|o)\//.test(path) ||
+      /^\/(unsubscribe|[los])\//.test(path) ||
       path.includes('/feeds/') ||
       (path.endsWith('/plan') && status === 404)
     if (!isExpected) throw new Error(`${path} was answered ${status}: ${text}`)
@@ -33,6 +32,11 @@ export async function readApi(
     (await app.call<{ items: { id: string; workflow_run_id: string }[] }>('GET', path)).body.items
   const runs = await items('/v1/workflow_recipient_runs')
   const messages = await items('/v1/messages')
+  // A plan is about two ends, and contents are asked for by name.
+  const queries: Readonly<Record<string, string>> = {
+    plan: '?head=main',
+    content: `?${messages.map(({ id }) => `message_ids[]=${id}`).join('&')}`,
+  }
   const done = await app.call<{ id: string }>('POST', '/v1/users/bulk/preferences', {
     body: { user_ids: ['ada'], preferences: { categories: { news: true } } },
   })
@@ -46,6 +50,8 @@ export async function readApi(
     unsubscribe: ['made-by-nobody'],
     l: ['made-by-nobody'],
     o: ['made-by-nobody'],
+    s: ['made-by-nobody'],
+    channels: ['feed'],
     bulk_operations: [done.body.id],
     audiences: ['beta'],
     sources: ['segment'],

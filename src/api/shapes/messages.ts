@@ -79,32 +79,54 @@ const Block = {
   ],
 }
 
+const overrides = {
+  ...json,
+  description: 'By provider, what the step lays over its request.',
+}
+const OVERRIDABLE = { optional: ['overrides'] }
+
 export const MessageContent = entity('MessageContent', {
   message_id: text,
   data: {
     anyOf: [
-      entity('MessageEmailContent', {
-        to: text,
-        from: text,
-        reply_to: nullableText,
-        cc: nullableText,
-        bcc: nullableText,
-        subject_line: text,
-        html_body: text,
-        text_body: nullableText,
-      }),
+      entity(
+        'MessageEmailContent',
+        {
+          to: text,
+          from: text,
+          reply_to: nullableText,
+          cc: nullableText,
+          bcc: nullableText,
+          subject_line: text,
+          html_body: text,
+          text_body: nullableText,
+          overrides,
+        },
+        OVERRIDABLE,
+      ),
       entity('MessageInAppFeedContent', { blocks: listOf(Block) }),
-      entity('MessagePushContent', { title: text, body: text, data: nullableJson, token: text }),
-      entity('MessageSmsContent', { to: text, body: text }),
-      entity('MessageChatContent', {
-        connection: json,
-        template: shape({
-          blocks: orNull(listOf(shape({ type: { const: 'markdown' }, name: text, content: text }))),
-          json_content: orNull(shape({ blocks: listOf(anything) })),
-          summary: nullableText,
-        }),
-        metadata: nullableJson,
-      }),
+      entity(
+        'MessagePushContent',
+        { title: text, body: text, data: nullableJson, token: text, overrides },
+        OVERRIDABLE,
+      ),
+      entity('MessageSmsContent', { to: text, body: text, overrides }, OVERRIDABLE),
+      entity(
+        'MessageChatContent',
+        {
+          connection: json,
+          template: shape({
+            blocks: orNull(
+              listOf(shape({ type: { const: 'markdown' }, name: text, content: text })),
+            ),
+            json_content: orNull(shape({ blocks: listOf(anything) })),
+            summary: nullableText,
+          }),
+          metadata: nullableJson,
+          overrides,
+        },
+        OVERRIDABLE,
+      ),
       entity('MessageWebhookContent', {
         method: text,
         url: text,
