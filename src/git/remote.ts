@@ -1,14 +1,15 @@
 import { createHash } from 'node:crypto'
-import { readdir, readFile, rm, stat } from 'node:fs/promises'
+import { rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Revision } from '../ids.ts'
+import { CURRENT, nextGeneration, openGeneration, openPlace } from './generations.ts'
+import type { Opened } from './generations.ts'
 import type { Commit } from './history.ts'
 import { ignoreMissing } from './location.ts'
 import type { Location } from './location.ts'
 import { noMetrics, type Metrics } from '../metrics.ts'
 import { measured } from './measured.ts'
 import { lacking, Mirror, namingPlace, writeWhole } from './mirror.ts'
-import { takePlace } from './mirror-place.ts'
 import type { Place } from './mirror-place.ts'
 import { Patience } from './patience.ts'
 import { RemotePoll } from './remote-poll.ts'
@@ -44,8 +45,6 @@ export interface RemoteOptions {
 const HEADS = 'refs/heads/'
 /** Commits that a remote is told to be here; it needs one that it still has. */
 const HAVES_MAX = 256
-/** Names the generation of the mirror that counts. */
-const CURRENT = 'current'
 
 /** What the remote said when it was last asked in full. */
 interface Known {
@@ -359,37 +358,6 @@ export class RemoteRepository implements CommitSource, AsyncDisposable {
       throw error
     }
   }
-}
-
-interface Opened {
-  readonly place: Place
-  readonly mirror: Mirror
-}
-
-async function openPlace(root: string): Promise<Opened> {
-  const place = await takePlace(root)
-  return { place, mirror: await openGeneration(place) }
-}
-
-/** The generation that counts, or a new one where there is none or it is damaged; the others go. */
-async function openGeneration(place: Place): Promise<Mirror> {
-  const current = (await readFile(join(place.path, CURRENT), 'utf8').catch(ignoreMissing)) ?? ''
-  const isNamed = /^g\d+$/.test(current)
-  const opened = isNamed ? await Mirror.reopen(join(place.path, current)) : undefined
-  for (const name of await readdir(place.path)) {
-    const isOther = /^g\d+$/.test(name) && (name !== current || !opened)
-    if (isOther) await rm(join(place.path, name), { recursive: true, force: true })
-  }
-  if (opened) return opened
-  const name = await nextGeneration(place)
-  const mirror = await Mirror.create(join(place.path, name))
-  await writeWhole(join(place.path, CURRENT), name)
-  return mirror
-}
-
-async function nextGeneration(place: Place): Promise<string> {
-  const numbers = (await readdir(place.path)).map((name) => Number(/^g(\d+)$/.exec(name)?.[1] ?? 0))
-  return `g${Math.max(0, ...numbers) + 1}`
 }
 
 /** The branch that a ref is; null for other refs, and for names that Git would not take. */
