@@ -23,6 +23,8 @@ export interface Sources {
 export interface RemoteSettings {
   readonly address: RemoteAddress
   readonly mirrors: string
+  /** Under which refs a forge keeps pull requests; absent: their moves are not looked for. */
+  readonly pullRefs?: string | undefined
   /** Where fetches are counted; nowhere when left out. */
   readonly metrics?: Metrics
 }
@@ -53,7 +55,7 @@ export async function openSources(
 
 /** Opens the mirror of a remote, without asking it yet. Throws a `ConfigError` in development mode, which edits files. */
 export async function openRemote(
-  { address, mirrors, metrics = noMetrics }: RemoteSettings,
+  { address, mirrors, pullRefs, metrics = noMetrics }: RemoteSettings,
   { development }: { readonly development: boolean },
 ): Promise<RemoteRepository> {
   if (development) {
@@ -61,7 +63,7 @@ export async function openRemote(
       `${address.url} is a remote: development mode needs a repository with a working tree`,
     )
   }
-  return RemoteRepository.open({ address, directory: mirrors, metrics })
+  return RemoteRepository.open({ address, directory: mirrors, pullRefs, metrics })
 }
 
 /** Whether a remote answers and lets us in; `message` says what to do. */

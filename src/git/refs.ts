@@ -1,8 +1,10 @@
+import { createHash } from 'node:crypto'
 import { readdir, readFile, stat } from 'node:fs/promises'
-import { join, relative } from 'node:path'
+import { join, relative, sep } from 'node:path'
 import { RetryableFailure } from '../errors.ts'
 import type { Revision } from '../ids.ts'
 import { BRANCH_LENGTH_MAX } from '../workflow/environment.ts'
+import { mapBounded } from './bounded.ts'
 import { ignoreMissing } from './location.ts'
 import type { Location } from './location.ts'
 
@@ -21,10 +23,15 @@ export interface Refs {
   tip(branch: string): Promise<Revision | null>
   /** Gets the tips of these branches in one go; absent where nothing has to be got. Throws as `tip` does. */
   want?(branches: readonly string[]): Promise<void>
+  /** A text that is another one once any branch, or the head of a pull request, has moved, come or gone. */
+  fingerprint(): Promise<string>
 }
 
 const OID = /^[0-9a-f]{40}$/
 const SYMREF_DEPTH_MAX = 5
+const READS_MAX = 16
+/** Branches, and the heads of pull requests as forges keep them; what would come of merging those is theirs to say. */
+const MARKED = /^refs\/(?:heads\/|remotes\/|(?:pull|merge-requests)\/\d+\/head$)/
 /** What `git check-ref-format` refuses, as far as it could lead a path astray. */
 const BAD_BRANCH = /\.\.|@\{|\/\/|\.lock(?:\/|$)|(?:^|\/)\.|[/.]$|^[-/]|[\0-\x20\x7f~^:?*[\\]/
 
@@ -49,7 +56,27 @@ export async function readRefs(location: Location): Promise<Refs> {
       const own = await resolveRef(location, `refs/heads/${branch}`, packed)
       return own ?? resolveRef(location, `refs/remotes/origin/${branch}`, packed)
     },
+    fingerprint: async () => fingerprintOf(await readMarked(location)),
   }
+}
+
+/** What stands for the branches and the heads of pull requests among these refs, each with what it says. */
+export function fingerprintOf(refs: ReadonlyMap<string, string>): string {
+  const hash = createHash('sha256')
+  const lines = [...refs].filter(([name]) => MARKED.test(name)).map(([name, id]) => `${name} ${id}`)
+  for (const line of lines.toSorted()) hash.update(`${line}\n`)
+  return hash.digest('hex')
+}
+
+/** What these refs say, whatever that is: one that is being written says something else at the next look. */
+async function readMarked({ commonDir }: Location): Promise<ReadonlyMap<string, string>> {
+  const loose = (await looseNames(commonDir)).filter((name) => MARKED.test(name))
+  const found = new Map(await packedRefs(commonDir))
+  await mapBounded(loose, READS_MAX, async (name) => {
+    const text = await readFile(join(commonDir, name), 'utf8').catch(ignoreMissing)
+    if (text !== undefined) found.set(name, text.trim())
+  })
+  return found
 }
 
 /**
@@ -61,21 +88,32 @@ export async function listRefs(
   prefix: string,
 ): Promise<ReadonlyMap<string, Revision>> {
   const { commonDir } = location
-  const names = new Set<string>()
-  const loose = await readdir(join(commonDir, 'refs'), { recursive: true, withFileTypes: true })
-  for (const file of loose) {
-    if (file.isFile()) names.add(relative(commonDir, join(file.parentPath, file.name)))
-  }
-  const packed = await readFile(join(commonDir, 'packed-refs'), 'utf8').catch(ignoreMissing)
-  for (const [, name = ''] of (packed ?? '').matchAll(/^[0-9a-f]{40} (.+)$/gm)) names.add(name)
+  const names = new Set(await looseNames(commonDir))
+  for (const [name] of await packedRefs(commonDir)) names.add(name)
   const read = packedReader(commonDir)
   const found = new Map<string, Revision>()
   for (const name of [...names].toSorted()) {
-    if (!name.startsWith(prefix) || name.endsWith('.lock')) continue
+    if (!name.startsWith(prefix)) continue
     const tip = await resolveRef(location, name, read)
     if (tip !== null) found.set(name, tip)
   }
   return found
+}
+
+async function looseNames(commonDir: string): Promise<string[]> {
+  const files = await readdir(join(commonDir, 'refs'), { recursive: true, withFileTypes: true })
+  return files
+    .filter((file) => file.isFile() && !file.name.endsWith('.lock'))
+    .map((file) => relative(commonDir, join(file.parentPath, file.name)).replaceAll(sep, '/'))
+}
+
+/** Every line of `packed-refs`: a name, and its id. */
+async function packedRefs(commonDir: string): Promise<[string, string][]> {
+  const text = await readFile(join(commonDir, 'packed-refs'), 'utf8').catch(ignoreMissing)
+  return [...(text ?? '').matchAll(/^([0-9a-f]{40}) (.+)$/gm)].map(([, id = '', name = '']) => [
+    name,
+    id,
+  ])
 }
 
 /** Whether Git would take this as the name of a branch. */

@@ -8,4 +8,5 @@ export const REMOTE_LIMITS: RemoteLimits = {
   fetch: { idleMs: 60_000, totalMs: 15 * 60_000, bytesMax: 1024 * MEGABYTE },
   patienceMs: 10_000,
   packsMax: 100,
+  pullsMax: 20_000,
 }

@@ -16,7 +16,7 @@ import { RemotePoll } from './remote-poll.ts'
 import type { RemoteAddress } from '../remote-address.ts'
 import { SourceClosed } from './remote-failure.ts'
 import { REMOTE_LIMITS } from './remote-limits.ts'
-import { isBranchName } from './refs.ts'
+import { fingerprintOf, isBranchName } from './refs.ts'
 import type { Refs } from './refs.ts'
 import { fetchPack, listRefs } from './smart-http.ts'
 import type { Listing } from './smart-http.ts'
@@ -31,6 +31,8 @@ export interface RemoteLimits {
   readonly patienceMs: number
   /** With more packs the mirror is made anew. */
   readonly packsMax: number
+  /** Where the remote has more refs of pull requests, it is not asked for them again. */
+  readonly pullsMax: number
 }
 
 export interface RemoteOptions {
@@ -38,6 +40,8 @@ export interface RemoteOptions {
   /** Where mirrors are kept. */
   readonly directory: string
   readonly limits?: Partial<RemoteLimits>
+  /** Under which refs a forge keeps pull requests, such as `refs/pull/`, whose moves are to be noticed. */
+  readonly pullRefs?: string | undefined
   /** Where fetches are counted; nowhere when left out. */
   readonly metrics?: Metrics
 }
@@ -51,6 +55,7 @@ interface Known {
   readonly branches: ReadonlyMap<string, Revision>
   readonly head: string | null
   readonly speech: Listing['speech']
+  readonly fingerprint: string
 }
 
 /**
@@ -73,6 +78,7 @@ export class RemoteRepository implements CommitSource, AsyncDisposable {
   #followed: ReadonlySet<string>
   #asked = new Set<string>()
   #known: Known | undefined
+  #pullRefs: readonly string[]
   /** Something that should be in the mirror could not be read. */
   #isSuspect = false
   /** Generations that reads of the last look may still need. */
@@ -85,10 +91,12 @@ export class RemoteRepository implements CommitSource, AsyncDisposable {
   #late: Promise<Refs> | undefined
   #work: Promise<unknown> = Promise.resolve()
 
-  private constructor({ address, limits, metrics }: RemoteOptions, root: string, opened: Opened) {
+  private constructor(options: RemoteOptions, root: string, opened: Opened) {
+    const { address, limits, metrics = noMetrics, pullRefs } = options
     this.#root = root
     this.#limits = { ...REMOTE_LIMITS, ...limits }
-    this.#metrics = metrics ?? noMetrics
+    this.#metrics = metrics
+    this.#pullRefs = pullRefs === undefined ? [] : [pullRefs]
     this.#patience = new Patience(address.url, this.#limits.patienceMs)
     this.#transport = openTransport(address, this.#closing.signal)
     this.#place = opened.place
@@ -222,17 +230,21 @@ export class RemoteRepository implements CommitSource, AsyncDisposable {
   }
 
   async #ask(): Promise<Known> {
-    const { refs, head, speech } = await listRefs(this.#transport, [HEADS], this.#limits.list)
+    const prefixes = [HEADS, ...this.#pullRefs]
+    const { refs, head, speech } = await listRefs(this.#transport, prefixes, this.#limits.list)
     const branches = new Map<string, Revision>()
     for (const [name, id] of refs) {
       const branch = branchOf(name)
       if (branch !== null) branches.set(branch, id)
     }
-    return { branches, head: head === null ? null : branchOf(head), speech }
+    // The forge's own list goes on to tell of so many.
+    if (refs.size - branches.size > this.#limits.pullsMax) this.#pullRefs = []
+    const fingerprint = fingerprintOf(refs)
+    return { branches, head: head === null ? null : branchOf(head), speech, fingerprint }
   }
 
   #refsOf(known: Known): Refs {
-    const { branches, head } = known
+    const { branches, head, fingerprint } = known
     return {
       head,
       headRevision: head === null ? null : (branches.get(head) ?? null),
@@ -243,6 +255,7 @@ export class RemoteRepository implements CommitSource, AsyncDisposable {
         return tip
       },
       want: (names) => this.#want(known, names),
+      fingerprint: () => Promise.resolve(fingerprint),
     }
   }
 

@@ -47,6 +47,31 @@ describe('refs', () => {
     expect(await listRefs(location, 'refs/merge-requests/')).toEqual(new Map())
   })
 
+  test('show by a fingerprint that a branch or the head of a pull request has moved', async () => {
+    await using repository = await testRepository()
+    const first = await repository.commit({ a: '1' })
+    const second = await repository.commit({ a: '2' })
+    const seen = async () => (await refsOf(repository.path)).fingerprint()
+    const point = (name: string, id: string) => repository.git('update-ref', name, id)
+    let before = await seen()
+    for (const name of ['refs/heads/x', 'refs/pull/7/head', 'refs/merge-requests/7/head']) {
+      for (const id of [first, second]) {
+        await point(name, id)
+        const after = await seen()
+        expect(after, `${name} at ${id}`).not.toBe(before)
+        before = after
+      }
+    }
+    // Neither what nobody plans nor another place for the same is a move.
+    await point('refs/pull/7/merge', first)
+    await point('refs/tags/one', first)
+    expect(await seen()).toBe(before)
+    await repository.git('pack-refs', '--all')
+    expect(await seen()).toBe(before)
+    await point('refs/pull/7/head', first)
+    expect(await seen()).not.toBe(before)
+  })
+
   test('never goes back in time while refs are updated and packed', async () => {
     await using repository = await testRepository()
     const commits: string[] = []

@@ -30,6 +30,10 @@ const test = base.extend<{ directory: string }>({
   },
 })
 
+async function seen(remote: RemoteRepository): Promise<string> {
+  return (await remote.refs()).fingerprint()
+}
+
 function openAt(
   server: GitServer,
   directory: string,
@@ -122,6 +126,37 @@ describe('asking', () => {
     const refs = await remote.refs()
     for (const branch of branches) expect(await refs.tip(branch)).toBe(await work.tip(branch))
     expect(server.requests.map(({ step }) => step)).toEqual(['advertise', 'list', 'fetch'])
+  })
+
+  test('shows moved heads of pull requests in the same requests, where they are asked for', async ({
+    directory,
+  }) => {
+    await using served = await serveRepository(FILES)
+    const { server, work } = served
+    const tips = [await work.tip('main'), await work.commit({ 'README.md': 'More.' })]
+    const point = (name: string, tip = '') =>
+      work.git('push', '--quiet', '--force', server.bare.path, `${tip}:refs/pull/${name}`)
+    await point('1/head', tips[0])
+    const address = parseRemoteAddress(server.url, {})
+    const limits = { pullsMax: 2 }
+    const options = { address, directory, pullRefs: 'refs/pull/', limits }
+    await using remote = await RemoteRepository.open(options)
+    await using other = await openAt(server, `${directory}/other`)
+    const [before, fromOther] = [await seen(remote), await seen(other)]
+    await point('1/merge', tips[0])
+    expect(await seen(remote)).toBe(before)
+    await point('1/head', tips[1])
+    server.forget()
+    const after = await seen(remote)
+    expect(after).not.toBe(before)
+    expect(server.requests.map(({ step }) => step)).toEqual(['advertise', 'list'])
+    expect(await seen(other)).toBe(fromOther)
+    // Of too many it is not told again and again.
+    await point('2/head', tips[1])
+    await seen(remote)
+    server.forget()
+    expect(await seen(remote)).toBe(fromOther)
+    expect(server.requests.map(({ body }) => body).join('')).not.toContain('refs/pull/')
   })
 
   test('gets no branch that nobody follows, and sends no second time what is here', async ({
