@@ -43,6 +43,25 @@ export async function saveOpenPull(
   return rows.length > 0
 }
 
+/** The base and head that a pull request was known at, where it leaves them and no other one stands there. */
+export async function findLeftPlan(
+  tx: Transaction,
+  place: string,
+  { number, base, headRevision }: KnownPull,
+): Promise<Pick<KnownPull, 'base' | 'headRevision'> | undefined> {
+  const [row] = await tx.query<Pick<KnownPull, 'base' | 'headRevision'>>(sql`
+    select p.base, p.head_revision as "headRevision"
+    from pull_requests p
+    where p.place = ${place} and p.number = ${number}
+      and (p.base, p.head_revision) is distinct from (${base}, ${headRevision})
+      and not exists (
+        select from pull_requests o
+        where o.place = p.place and o.number <> p.number and o.is_open
+          and o.base = p.base and o.head_revision = p.head_revision)
+    for update of p`)
+  return row
+}
+
 /** Those that are open and have no plan yet. */
 export async function listUnplannedPulls(database: Queryable, place: string): Promise<KnownPull[]> {
   return database.query<KnownPull>(sql`

@@ -6,6 +6,7 @@ import { contextOf, descriptionOf, isCommit } from './outbox.ts'
 import type { Announcing } from './outbox.ts'
 import { saveStatuses } from './outbox-store.ts'
 import {
+  findLeftPlan,
   listFollowers,
   listUnplannedPulls,
   saveClosedPulls,
@@ -46,20 +47,30 @@ export interface Pulls {
 
 /** The shortest bound of all forges, less what stands around the plans. */
 const MARKDOWN_LENGTH_MAX = 60_000
+const PLANNING = 'What merging would change is being worked out.'
+/** Should the pull request come back to it, it is planned anew. */
+const LEFT = 'The pull request has moved on from here, and its plan does not hold any more.'
 
-/** Looks which pull requests are open against a branch that an environment follows. */
-export async function lookAtPulls(pulls: Pulls): Promise<void> {
+/**
+ * Looks which pull requests are open against a branch that an environment follows; answers how many of them are
+ * new, or have moved. Which ones are open is the forge's to say: a base also moves because one was merged.
+ */
+export async function lookAtPulls(pulls: Pulls): Promise<number> {
   const { database, clock, forge, announcing } = pulls
   const followers = await listByBranch(pulls)
   const open = (await forge.listOpenPulls()).filter(
     ({ base, headSha }) => followers.has(base) && isCommit(headSha),
   )
-  for (const pull of open) await notePull(pulls, pull, followers.get(pull.base) ?? [])
+  let moved = 0
+  for (const pull of open) {
+    if (await notePull(pulls, pull, followers)) moved += 1
+  }
   await saveClosedPulls(database, commentsOf(pulls), {
     open: open.map(({ number }) => number),
     body: closedBody(announcing),
     now: clock.now(),
   })
+  return moved
 }
 
 /** Plans the pull requests whose tips have moved; answers how many of them have a plan now. */
@@ -87,25 +98,29 @@ export function commentsOf({ place, announcing }: Pick<Pulls, 'place' | 'announc
 async function notePull(
   pulls: Pulls,
   { number, base, headSha }: OpenPull,
-  followers: readonly Follower[],
-): Promise<void> {
-  const { database, clock } = pulls
+  followers: ReadonlyMap<string, Follower[]>,
+): Promise<boolean> {
+  const { database, clock, announcing } = pulls
   const baseRevision = await pulls.tip(base)
-  if (baseRevision === null) return
+  if (baseRevision === null) return false
   const headRevision = headSha as Revision
-  await database.transaction(async (tx) => {
+  return database.transaction(async (tx) => {
     const now = clock.now()
-    const pull = { number, base, baseRevision, headRevision, now }
-    if (!(await saveOpenPull(tx, commentsOf(pulls), pull))) return
-    for (const { environment } of followers) {
-      const said = {
-        context: contextOf(pulls.announcing, environment, 'plan'),
-        state: 'pending' as const,
-        description: 'What merging would change is being worked out.',
-        restarts: true,
+    const pull = { number, base, baseRevision, headRevision }
+    const left = await findLeftPlan(tx, commentsOf(pulls), pull)
+    if (!(await saveOpenPull(tx, commentsOf(pulls), { ...pull, now }))) return false
+    const parts = [
+      ...(left ? [{ ...left, description: LEFT }] : []),
+      { base, headRevision, description: PLANNING },
+    ]
+    for (const { base: gitRef, headRevision: sha, description } of parts) {
+      for (const { environment } of followers.get(gitRef) ?? []) {
+        const context = contextOf(announcing, environment, 'plan')
+        const said = { context, state: 'pending', description, restarts: true } as const
+        await saveStatuses(tx, { environment, sha, gitRef, now }, [said])
       }
-      await saveStatuses(tx, { environment, sha: headSha, gitRef: base, now }, [said])
     }
+    return true
   })
 }
 

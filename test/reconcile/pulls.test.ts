@@ -118,6 +118,41 @@ describe('a pull request against a branch that an environment follows', () => {
     expect(scene.bodies()).toHaveLength(1)
     expect(scene.bodies()[0]).toContain('plan of 11 and bb')
     expect(scene.posts(OTHER_HEAD, PLAN)).toEqual(['success 1 workflow changes.'])
+    // Who moves it back may not merge what was planned against another base.
+    expect(scene.posts(HEAD, PLAN).at(-1)).toMatch(/^pending The pull request has moved on/)
+    pull.headSha = HEAD
+    await scene.round()
+    expect(scene.posts(HEAD, PLAN).at(-1)).toBe('success 1 workflow changes.')
+  })
+
+  test('does not void the plan of another one at the commit that it leaves', async ({
+    database,
+  }) => {
+    await using scene = await pullScene(database)
+    const pull = scene.fake.addPull({ headSha: HEAD })
+    scene.fake.addPull({ headSha: HEAD })
+    await scene.round()
+    pull.headSha = OTHER_HEAD
+    await scene.round()
+    expect(scene.posts(HEAD, PLAN)).toEqual(['success 1 workflow changes.'])
+  })
+
+  test('has its plan voided for the environment whose branch it is no more for', async ({
+    database,
+  }) => {
+    await using scene = await pullScene(database)
+    await database.query(sql`
+      update environments set declared = true where environments.name = 'gone'`)
+    const pull = scene.fake.addPull({ headSha: HEAD })
+    const { tip } = scene.pulls
+    const pulls = { ...scene.pulls, tip: (one: string) => tip(one === 'old' ? 'main' : one) }
+    await scene.round()
+    pull.base = 'old'
+    await look(pulls)
+    await look(pulls)
+    await scene.drain()
+    expect(scene.posts(HEAD, PLAN).at(-1)).toMatch(/^pending/)
+    expect(scene.posts(HEAD, 'belfry/gone/plan').at(-1)).toMatch(/^success/)
   })
 
   test('has its plan voided when its base moves', async ({ database }) => {
