@@ -35,7 +35,7 @@ export async function startForge(ground: Ground, looking: FirstLook): Promise<vo
   await startPulls(ground, looking, {
     outbox,
     announcing,
-    onPlanned() {
+    onNews() {
       statuses.wake()
       comments.wake()
     },
@@ -44,15 +44,18 @@ export async function startForge(ground: Ground, looking: FirstLook): Promise<vo
   addLoop(ground, { name: 'told statuses', pollMs: SWEEP_MS }, () => sweepOutbox(outbox))
 }
 
-/** Plans pull requests where this process leads; whoever asks for a look at Git has this look as well. */
+/**
+ * Plans pull requests where this process leads. They are looked at when it finds that a ref has moved, and whoever
+ * asks for a look at Git has this look as well.
+ */
 async function startPulls(
   ground: Ground,
-  { source, isLeading }: FirstLook,
+  { source, isLeading, onMoved }: FirstLook,
   {
     outbox,
     announcing,
-    onPlanned,
-  }: Pick<Pulls, 'announcing'> & { readonly outbox: Outbox; readonly onPlanned: () => void },
+    onNews,
+  }: Pick<Pulls, 'announcing'> & { readonly outbox: Outbox; readonly onNews: () => void },
 ): Promise<void> {
   const { config, database, clock, topics, stack } = ground
   if (!config.forge) return
@@ -61,14 +64,15 @@ async function startPulls(
   const plan = openPullPlanner({ database, clock, source, pullRefs })
   const watch = openPullWatch({ ...outbox, announcing, tip, plan }, outbox, isLeading)
   const loop = addLoop(ground, { name: 'pull requests', pollMs: PULLS_MS }, async () => {
-    const planned = await watch.turn()
-    if (planned > 0) onPlanned()
-    return planned
+    const done = await watch.turn()
+    if (done > 0) onNews()
+    return done
   })
   const wake = () => {
     watch.wake()
     loop.wake()
   }
+  onMoved(wake)
   const listening = await topics.listen(RECONCILE_TOPIC, wake)
   stack.defer(() => listening.close())
 }

@@ -1,5 +1,6 @@
 import path from 'node:path'
 import { providerList } from '../channels/index.ts'
+import { forges } from '../forges/index.ts'
 import { openRemote, openSources } from '../git/open.ts'
 import type { Sources } from '../git/open.ts'
 import type { RemoteRepository } from '../git/remote.ts'
@@ -22,12 +23,15 @@ export interface FirstLook {
   readonly source: CommitSource
   /** Whether this process is the one that looks. */
   readonly isLeading: () => boolean
+  /** Calls back when a look finds that a branch, or the head of a pull request, may have moved. */
+  readonly onMoved: (listener: () => void) => void
 }
 
 /** Keeps Postgres at what Git says, from now on. */
 export async function startReconciler(ground: Ground): Promise<FirstLook> {
   const { config, clock, log, secrets, database, topics, process, metrics, stack } = ground
   const { sources, remote } = await open(ground)
+  const moved = new EventTarget()
   const reconciler = new Reconciler({
     database,
     clock,
@@ -40,6 +44,7 @@ export async function startReconciler(ground: Ground): Promise<FirstLook> {
     log,
     metrics,
     announcing: config.forge ? { instance: config.instance } : null,
+    onMoved: config.forge ? () => void moved.dispatchEvent(new Event('moved')) : null,
     settleMs: SETTLE_MS,
     process,
     topics,
@@ -58,7 +63,8 @@ export async function startReconciler(ground: Ground): Promise<FirstLook> {
     () => void (isDone = true),
   )
   const isLeading = () => reconciler.isLeading
-  return { done, isDone: () => isDone, source: sources.repository, isLeading }
+  const onMoved = (listener: () => void) => moved.addEventListener('moved', listener)
+  return { done, isDone: () => isDone, source: sources.repository, isLeading, onMoved }
 }
 
 async function open({ config, metrics }: Ground): Promise<{
@@ -70,6 +76,8 @@ async function open({ config, metrics }: Ground): Promise<{
     return { sources: await openSources(config.repository, { development }), remote: undefined }
   }
   const mirrors = path.join(config.dataDirectory, 'mirrors')
-  const remote = await openRemote({ address: config.remote, mirrors, metrics }, { development })
+  const pullRefs = config.forge && forges[config.forge.name].pullRefs
+  const settings = { address: config.remote, mirrors, pullRefs, metrics }
+  const remote = await openRemote(settings, { development })
   return { sources: { repository: remote, workingTree: null }, remote }
 }

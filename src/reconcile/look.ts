@@ -66,6 +66,7 @@ export async function look(looking: Looking): Promise<LookResult> {
     return { failed: !isRefusal(error), moved: false }
   }
   let failed = await takeDeclarations(looking, found.kind === 'found' ? found.tip : null)
+  await tellOfMoves(looking, refs)
   const tips = new Map<string, Revision | null>()
   // Who asks for a look wants what is drift to be put right at once.
   if (requests.length > 0) await mendDrift(looking, new Set(requests.map((one) => one.environment)))
@@ -88,6 +89,15 @@ export async function look(looking: Looking): Promise<LookResult> {
   const againMs = await settleHints(looking, { refs, tips })
   const moved = await hasMoved(looking, tips)
   return { failed, moved, ...(againMs !== undefined && { againMs }) }
+}
+
+/** Before anything is read of what moved: a plan of what was there is void already. */
+async function tellOfMoves({ onMoved, memory }: Looking, refs: Refs): Promise<void> {
+  if (onMoved === null) return
+  // What cannot be read now may have moved as well.
+  const fingerprint = await refs.fingerprint().catch(() => null)
+  if (fingerprint === null || fingerprint !== memory.fingerprint) onMoved()
+  memory.fingerprint = fingerprint
 }
 
 /** Whether Git, and no brake, decides about the environment. */

@@ -15,7 +15,10 @@ const REST_MS = 10 * 60_000
 export interface PullWatch {
   /** Something may have changed: look at the forge soon. */
   wake(): void
-  /** Does what is due; answers how much was done. */
+  /**
+   * Does what is due; answers how much was done. A plan that is void is told so in a turn of its own, before
+   * another one is worked out.
+   */
   turn(): Promise<number>
 }
 
@@ -27,18 +30,22 @@ export function openPullWatch(pulls: Pulls, outbox: Outbox, isLeading: () => boo
   let failures = 0
   let restsUntil = Number.NEGATIVE_INFINITY
 
-  const look = async () => {
+  const look = async (): Promise<number> => {
     isWanted = false
     lookedAt = clock.now().getTime()
     try {
-      await lookAtPulls(pulls)
+      const moved = await lookAtPulls(pulls)
       failures = 0
+      return moved
     } catch (error) {
+      // Whatever was to be seen still is.
+      isWanted = true
       if (!(error instanceof ForgeFailure)) throw error
       const attempts = failures
       failures += 1
       const next = await decideAfter(outbox, error, { attempts, what: 'the pull requests' })
       restsUntil = clock.now().getTime() + (next.kind === 'retry' ? next.delayMs : REST_MS)
+      return 0
     }
   }
   const isDue = async () => {
@@ -53,8 +60,8 @@ export function openPullWatch(pulls: Pulls, outbox: Outbox, isLeading: () => boo
     },
     async turn() {
       if (!isLeading()) return 0
-      if (await isDue()) await look()
-      return planPulls(pulls)
+      const moved = (await isDue()) ? await look() : 0
+      return moved > 0 ? moved : planPulls(pulls)
     },
   }
 }

@@ -15,7 +15,7 @@ import type { Announcing } from './outbox.ts'
 import { HINTED, RECONCILE_TOPIC } from './read.ts'
 import type { Ground, Looking, Memory } from './settle.ts'
 
-type Optional = 'settleMs' | 'policyFile' | 'allowedSigners' | 'metrics' | 'announcing'
+type Optional = 'settleMs' | 'policyFile' | 'allowedSigners' | 'metrics' | 'announcing' | 'onMoved'
 
 export interface ReconcilerOptions extends Omit<Ground, Optional>, Partial<Pick<Ground, Optional>> {
   readonly process: ProcessId
@@ -67,6 +67,7 @@ export class Reconciler implements AsyncDisposable {
     isDefaultMissing: false,
     unseen: new Set(),
     polledAt: null,
+    fingerprint: null,
     sights: new Map(),
     trigger: 'start',
     isAnnounced: true,
@@ -91,7 +92,7 @@ export class Reconciler implements AsyncDisposable {
   readonly #listeners = new Set<() => void>()
 
   constructor(options: ReconcilerOptions) {
-    const outside = { policyFile: null, allowedSigners: [], announcing: null }
+    const outside = { policyFile: null, allowedSigners: [], announcing: null, onMoved: null }
     const defaults = { ...outside, metrics: noMetrics, debounceMs: DEBOUNCE_MS }
     this.#options = { settleMs: SETTLE_MS, ...defaults, ...options }
   }

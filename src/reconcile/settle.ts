@@ -39,6 +39,8 @@ export interface Ground {
   readonly metrics: Metrics
   /** Null where no forge is told what becomes of a commit. */
   readonly announcing: Announcing | null
+  /** Called where a branch, or the head of a pull request, may have moved since the look before; null: nobody asks. */
+  readonly onMoved: (() => void) | null
   /** How long a broken working tree is left alone before it is taken at its word. */
   readonly settleMs: number
   /** `--policy-file`: policies that are kept outside of the repository. */
@@ -67,6 +69,8 @@ export interface Memory {
   polledAt: Date | null
   /** The revision that was last found at an environment's branch, and since when; null for what was there at the start. */
   readonly sights: Map<EnvironmentName, Sight>
+  /** The fingerprint of the refs at the last look; null where it could not be had. */
+  fingerprint: string | null
   /** What asked for the look under way. */
   trigger: Trigger
   /** Whether something announced a change since the pass before. */

@@ -16,6 +16,26 @@ const TWO: Files = {
 
 beforeEach<{ database: Parameters<typeof clear>[0] }>(({ database }) => clear(database))
 
+test('a look says that a branch or the head of a pull request has moved, and only then', async ({
+  database,
+}) => {
+  await using made = await testRepository()
+  const first = await made.commit({ ...TWO, 'workflows/a1/workflow.yaml': workflow('One') })
+  let moves = 0
+  const { reconciler } = await scene(database, made.path, { onMoved: () => void (moves += 1) })
+  const movesOf = async (work: () => Promise<unknown>) => {
+    await work()
+    const before = moves
+    await reconciler.pass()
+    return moves - before
+  }
+  expect(await movesOf(async () => {})).toBe(1)
+  expect(await movesOf(async () => {})).toBe(0)
+  expect(await movesOf(() => made.git('update-ref', 'refs/pull/7/head', first))).toBe(1)
+  expect(await movesOf(() => made.commit({ 'README.md': 'More.' }))).toBe(1)
+  expect(await movesOf(() => made.git('tag', 'v1'))).toBe(0)
+})
+
 describe('what is not there or cannot be read', () => {
   test('archives nothing when the branch is deleted', async ({ database }) => {
     await using made = await testRepository()

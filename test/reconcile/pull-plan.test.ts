@@ -1,6 +1,7 @@
 import { rm } from 'node:fs/promises'
 import { beforeEach, describe, expect } from 'vitest'
 import type { Database } from '../../src/db/database.ts'
+import { sql } from '../../src/db/sql.ts'
 import { RemoteRepository } from '../../src/git/remote.ts'
 import { openRepository } from '../../src/git/repository.ts'
 import type { CommitSource } from '../../src/git/source.ts'
@@ -107,6 +108,13 @@ describe('the plan of a pull request', () => {
     watched.forge.fake.addPull({ base: 'production', head: 'feature', headSha: head })
     await watched.round()
     await commitOn(made, 'production', one('alpha', 'Theirs'))
+    const asked = () => database.query(sql`select id from plan_requests`)
+    const before = await asked()
+    watched.wake()
+    watched.advance(2_000)
+    // Which is to be told, before the plan that follows is asked for.
+    expect(await watched.turn()).toBe(1)
+    expect(await asked()).toEqual(before)
     await watched.round()
     expect(watched.bodies()).toHaveLength(1)
     expect(watched.bodies()[0]).toContain('Blocked')
@@ -121,6 +129,7 @@ describe('the plan of a pull request', () => {
     const head = await made.commit(one('alpha', 'Ours'))
     await using watched = await watch(database, await openRepository(made.path))
     watched.forge.fake.addPull({ base: 'production', head: 'feature', headSha: head })
+    await watched.turn()
     await watched.turn()
     await commitOn(made, 'production', one('alpha', 'Theirs'))
     await watched.reconcile()
@@ -226,6 +235,17 @@ describe('the forge', () => {
     await watched.turn()
     expect(fake.http.requests).toHaveLength(1)
     watched.advance(1)
+    await watched.turn()
+    expect(fake.http.requests).toHaveLength(2)
+  })
+
+  test('is soon looked at again where that failed', async ({ database }) => {
+    await using made = await pipeline()
+    await using watched = await watch(database, await openRepository(made.path))
+    const { fake } = watched.forge
+    fake.trouble = failing(502)
+    await watched.turn()
+    watched.advance(2_000)
     await watched.turn()
     expect(fake.http.requests).toHaveLength(2)
   })
