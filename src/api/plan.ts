@@ -43,6 +43,34 @@ const end = shape({
 })
 const problems = listOf(shape({ code: text, message: text }))
 
+const effects = shape({
+  runs: listOf(
+    shape({
+      workflow: text,
+      paused: count,
+      steps: listOf(shape({ ref: nullableText, runs: count, removed: flag })),
+      ends: flag,
+    }),
+  ),
+  batches: listOf(
+    shape({
+      workflow: text,
+      batches: count,
+      activities: count,
+      steps: listOf(
+        shape({
+          ref: text,
+          batches: count,
+          activities: count,
+          goes_on_with: oneOf(['newest', 'earlier', 'pinned', null]),
+        }),
+      ),
+      ends: flag,
+    }),
+  ),
+  unlisted: shape({ runs: count, batches: count }),
+})
+
 /** Its parts are told in docs/spec/promotion.md. */
 const PromotionPlan = entity('PromotionPlan', {
   environment: text,
@@ -58,6 +86,7 @@ const PromotionPlan = entity('PromotionPlan', {
   workflows: objects,
   shared: objects,
   environments: objects,
+  batch_steps: listOf(shape({ workflow: text, refs: texts })),
   conflicts: objects,
   diagnostics: listOf(Diagnostic),
   read: shape({ workflows: count, of: count }),
@@ -71,7 +100,7 @@ const PromotionPlan = entity('PromotionPlan', {
   }),
   order: json,
   back_merge: orNull(json),
-  effects: orNull(json),
+  effects: orNull(effects),
 })
 
 /** The plan is made by the process that reads Git; this one asks it through Postgres, and waits. */

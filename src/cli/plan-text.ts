@@ -1,5 +1,6 @@
 import type { PlanProblem, PromotionPlan, WorkflowChange } from '../reconcile/promotion.ts'
 import {
+  batchWords,
   changeWords,
   conflictWords,
   countWords,
@@ -9,6 +10,7 @@ import {
   summaryOf,
   verdictWords,
 } from '../reconcile/promotion-words.ts'
+import { counted } from '../reconcile/promotion-verdict.ts'
 import { short } from '../reconcile/status.ts'
 import { printable, type Output } from './output.ts'
 
@@ -32,7 +34,7 @@ export function planLines(found: PromotionPlan, output: Output): readonly string
     `${relation.replaceAll('_', ' ')}: ${countWords(plan)}`,
     ...plan.workflows.flatMap((one) => workflowLines(one, output)),
     ...partLines(plan),
-    ...(plan.effects?.runs ?? []).map((one) => `  ${one.workflow}: ${runWords(one)}`),
+    ...effectLines(plan),
     ...plan.conflicts.map(({ path, kind }) => {
       return `${output.style('red', 'conflict')} ${path}: ${conflictWords(kind)}`
     }),
@@ -74,6 +76,21 @@ function partLines({ shared, environments }: PromotionPlan): readonly string[] {
       return `  ${path} ${change.replaceAll('_', ' ')}${own ? ' (read by the target)' : ''}${what}`
     }),
   ]
+}
+
+function effectLines({ effects }: PromotionPlan): readonly string[] {
+  if (effects === null) return []
+  const { runs, batches, unlisted } = effects
+  return [
+    ...runs.map((one) => `  ${one.workflow}: ${runWords(one)}`),
+    ...moreLine(unlisted.runs, 'paused runs'),
+    ...batches.map((one) => `  ${one.workflow}: ${batchWords(one)}`),
+    ...moreLine(unlisted.batches, 'open batches'),
+  ]
+}
+
+function moreLine(workflows: number, what: string): readonly string[] {
+  return workflows > 0 ? [`  and ${counted(workflows, 'more workflow')} with ${what}`] : []
 }
 
 function backMergeLines({ back_merge: back, head }: PromotionPlan): readonly string[] {

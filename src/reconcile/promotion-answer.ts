@@ -49,6 +49,9 @@ export async function answerPlans(looking: Looking, refs: Refs): Promise<void> {
   }
 }
 
+/** Another one with each change of what a plan holds, so that one of an earlier release is not taken again. */
+const PLAN_SHAPE = 2
+
 interface Answer {
   readonly plan?: PromotionPlan
   readonly problem?: PlanRefused
@@ -86,7 +89,7 @@ async function workOut(
   const { promotes_from: from } = request.policy
   const applied = await loadAppliedMark(database, environment, from)
   const fingerprint = createHash('sha256')
-    .update(JSON.stringify([request, applied]))
+    .update(JSON.stringify([PLAN_SHAPE, request, applied]))
     .digest('hex')
   const now = clock.now()
   const same = await findSamePlan(database, environment, { fingerprint, now })

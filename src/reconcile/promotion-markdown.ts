@@ -1,6 +1,7 @@
 import type { Diagnostic } from '../workflow/diagnostic.ts'
 import type { BackMerge, PlanProblem, PromotionPlan, WorkflowChange } from './promotion.ts'
 import {
+  batchWords,
   changeWords,
   conflictWords,
   countWords,
@@ -33,6 +34,7 @@ export function renderPlanMarkdown(plan: PromotionPlan): string {
     conflictTable(plan),
     partTable(plan),
     runTable(plan),
+    batchTable(plan),
     diagnosticTable(plan.diagnostics),
     ...details(plan),
     plan.back_merge === null ? '' : backMerge(plan.back_merge, plan),
@@ -100,7 +102,12 @@ function shownKeys(keys: readonly string[]): string {
 
 function runTable({ effects }: PromotionPlan): string {
   const rows = (effects?.runs ?? []).map((one) => [code(one.workflow), text(runWords(one))])
-  return table(['runs under way', 'what happens'], rows)
+  return table(['runs under way', 'what happens'], rows, effects?.unlisted.runs)
+}
+
+function batchTable({ effects }: PromotionPlan): string {
+  const rows = (effects?.batches ?? []).map((one) => [code(one.workflow), text(batchWords(one))])
+  return table(['open batches', 'what happens'], rows, effects?.unlisted.batches)
 }
 
 function diagnosticTable(diagnostics: readonly Diagnostic[]): string {
@@ -157,10 +164,15 @@ function folded(title: string, body: string): string {
   return `<details><summary>${title}</summary>\n\n${body}\n\n</details>`
 }
 
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+function table(
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+  unlisted = 0,
+): string {
   if (rows.length === 0) return ''
   const lines = [head, head.map(() => '---'), ...rows.slice(0, ROWS_MAX)]
-  const more = rows.length > ROWS_MAX ? `\n\nand ${rows.length - ROWS_MAX} more` : ''
+  const rest = Math.max(0, rows.length - ROWS_MAX) + unlisted
+  const more = rest > 0 ? `\n\nand ${rest} more` : ''
   return `${lines.map((cells) => `| ${cells.join(' | ')} |`).join('\n')}${more}`
 }
 

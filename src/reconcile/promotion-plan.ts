@@ -15,6 +15,7 @@ import type { FindNeverApplied, FindUnsoaked } from './promotion-order.ts'
 import { describeEnvironments, describeShared } from './promotion-parts.ts'
 import { readPromotion } from './promotion-read.ts'
 import type { Checks, PromotionReading } from './promotion-read.ts'
+import { listBatchSteps, touchedBy } from './promotion-touched.ts'
 import { concludePlan } from './promotion-verdict.ts'
 import { describeWorkflows, directoriesIn, sortWorkflows } from './promotion-workflows.ts'
 import type { Four, Sorted } from './promotion-workflows.ts'
@@ -82,6 +83,7 @@ export async function planPromotion(
     workflows,
     shared,
     environments,
+    batch_steps: listBatchSteps(touchedBy({ workflows, shared }), reading.after),
     conflicts: merged.conflicts,
     diagnostics: reading.diagnostics,
     read: { workflows: reading.read, of: live.length },

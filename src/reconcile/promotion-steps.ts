@@ -71,6 +71,13 @@ export function describeSteps({ workflow }: Pick<Version, 'workflow'>): readonly
   )
 }
 
+/** The batch steps of a workflow whose open batches go on with its newest version. */
+export function followedBatches({ workflow }: Pick<Version, 'workflow'>): readonly string[] {
+  return [...placeSteps(workflow.steps).values()].flatMap(({ step }) =>
+    step.type === 'batch' && step.version !== 'pinned' ? [step.ref] : [],
+  )
+}
+
 interface Placed {
   readonly step: Step
   readonly inside: string | null

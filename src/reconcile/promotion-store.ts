@@ -181,19 +181,30 @@ export interface PausedGroup {
   readonly versionId: VersionId
   readonly position: readonly number[]
   readonly runs: number
+  /** The step whose batch each of them waits for; null where they wait for something else. */
+  readonly batch: string | null
+  /** Whether that batch is pinned to their version. */
+  readonly pinned: boolean
+  /** All that these batches hold. */
+  readonly activities: number
 }
 
-/** The paused runs of these workflows, counted by the place where they stand. */
+/** The paused runs of these workflows, counted by the place where they stand, with the batches that they wait for. */
 export async function countPausedRuns(
   database: Queryable,
   environment: EnvironmentName,
-  keys: readonly WorkflowKey[],
+  keys: readonly string[],
 ): Promise<readonly PausedGroup[]> {
   return database.query<PausedGroup>(sql`
-    select workflow, version_id as "versionId", position, count(*)::integer as runs
-    from runs
-    where environment = ${environment} and wakes_at is not null and workflow = any (${keys}::text[])
-    group by workflow, version_id, position`)
+    select r.workflow, r.version_id as "versionId", r.position, count(*)::integer as runs,
+      b.step_ref as batch, coalesce(b.version_id, '') <> '' as pinned,
+      coalesce(sum(b.activities), 0)::float8 as activities
+    from runs r
+    left join batches b on r.waits_for = 'batch' and b.environment = ${environment}
+      and b.id = r.batch_id
+    where r.environment = ${environment} and r.wakes_at is not null
+      and r.workflow = any (${keys}::text[])
+    group by r.workflow, r.version_id, r.position, b.step_ref, pinned`)
 }
 
 /** What these versions say. */

@@ -1,6 +1,6 @@
 import { unreachable } from '../errors.ts'
 import type { ConflictKind } from '../git/merge-files.ts'
-import type { PausedRuns, PromotionPlan, WorkflowChange } from './promotion.ts'
+import type { OpenBatches, PausedRuns, PromotionPlan, WorkflowChange } from './promotion.ts'
 import type { FieldChange, StepChange } from './promotion-steps.ts'
 import { counted } from './promotion-verdict.ts'
 
@@ -123,4 +123,29 @@ export function runWords({ paused, steps, ends }: PausedRuns): string {
   })
   const end = ends ? '; they end when they wake' : ''
   return `${counted(paused, 'run')} paused: ${places.join('; ')}${end}`
+}
+
+/** The open batches of one workflow that the merge meets. */
+export function batchWords({ batches, activities, steps, ends }: OpenBatches): string {
+  const places = steps.map((step) => {
+    const held = counted(step.activities, 'activity', 'activities')
+    return `${step.batches} at ${step.ref} with ${held}${ends ? '' : goingOnWords(step)}`
+  })
+  const all = `${counted(batches, 'batch', 'batches')} with ${counted(activities, 'activity', 'activities')} open`
+  return `${all}: ${places.join('; ')}${ends ? '; they end when they close' : ''}`
+}
+
+function goingOnWords({ goes_on_with: version }: OpenBatches['steps'][number]): string {
+  switch (version) {
+    case 'newest':
+      return ', to go on with what the merge gives'
+    case 'earlier':
+      return ', to go on with the newest version before the merge, which removes or pins the step'
+    case 'pinned':
+      return ', to go on with the version that it was opened with'
+    case null:
+      return ', to go on with a version that was not looked at'
+    default:
+      return unreachable(version)
+  }
 }

@@ -137,7 +137,7 @@ export interface BackMerge {
   readonly commands: readonly string[]
 }
 
-/** Runs that a merge meets in the middle of a workflow. */
+/** Paused runs that a merge meets in the middle of a workflow; one that waits for a batch is told with the batch. */
 export interface PausedRuns {
   readonly workflow: string
   readonly paused: number
@@ -145,16 +145,45 @@ export interface PausedRuns {
     /** Null where the version of the run has no such step any more. */
     readonly ref: string | null
     readonly runs: number
-    /** Whether the merge takes the step away. A run goes on with the version that it began with. */
+    /** Whether the merge takes the step away. A run goes on with its own version, at least to the next batch. */
     readonly removed: boolean
   }[]
   /** Whether they end when they wake, since their workflow is archived. */
   readonly ends: boolean
 }
 
-/** What a merge means for what is under way. Only a server knows. */
+/** Which version a run goes on with when its batch closes. */
+export type BatchVersion =
+  /** The one that the merge gives. */
+  | 'newest'
+  /** The newest one before the merge that has the step: the merge removes it, or pins it. */
+  | 'earlier'
+  /** Its own: the step that opened the batch says so. */
+  | 'pinned'
+
+/** Batches of a workflow that a merge meets while they are open. */
+export interface OpenBatches {
+  readonly workflow: string
+  readonly batches: number
+  readonly activities: number
+  readonly steps: readonly {
+    readonly ref: string
+    readonly batches: number
+    readonly activities: number
+    /** Null where nothing goes on, since the workflow is archived, and where its steps were not read. */
+    readonly goes_on_with: BatchVersion | null
+  }[]
+  /** Whether their runs end at the close, since their workflow is archived. */
+  readonly ends: boolean
+}
+
+/** What a merge means for what is under way in the workflows that it touches. Only a server knows. */
 export interface Effects {
+  /** Most first, as the batches. */
   readonly runs: readonly PausedRuns[]
+  readonly batches: readonly OpenBatches[]
+  /** How many more workflows have paused runs, and open batches. */
+  readonly unlisted: { readonly runs: number; readonly batches: number }
 }
 
 export interface PlanEnd {
@@ -189,6 +218,8 @@ export interface PromotionPlan {
   readonly workflows: readonly WorkflowChange[]
   readonly shared: readonly SharedChange[]
   readonly environments: readonly EnvironmentChange[]
+  /** For each workflow that the merge touches, as far as it was parsed: the batch steps whose open batches go on with it. */
+  readonly batch_steps: readonly { readonly workflow: string; readonly refs: readonly string[] }[]
   readonly conflicts: readonly Conflict[]
   /** What is wrong with the files that the merge gives, as far as they were read. */
   readonly diagnostics: readonly Diagnostic[]

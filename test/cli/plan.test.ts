@@ -1,10 +1,16 @@
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import type { PromotionPlan } from '../../src/reconcile/promotion.ts'
-import { commitOn, one, pipeline } from '../reconcile/promotion-support.ts'
+import { createOutput } from '../../src/cli/output.ts'
+import { planLines } from '../../src/cli/plan-text.ts'
+import type { BatchVersion, PromotionPlan } from '../../src/reconcile/promotion.ts'
+import { commitOn, one, pipeline, plan } from '../reconcile/promotion-support.ts'
 import { git } from '../support/repository.ts'
 import { run } from './program-support.ts'
 import { belfry } from './promote-support.ts'
+
+const open = (ref: string, goesOnWith: BatchVersion | null) => {
+  return { ref, batches: 1, activities: 2, goes_on_with: goesOnWith }
+}
 
 describe('belfry plan', () => {
   test('works in the repository that it stands in, without a server', async () => {
@@ -111,5 +117,28 @@ describe('belfry plan', () => {
     const { out } = await run(argv)
     expect(out).toContain('A?[2Jb')
     expect(out).not.toContain('\u001B')
+  })
+
+  test('lists what is under way, and says how much it does not list', async () => {
+    await using repository = await pipeline()
+    const steps = [open('first', 'pinned'), open('last', null)]
+    const batches = { workflow: 'alpha', batches: 2, activities: 4, steps, ends: false }
+    const ending = { ...batches, workflow: 'beta', batches: 1, activities: 2, ends: true }
+    const effects = {
+      runs: [],
+      batches: [batches, { ...ending, steps: [open('first', null)] }],
+      unlisted: { runs: 1, batches: 2 },
+    }
+    const streams = { out: { write: () => true }, error: { write: () => true } }
+    const output = createOutput({ isJson: false, hasColor: false, streams })
+    const lines = planLines({ ...(await plan(repository)), effects }, output)
+    expect(lines).toEqual(
+      expect.arrayContaining([
+        '  and 1 more workflow with paused runs',
+        '  alpha: 2 batches with 4 activities open: 1 at first with 2 activities, to go on with the version that it was opened with; 1 at last with 2 activities, to go on with a version that was not looked at',
+        '  beta: 1 batch with 2 activities open: 1 at first with 2 activities; they end when they close',
+        '  and 2 more workflows with open batches',
+      ]),
+    )
   })
 })

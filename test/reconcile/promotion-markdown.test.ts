@@ -58,7 +58,20 @@ describe('a plan as Markdown', () => {
           ends: false,
         },
       ],
-    }
+      batches: [
+        {
+          workflow: 'digest',
+          batches: 3,
+          activities: 18,
+          steps: [
+            { ref: 'gather', batches: 2, activities: 17, goes_on_with: 'newest' },
+            { ref: 'hold', batches: 1, activities: 1, goes_on_with: 'earlier' },
+          ],
+          ends: false,
+        },
+      ],
+      unlisted: { runs: 0, batches: 4 },
+    } as const
     const markdown = steady(renderPlanMarkdown({ ...found, effects }))
     if (process.env['BELFRY_UPDATE_GOLDEN']) writeFileSync(GOLDEN, markdown)
     expect(markdown).toBe(readFileSync(GOLDEN, 'utf8'))

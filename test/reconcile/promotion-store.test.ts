@@ -47,7 +47,7 @@ describe('content that comes', () => {
 })
 
 test('nothing is paused where there are no runs', async ({ database }) => {
-  expect(await countPausedRuns(database, places.environment, ['alpha' as WorkflowKey])).toEqual([])
+  expect(await countPausedRuns(database, places.environment, ['alpha'])).toEqual([])
 })
 
 const feed = (ref: string) => ({ ref, type: 'in_app', body: 'x' })

@@ -201,7 +201,7 @@ function wordsOf(path: string, type: string): readonly string[] {
 test('each word of a plan is documented', () => {
   const page = readFileSync('docs/spec/promotion.md', 'utf8')
   const words = [
-    ...['Relation', 'WorkflowVerdict', 'ProblemCode'].flatMap((type) =>
+    ...['Relation', 'WorkflowVerdict', 'ProblemCode', 'BatchVersion'].flatMap((type) =>
       wordsOf('src/reconcile/promotion.ts', type),
     ),
     ...wordsOf('src/git/merge-files.ts', 'ConflictKind'),
