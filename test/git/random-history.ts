@@ -23,12 +23,19 @@ export function numbers(seed: number): Below {
   }
 }
 
+/** The lines of a file as it stands at a path. */
+type Frame = (path: string, lines: readonly string[]) => readonly string[]
+
 /**
  * Makes a history for each seed, with the branches `<seed>/base`, `<seed>/ours` and `<seed>/theirs`:
  * a few workflows, which both sides have changed by chance. Files are edited, added, removed, moved
- * and made executable, directories renamed and removed.
+ * and made executable, directories renamed and removed. `frame` makes what is written of the lines.
  */
-export function writeHistories(repository: TestRepository, seeds: readonly number[]): void {
+export function writeHistories(
+  repository: TestRepository,
+  seeds: readonly number[],
+  frame: Frame = (_, own) => own,
+): void {
   const stream: string[] = []
   let mark = 0
   const commit = (branch: string, files: Files, parent: number | undefined): number => {
@@ -43,7 +50,13 @@ export function writeHistories(repository: TestRepository, seeds: readonly numbe
     )
     for (const [path, file] of files) {
       stream.push(`M ${file.isExecutable ? '100755' : '100644'} inline ${path}`)
-      stream.push(data(file.lines.map((line) => `${line}\n`).join('')))
+      stream.push(
+        data(
+          frame(path, file.lines)
+            .map((line) => `${line}\n`)
+            .join(''),
+        ),
+      )
     }
     return mark
   }

@@ -5,6 +5,8 @@ import type { TestRepository } from '../support/repository.ts'
 const run = promisify(execFile)
 
 export interface RealMerge {
+  /** The id of the tree that it gives. */
+  readonly tree: string
   readonly isClean: boolean
   /** The paths that it leaves to a person, in their order. */
   readonly conflicts: readonly string[]
@@ -28,6 +30,7 @@ export async function realMerge(
   )
   const [tree = '', ...paths] = stdout.split('\0').filter((text) => text !== '')
   return {
+    tree,
     isClean,
     conflicts: [...new Set(paths)].toSorted(),
     directories: await directoriesAt(repository, tree),
