@@ -25,6 +25,8 @@ interface Asked {
 
 /** Answers are kept for longer. */
 const ASKED_AGAIN_MS = 60_000
+/** A look under way answers of the tips that it began with, and the next one follows it. */
+const MISMATCHED_MS = 2_000
 /** A mirror may be behind its forge, but not for ever. */
 const MISSING_MS_MAX = 10 * 60_000
 /** More are forgotten, and asked anew. */
@@ -47,14 +49,15 @@ export function openPullPlanner(
     missing.delete(head)
     const question = JSON.stringify(request)
     const known = asked.get(question)
-    if (!known || now.getTime() - known.at.getTime() >= ASKED_AGAIN_MS) {
+    const sinceMs = known ? now.getTime() - known.at.getTime() : 0
+    if (!known || sinceMs >= ASKED_AGAIN_MS) {
       const id = await ask(planning, request, now)
       if (id !== undefined) remember(asked, question, { id, at: now })
       return undefined
     }
     const answer = await findPlanAnswer(planning.database, request.environment, known.id)
     const plan = planOf(answer, request)
-    if (plan) asked.delete(question)
+    if (plan || (answer.kind === 'plan' && sinceMs >= MISMATCHED_MS)) asked.delete(question)
     return plan
   }
 }

@@ -139,6 +139,23 @@ describe('the plan of a pull request', () => {
     expect(states(watched, head)).not.toContain('success')
   })
 
+  test('is soon asked for again where it was made of other tips', async ({ database }) => {
+    await using made = await pipeline()
+    const base = await made.tip('production')
+    await made.checkout('feature')
+    const head = await made.commit(one('alpha', 'Ours'))
+    await using watched = await watch(database, await openRepository(made.path))
+    watched.forge.fake.addPull({ base: 'production', head: 'feature', headSha: head })
+    await watched.turn()
+    await watched.turn()
+    await commitOn(made, 'production', one('alpha', 'Theirs'))
+    await watched.reconcile()
+    await made.git('update-ref', 'refs/heads/production', base)
+    expect(await watched.turn()).toBe(0)
+    await watched.round()
+    expect(states(watched, head).at(-1)).toBe('success')
+  })
+
   test('is made of the head of a fork, which is there under the name of the pull request', async ({
     database,
   }) => {
