@@ -147,10 +147,10 @@ export function historyRewritten(
   { from, isFinal }: { readonly from: Revision; readonly isFinal: boolean },
 ): Status {
   const { environment, revision } = held
-  const confirm = isFinal
-    ? REWRITE_REFUSED
-    : `If this is meant, confirm it with "belfry reconcile ${environment} --allow-rewrite ${short(revision)}".`
-  const message = `Revision ${short(revision)} does not descend from ${short(from)}, which was applied before it: the branch was rewritten. ${confirm} Or push a branch that goes on from ${short(from)}. ${meanwhile(held)}`
+  const confirm = `If this is meant, confirm it with "belfry reconcile ${environment} --allow-rewrite ${short(revision)}".`
+  const goOn = `a branch that goes on from ${short(from)}`
+  const what = isFinal ? `${REWRITE_REFUSED} Push ${goOn}.` : `${confirm} Or push ${goOn}.`
+  const message = `Revision ${short(revision)} does not descend from ${short(from)}, which was applied before it: the branch was rewritten. ${what} ${meanwhile(held)}`
   return { state: 'stalled', reason: 'history_rewritten', message }
 }
 

@@ -119,7 +119,9 @@ describe('a force-push', () => {
     await made.git('reset', '--quiet', '--hard', first)
     const held = await look()
     expect(held).toMatchObject({ reason: 'history_rewritten', observedRevision: second })
-    expect(held.message).toContain('Its policy refuses that.')
+    expect(held.message).toContain(
+      `Its policy refuses that. Push a branch that goes on from ${second.slice(0, 12)}. Revision`,
+    )
     expect(held.message).not.toContain('--allow-rewrite')
     await expect(allow(database, first)).rejects.toMatchObject({
       status: 422,
