@@ -27,6 +27,8 @@ export interface ReconcilerOptions extends Omit<Ground, Optional>, Partial<Pick<
   readonly pollMs: number
   /** How long to wait for the end of a burst of changes, in milliseconds. */
   readonly debounceMs?: number
+  /** Pause between two checks whether our tables still say what was applied, in milliseconds. */
+  readonly driftMs?: number
 }
 
 export interface PassResult {
@@ -38,11 +40,13 @@ export interface PassResult {
   readonly againMs?: number
 }
 
-const DEBOUNCE_MS = 20
-const SETTLE_MS = 100
+/** Where the options say nothing else. */
+const WAITS = {
+  debounceMs: 20,
+  settleMs: 100,
+  driftMs: 10_000,
+}
 const BEAT_MS = 2000
-/** Pause between two checks whether our tables still say what was applied. */
-const DRIFT_MS = 10_000
 /** Looks of one pass. A branch that moves all the time leaves the rest to the next pass. */
 const LOOKS_MAX = 10
 /** A burst is waited for this many times the pause between its changes. */
@@ -93,8 +97,8 @@ export class Reconciler implements AsyncDisposable {
 
   constructor(options: ReconcilerOptions) {
     const outside = { policyFile: null, allowedSigners: [], announcing: null, onMoved: null }
-    const defaults = { ...outside, metrics: noMetrics, debounceMs: DEBOUNCE_MS }
-    this.#options = { settleMs: SETTLE_MS, ...defaults, ...options }
+    const defaults = { ...outside, ...WAITS, metrics: noMetrics }
+    this.#options = { ...defaults, ...options }
   }
 
   /**
@@ -102,7 +106,7 @@ export class Reconciler implements AsyncDisposable {
    * `ConfigError` where the policy file is broken: no policy of it was ever good.
    */
   async start(): Promise<void> {
-    const { repository, workingTree, topics, pollMs, policyFile } = this.#options
+    const { repository, workingTree, topics, pollMs, driftMs, policyFile } = this.#options
     if (policyFile !== null) this.#memory.policyFile = await readPolicyFile(policyFile, null)
     const onChange = (path: string | null, isPoll = false) => {
       if (!isPoll) this.#options.metrics.count('watch_events_total', {})
@@ -114,7 +118,7 @@ export class Reconciler implements AsyncDisposable {
     this.#listening = await topics.listen(RECONCILE_TOPIC, (said) => this.wake(heard(said)))
     this.#beat = setInterval(() => void this.#keepBeating(), BEAT_MS)
     this.#beat.unref()
-    this.#check = setInterval(() => void this.#checkDrift(), DRIFT_MS)
+    this.#check = setInterval(() => void this.#checkDrift(), driftMs)
     this.#check.unref()
     this.wake()
   }

@@ -2,7 +2,7 @@ import { expect } from 'vitest'
 import { sql } from '../../src/db/sql.ts'
 import { test } from '../support/database.ts'
 import { testRepository } from '../support/repository.ts'
-import { scene } from './scene.ts'
+import { clear, environment, scene, workflow } from './scene.ts'
 
 const WORKFLOWS = 10_000
 const CHECKS = 20
@@ -45,3 +45,22 @@ test('a check of 10,000 workflows costs some milliseconds, and all of them can b
   expect(await timed(false)).toBeGreaterThan(0)
   await reconciler.close()
 })
+
+test('a process that only runs finds drift within the minute that is promised', async ({
+  database,
+}) => {
+  await clear(database)
+  await using made = await testRepository()
+  await made.commit({
+    'environments/production.yaml': 'ref: main\n',
+    'workflows/a1/workflow.yaml': workflow('One'),
+  })
+  const { reconciler } = await scene(database, made.path)
+  await using running = reconciler
+  await running.start()
+  const state = () => environment(database, 'production').catch(() => undefined)
+  await expect.poll(state, { timeout: 10_000 }).toMatchObject({ state: 'ready' })
+  await database.query(sql`update workflows set tree = 'x' where environment = 'production'`)
+  const drift = { outcome: 'repaired' }
+  await expect.poll(state, { timeout: 60_000, interval: 200 }).toMatchObject({ drift })
+}, 90_000)

@@ -324,6 +324,23 @@ describe('drift', () => {
     })
   })
 
+  test('is found by a running process, with nothing else to wake it', async ({ database }) => {
+    const { reconciler, made } = await applied(database)
+    await using _ = made
+    await reconciler.close()
+    const before = await rows(database)
+    const other = await scene(database, made.path, { driftMs: 50 })
+    await using running = other.reconciler
+    await running.start()
+    await database.query(CHANGES['the tree of a workflow']!.change)
+    await expect.poll(() => rows(database), { timeout: 5_000 }).toEqual(before)
+    // The state is told anew, too.
+    const drift = { outcome: 'repaired', count: 1 }
+    await expect
+      .poll(() => environment(database, PRODUCTION))
+      .toMatchObject({ state: 'ready', reason: 'applied', drift })
+  })
+
   test('is not looked for by a process that does not lead', async ({ database }) => {
     const { reconciler, made } = await applied(database)
     await using _ = made
