@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { isLockTimeout } from '../db/database.ts'
 import type { Database, Queryable, Transaction } from '../db/database.ts'
 import { sql } from '../db/sql.ts'
 import { RequestError } from '../errors.ts'
@@ -75,11 +76,6 @@ export async function answerOnce(
 /** Another call has this key; what was done here is to be undone. */
 class KeyTaken extends Error {
   override readonly name = 'KeyTaken'
-}
-
-/** The wait for a lock was ended by `lock_timeout`. */
-function isLockTimeout(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === '55P03'
 }
 
 function underWay(): RequestError {

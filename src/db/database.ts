@@ -1,4 +1,5 @@
 import { Pool, type ClientConfig, type PoolClient, type QueryResult } from 'pg'
+import { RetryableFailure } from '../errors.ts'
 import type { Sql } from './sql.ts'
 
 /** Anything a statement can be sent to. Rows are typed by the caller, next to its query. */
@@ -18,8 +19,36 @@ export interface Transaction extends Queryable {
 
 export interface Database extends Queryable, AsyncDisposable {
   readonly url: string
-  transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T>
+  transaction<T>(work: (tx: Transaction) => Promise<T>, limits?: Limits): Promise<T>
   close(): Promise<void>
+}
+
+export interface Limits {
+  /** No statement of the transaction waits for a lock any longer: then it fails with a `LockTimeout`. */
+  readonly lockWaitMs?: number
+}
+
+/** Another session held a lock for longer than was to be waited for; nothing was written. */
+export class LockTimeout extends RetryableFailure {
+  constructor(cause: unknown) {
+    super(
+      'another session of Postgres holds a lock on what is to be written; pg_locks and pg_stat_activity say which one',
+      { cause },
+    )
+  }
+}
+
+/** Whether a wait for a lock was ended by `lock_timeout`. */
+export function isLockTimeout(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === '55P03'
+}
+
+/** The same database, for work that has to go on where another session holds a lock: that of all its transactions. */
+export function withLockWait(database: Database, lockWaitMs: number): Database {
+  return {
+    ...database,
+    transaction: (work, limits) => database.transaction(work, { lockWaitMs, ...limits }),
+  }
 }
 
 const CONNECTIONS_MAX = 12
@@ -70,7 +99,7 @@ export function openDatabase(
   return {
     url,
     ...queryable(pool),
-    transaction: (work) => transaction(pool, work),
+    transaction: (work, limits) => transaction(pool, work, limits),
     close,
     [Symbol.asyncDispose]: close,
   }
@@ -106,9 +135,13 @@ function nameOf(text: string): { readonly name?: string } {
   return { name }
 }
 
-async function transaction<T>(pool: Pool, work: (tx: Transaction) => Promise<T>): Promise<T> {
+async function transaction<T>(
+  pool: Pool,
+  work: (tx: Transaction) => Promise<T>,
+  limits: Limits = {},
+): Promise<T> {
   const effects: (() => void)[] = []
-  const result = await committed(pool, effects, work)
+  const result = await committed(pool, effects, { work, ...limits })
   for (const effect of effects) effect()
   return result
 }
@@ -116,7 +149,7 @@ async function transaction<T>(pool: Pool, work: (tx: Transaction) => Promise<T>)
 async function committed<T>(
   pool: Pool,
   effects: (() => void)[],
-  work: (tx: Transaction) => Promise<T>,
+  { work, lockWaitMs }: Limits & { readonly work: (tx: Transaction) => Promise<T> },
 ): Promise<T> {
   const client = await pool.connect()
   let broken: Error | undefined
@@ -124,7 +157,9 @@ async function committed<T>(
   const onError = (error: Error) => (broken = error)
   client.on('error', onError)
   try {
-    await client.query('begin')
+    // In one message, so that the limit costs no round trip.
+    const limit = lockWaitMs === undefined ? '' : `; set local lock_timeout = ${lockWaitMs}`
+    await client.query(`begin${limit}`)
     const result = await work({
       ...queryable(client),
       afterCommit: (effect) => effects.push(effect),
@@ -136,7 +171,7 @@ async function committed<T>(
     return result
   } catch (error) {
     await client.query('rollback').catch((failure: Error) => (broken ??= failure))
-    throw error
+    throw lockWaitMs !== undefined && isLockTimeout(error) ? new LockTimeout(error) : error
   } finally {
     client.off('error', onError)
     client.release(broken)

@@ -126,18 +126,3 @@ export async function clearPin(
     returning name`)
   return rows.length > 0
 }
-
-/** A pin as it stands. */
-export interface PinnedEnvironment {
-  readonly environment: EnvironmentName
-  readonly pin: Pin
-  readonly live: Revision | null
-}
-
-export async function listPins(database: Queryable): Promise<PinnedEnvironment[]> {
-  return database.query<PinnedEnvironment>(sql`
-    select name as environment, pin, observed_revision as live
-    from environments
-    where pin is not null
-    order by name`)
-}

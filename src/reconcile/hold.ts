@@ -1,6 +1,6 @@
 import { RetryableFailure } from '../errors.ts'
 import { applyNext, writeArchived, writeWorkflows } from './apply.ts'
-import { clearPin, listPins, saveBrakeEvent } from './brake-store.ts'
+import { clearPin, saveBrakeEvent } from './brake-store.ts'
 import { findPastRevision, listWorkflowsAt } from './history-store.ts'
 import type { PastRevision } from './history-store.ts'
 import { assertLead } from './leader-store.ts'
@@ -77,25 +77,21 @@ async function applyPin(
 /** Who ends a pin whose time is over, as the audit names it. */
 const EXPIRED = { actor: 'belfry', reason: 'expired' }
 
-/** Ends the pins whose time is over. */
-export async function releaseExpired(looking: Looking): Promise<void> {
-  const { database, leadership, clock } = looking
+/** Ends the pin of an environment where its time is over, and answers what is left of its brakes. */
+export async function releaseExpired(
+  { database, leadership, clock }: Looking,
+  row: KnownEnvironment,
+): Promise<KnownEnvironment> {
+  const { name: environment, pin, observed: live } = row
   const now = clock.now()
-  for (const { environment, pin, live } of await listPins(database)) {
-    if (pin.expiresAt === null || new Date(pin.expiresAt) > now) continue
-    await database.transaction(async (tx) => {
-      await assertLead(tx, leadership)
-      const isGone = await clearPin(tx, environment, { pin, status: released(live), now })
-      if (!isGone) return
-      const { revision } = pin
-      await saveBrakeEvent(tx, {
-        environment,
-        kind: 'unpin',
-        revision,
-        ...EXPIRED,
-        expiresAt: null,
-        now,
-      })
-    })
-  }
+  if (!pin || pin.expiresAt === null || new Date(pin.expiresAt) > now) return row
+  await database.transaction(async (tx) => {
+    await assertLead(tx, leadership)
+    const isGone = await clearPin(tx, environment, { pin, status: released(live), now })
+    if (!isGone) return
+    const { revision } = pin
+    const ended = { kind: 'unpin', revision, ...EXPIRED, expiresAt: null, now } as const
+    await saveBrakeEvent(tx, { environment, ...ended })
+  })
+  return { ...row, pin: null }
 }

@@ -1,8 +1,9 @@
+import { LockTimeout, withLockWait } from '../db/database.ts'
 import { messageOf, RetryableFailure } from '../errors.ts'
 import { UnsupportedRepository } from '../git/location.ts'
 import { AuthenticationFailure, MissingRepository, SourceClosed } from '../git/remote-failure.ts'
 import type { Refs } from '../git/refs.ts'
-import type { Revision } from '../ids.ts'
+import type { EnvironmentName, Revision } from '../ids.ts'
 import { findDefaultBranch } from './declarations.ts'
 import type { DefaultTip } from './declarations.ts'
 import { DEVELOPMENT, takeDeclarations } from './declare.ts'
@@ -30,6 +31,9 @@ import { dropNeverRead, listKnownEnvironments, listOpenRequests, saveHandled } f
 import type { KnownEnvironment, OpenRequest } from './store.ts'
 import { Superseded } from './tip.ts'
 
+/** How long a write waits for a lock at an environment that was locked a moment ago. */
+const LOCK_WAIT_MS_AGAIN = 100
+
 export interface LookResult {
   /** Something could not be read; look again after a while. */
   readonly failed: boolean
@@ -43,9 +47,8 @@ export interface LookResult {
 export async function look(looking: Looking): Promise<LookResult> {
   const { database, repository } = looking
   const requests = await listOpenRequests(database)
-  await releaseExpired(looking)
   // What a brake says holds whether or not Git can be read, and need not wait for it.
-  await applyBrakes(looking)
+  const stuck = await applyBrakes(looking)
   await lookAtPolicyFile(looking)
   let refs: Refs
   let found: DefaultFound
@@ -61,11 +64,11 @@ export async function look(looking: Looking): Promise<LookResult> {
     if (error instanceof SourceClosed) return { failed: false, moved: false }
     notePoll(looking, 'failed')
     await saveUnreadable(looking, error)
-    await answer(looking, requests)
+    const isAnswered = await answer(looking, requests)
     // Asking a remote again at once that has refused us changes nothing, and may lock the account.
-    return { failed: !isRefusal(error), moved: false }
+    return { failed: stuck.size > 0 || !isAnswered || !isRefusal(error), moved: false }
   }
-  let failed = await takeDeclarations(looking, found.kind === 'found' ? found.tip : null)
+  const failed = await takeDeclarations(looking, found.kind === 'found' ? found.tip : null)
   await tellOfMoves(looking, refs)
   const tips = new Map<string, Revision | null>()
   // Who asks for a look wants what is drift to be put right at once.
@@ -75,20 +78,40 @@ export async function look(looking: Looking): Promise<LookResult> {
   const wanting = looking.metrics.stopwatch()
   await refs.want?.(rows.filter(isFollowing).map(({ gitRef }) => gitRef)).catch(() => {})
   const resolvedInSeconds = refsInSeconds + wanting()
-  for (const row of rows) {
-    const asked = requests.filter(({ environment }) => environment === row.name)
-    const surroundings = { refs, found, tips, resolvedInSeconds, isAsked: asked.length > 0 }
-    const isDone = await attempt(looking, row, (current) =>
-      reconcileEnvironment(looking, current, surroundings),
-    )
-    failed = failed || !isDone
-    await answer(looking, asked)
-  }
+  const surroundings = { refs, found, tips, resolvedInSeconds }
+  const isDone = await reconcileAll(looking, rows, { ...surroundings, requests, stuck })
   await answerPlans(looking, refs)
   if (found.kind === 'found' && found.tip !== null) tips.set(found.tip.branch, found.tip.tip)
   const againMs = await settleHints(looking, { refs, tips })
   const moved = await hasMoved(looking, tips)
-  return { failed, moved, ...(againMs !== undefined && { againMs }) }
+  return { failed: failed || !isDone, moved, ...(againMs !== undefined && { againMs }) }
+}
+
+interface Work extends Omit<Surroundings, 'isAsked'> {
+  readonly requests: readonly OpenRequest[]
+  /** Environments for which the look has failed already. */
+  readonly stuck: ReadonlySet<EnvironmentName>
+}
+
+/** Brings each of the environments to where it belongs; false where that failed for one of them. */
+async function reconcileAll(
+  looking: Looking,
+  rows: readonly KnownEnvironment[],
+  { requests, stuck, ...surroundings }: Work,
+): Promise<boolean> {
+  let isAllDone = true
+  for (const row of rows) {
+    const asked = requests.filter(({ environment }) => environment === row.name)
+    const isAsked = asked.length > 0
+    const isDone =
+      !stuck.has(row.name) &&
+      (await attempt(looking, row, (current) =>
+        reconcileEnvironment(looking, current, { ...surroundings, isAsked }),
+      ))
+    const isAnswered = await answer(isDone ? looking : hurried(looking), asked)
+    isAllDone &&= isDone && isAnswered
+  }
+  return isAllDone
 }
 
 /** Before anything is read of what moved: a plan of what was there is void already. */
@@ -105,11 +128,17 @@ function isFollowing({ declared, hold }: KnownEnvironment): boolean {
   return declared && hold === ''
 }
 
-async function applyBrakes(looking: Looking): Promise<void> {
+/** Ends pins whose time is over, and does what the other brakes say. Answers where that failed for now. */
+async function applyBrakes(looking: Looking): Promise<ReadonlySet<EnvironmentName>> {
+  const stuck = new Set<EnvironmentName>()
   for (const row of await listKnownEnvironments(looking.database)) {
     if (row.hold === '') continue
-    await attempt(looking, row, async (current) => void (await isHeld(looking, current)))
+    const isDone = await attempt(looking, row, async (current) => {
+      await isHeld(looking, await releaseExpired(looking, current))
+    })
+    if (!isDone) stuck.add(row.name)
   }
+  return stuck
 }
 
 type DefaultFound =
@@ -172,9 +201,32 @@ async function attempt(
     const current = (await listGuarded(looking)).find(({ name }) => name === row.name)
     // A brake was used meanwhile, and is what decides now.
     if (current && current.hold !== row.hold) return attempt(looking, current, work)
-    await settle(looking, current ?? row, { status: retrying(messageOf(error), row.observed) })
+    await tellFailure(looking, current ?? row, error)
     return false
   }
+}
+
+/** Says at the environment why it waits. Where not even that can be written, the log alone has it. */
+async function tellFailure(looking: Looking, row: KnownEnvironment, error: unknown): Promise<void> {
+  const ground = error instanceof LockTimeout ? hurried(looking) : looking
+  try {
+    await settle(ground, row, { status: retrying(messageOf(error), row.observed) })
+  } catch (failure) {
+    noteUnwritten(looking, row.name, failure)
+  }
+}
+
+/** What cannot be written about one environment keeps no other one from its own; the next look tries again. */
+function noteUnwritten({ log }: Looking, environment: EnvironmentName, error: unknown): void {
+  if (error instanceof LeadershipLost) throw error
+  // Each look at what is locked ends so, and the first one has said it.
+  const level = error instanceof LockTimeout ? 'debug' : 'error'
+  log[level]('the state of an environment cannot be written', { environment, error })
+}
+
+/** Who holds one row of an environment may hold the next, too: that is not waited for once more. */
+function hurried(looking: Looking): Looking {
+  return { ...looking, database: withLockWait(looking.database, LOCK_WAIT_MS_AGAIN) }
 }
 
 async function reconcileEnvironment(
@@ -240,18 +292,22 @@ function isRefusal(error: unknown): boolean {
   return error instanceof AuthenticationFailure || error instanceof MissingRepository
 }
 
-/** Echoes the requests that this look has answered, whatever it found. */
-async function answer(looking: Looking, requests: readonly OpenRequest[]): Promise<void> {
-  if (requests.length === 0) return
+/** Echoes the requests that this look has answered, whatever it found; false where that could not be written. */
+async function answer(looking: Looking, requests: readonly OpenRequest[]): Promise<boolean> {
   const { database, leadership, clock } = looking
-  const byEnvironment = Map.groupBy(requests, ({ environment }) => environment)
-  await database.transaction(async (tx) => {
-    await assertLead(tx, leadership)
-    const now = clock.now()
-    for (const [environment, asked] of byEnvironment) {
-      await saveHandled(tx, environment, { ids: asked.map(({ id }) => id), now })
+  let isDone = true
+  for (const [environment, asked] of Map.groupBy(requests, (one) => one.environment)) {
+    try {
+      await database.transaction(async (tx) => {
+        await assertLead(tx, leadership)
+        await saveHandled(tx, environment, { ids: asked.map(({ id }) => id), now: clock.now() })
+      })
+    } catch (error) {
+      noteUnwritten(looking, environment, error)
+      isDone = false
     }
-  })
+  }
+  return isDone
 }
 
 /** Whether a ref that was decided on points elsewhere by now. */

@@ -1,4 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises'
+import { withLockWait } from '../db/database.ts'
 import type { Listening, Topics } from '../db/topics.ts'
 import { adviseOnPacks } from '../git/object-store.ts'
 import type { Watching } from '../git/source.ts'
@@ -29,6 +30,8 @@ export interface ReconcilerOptions extends Omit<Ground, Optional>, Partial<Pick<
   readonly debounceMs?: number
   /** Pause between two checks whether our tables still say what was applied, in milliseconds. */
   readonly driftMs?: number
+  /** How long a write waits for a lock that another session of Postgres holds, in milliseconds. */
+  readonly lockWaitMs?: number
 }
 
 export interface PassResult {
@@ -45,6 +48,8 @@ const WAITS = {
   debounceMs: 20,
   settleMs: 100,
   driftMs: 10_000,
+  /** Long for a lock that is held as it should be, and short for all environments that come behind. */
+  lockWaitMs: 2_000,
 }
 const BEAT_MS = 2000
 /** Looks of one pass. A branch that moves all the time leaves the rest to the next pass. */
@@ -98,7 +103,8 @@ export class Reconciler implements AsyncDisposable {
   constructor(options: ReconcilerOptions) {
     const outside = { policyFile: null, allowedSigners: [], announcing: null, onMoved: null }
     const defaults = { ...outside, ...WAITS, metrics: noMetrics }
-    this.#options = { ...defaults, ...options }
+    const all = { ...defaults, ...options }
+    this.#options = { ...all, database: withLockWait(options.database, all.lockWaitMs) }
   }
 
   /**

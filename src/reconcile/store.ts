@@ -72,7 +72,7 @@ export interface Declaring {
   readonly now: Date
 }
 
-/** Adds what is new and takes over the refs and policies of what is known. */
+/** Adds what is new and takes over the refs and policies of what is known; rows that say so already are left alone. */
 export async function saveDeclarations(
   tx: Transaction,
   declarations: readonly Declaration[],
@@ -86,6 +86,10 @@ export async function saveDeclarations(
       ${declarations.map(({ ref }) => ref)}::text[],
       ${declarations.map(({ policy }) => JSON.stringify(policy))}::jsonb[]
     ) as d (name, ref, policy)
+    where not exists (
+      select from environments e
+      where e.name = d.name and e.declared and e.git_ref = d.ref and e.policy = d.policy
+    )
     on conflict (name) do update
     set git_ref = excluded.git_ref, declared = true, policy = excluded.policy,
       policy_before = case when environments.policy = excluded.policy
@@ -93,9 +97,7 @@ export async function saveDeclarations(
         then environments.policy_before else environments.policy end,
       policy_revision = case when environments.policy = excluded.policy
         then environments.policy_revision else ${revision} end,
-      updated_at = excluded.updated_at
-    where environments.git_ref <> excluded.git_ref or environments.policy <> excluded.policy
-      or not environments.declared`)
+      updated_at = excluded.updated_at`)
 }
 
 /** Marks every environment that is not among `names` as no longer declared. */
