@@ -41,10 +41,18 @@ export interface LookResult {
   readonly moved: boolean
   /** Something was announced that does not show yet; look again in so many milliseconds. */
   readonly againMs?: number
+  /** When the next pin or soak time ends; the time may be over already. */
+  readonly dueAt?: Date
 }
 
 /** Resolves all refs, and brings every environment to the tip of its own. */
 export async function look(looking: Looking): Promise<LookResult> {
+  const found = await lookNow(looking)
+  const dueAt = await findDue(looking, found)
+  return { ...found, ...(dueAt && { dueAt }) }
+}
+
+async function lookNow(looking: Looking): Promise<LookResult> {
   const { database, repository } = looking
   const requests = await listOpenRequests(database)
   // What a brake says holds whether or not Git can be read, and need not wait for it.
@@ -139,6 +147,21 @@ async function applyBrakes(looking: Looking): Promise<ReadonlySet<EnvironmentNam
     if (!isDone) stuck.add(row.name)
   }
   return stuck
+}
+
+/** When something ends that only time ends. What is over and could not be ended is repeated as a failure. */
+async function findDue(
+  { database, memory, clock }: Looking,
+  { failed }: LookResult,
+): Promise<Date | undefined> {
+  const now = clock.now().getTime()
+  const ends = (await listKnownEnvironments(database)).flatMap(({ name, reason, pin }) => [
+    pin?.expiresAt && new Date(pin.expiresAt),
+    reason === 'soaking' && memory.soakingUntil.get(name),
+  ])
+  const times = ends.flatMap((at) => (at ? [at.getTime()] : []))
+  const next = Math.min(...times.filter((time) => time > now || !failed))
+  return Number.isFinite(next) ? new Date(next) : undefined
 }
 
 type DefaultFound =

@@ -20,6 +20,7 @@ export type Trigger =
   | 'request'
   | 'retry'
   | 'drift'
+  | 'due'
   | 'again'
 
 /** Counts a look at the refs. */

@@ -41,6 +41,8 @@ export interface PassResult {
   readonly failed: boolean
   /** Something was announced that does not show yet; the next pass may find it, in so many milliseconds. */
   readonly againMs?: number
+  /** When the next pin or soak time ends. */
+  readonly dueAt?: Date
 }
 
 /** Where the options say nothing else. */
@@ -58,6 +60,10 @@ const LOOKS_MAX = 10
 const DEBOUNCES_MAX = 5
 const BACKOFF_MS_MIN = 500
 const BACKOFF_MS_MAX = 60_000
+/** A time that is over is looked at no sooner than that. */
+const DUE_MS_MIN = 20
+/** The longest that a timer of Node takes; what is due later is waited for anew. */
+const TIMER_MS_MAX = 2 ** 31 - 1
 
 /**
  * Keeps Postgres at what Git says. Many processes may run one: the one that leads works, the
@@ -243,23 +249,21 @@ export class Reconciler implements AsyncDisposable {
 
   async #run(): Promise<void> {
     let seen = -1
-    let againMs: number | undefined
+    let found: PassResult | undefined
     while (seen !== this.#marks && !this.#closed) {
       seen = await this.#burstEnd()
       clearTimeout(this.#retry)
-      againMs = await this.#passOnce()
+      found = await this.#passOnce()
     }
-    if (this.#closed) return
-    if (this.#failures > 0) this.#wakeIn(this.#backOffMs(), 'retry')
-    else if (againMs !== undefined) this.#wakeIn(againMs, 'webhook')
+    if (!this.#closed) this.#wakeLater(found)
   }
 
-  /** One pass, whose failure is counted. Answers how soon the next one is worth it, where this one knows. */
-  async #passOnce(): Promise<number | undefined> {
+  /** One pass, whose failure is counted. */
+  async #passOnce(): Promise<PassResult | undefined> {
     try {
-      const { failed, againMs } = await this.#queuePass()
-      this.#failures = failed ? this.#failures + 1 : 0
-      return againMs
+      const found = await this.#queuePass()
+      this.#failures = found.failed ? this.#failures + 1 : 0
+      return found
     } catch (error) {
       if (this.#failures === 0) this.#options.log.error('reconciling failed', { error })
       this.#failures += 1
@@ -284,8 +288,18 @@ export class Reconciler implements AsyncDisposable {
     return delayMs / 2 + Math.random() * (delayMs / 2)
   }
 
-  #wakeIn(ms: number, trigger: Trigger): void {
-    this.#retry = setTimeout(() => this.wake(trigger), ms)
+  /** Looks again by itself at the first time at which that is worth it, where a pass knows of one. */
+  #wakeLater({ againMs, dueAt }: Partial<PassResult> = {}): void {
+    const wakes: { readonly ms: number; readonly trigger: Trigger }[] = []
+    if (this.#failures > 0) wakes.push({ ms: this.#backOffMs(), trigger: 'retry' })
+    else if (againMs !== undefined) wakes.push({ ms: againMs, trigger: 'webhook' })
+    if (dueAt) {
+      const ms = dueAt.getTime() - this.#options.clock.now().getTime()
+      wakes.push({ ms: Math.max(ms, DUE_MS_MIN), trigger: 'due' })
+    }
+    const [first] = wakes.toSorted((one, other) => one.ms - other.ms)
+    if (!first) return
+    this.#retry = setTimeout(() => this.wake(first.trigger), Math.min(first.ms, TIMER_MS_MAX))
     this.#retry.unref()
   }
 

@@ -72,7 +72,7 @@ describe('a lock that another session holds', () => {
         pin(tx, await environment(tx, name), { ...acting, named: first, reason: 'Bad', expiresAt }),
       )
     }
-    await reconciler.pass()
+    expect(await reconciler.pass()).toMatchObject({ dueAt: expiresAt })
     expect(await observed()).toEqual({ production: first, staging: first })
     const ask = (name: string) =>
       database.transaction((tx) => requestReconcile(tx, name as EnvironmentName, NOW))
@@ -80,6 +80,7 @@ describe('a lock that another session holds', () => {
 
     clock.set(expiresAt)
     await using lock = await holdLock(database, ROW)
+    // What is over and cannot be ended is repeated with growing pauses, and not at once.
     expect(await reconciler.pass()).toEqual({ kind: 'leading', failed: true })
     expect(await environment(database, 'production')).toMatchObject({
       reason: 'pinned',

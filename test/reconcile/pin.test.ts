@@ -1,5 +1,6 @@
 import { rename } from 'node:fs/promises'
 import { beforeEach, describe, expect } from 'vitest'
+import { systemClock } from '../../src/clock.ts'
 import type { Database } from '../../src/db/database.ts'
 import { sql } from '../../src/db/sql.ts'
 import type { EnvironmentName } from '../../src/ids.ts'
@@ -194,6 +195,27 @@ describe('a pin', () => {
       { kind: 'unpin', actor: 'belfry', reason: 'expired', revision: at.first },
       { kind: 'pin' },
     ])
+  })
+
+  test('ends in a running process when its time is over, with nothing else to wake it', async ({
+    database,
+  }) => {
+    const at = await three(database)
+    await using made = at.made
+    const expiresAt = new Date(systemClock.now().getTime() + 1_000)
+    await pinTo(database, at.first, { expiresAt })
+    await at.reconciler.pass()
+    await at.reconciler.close()
+    // What is kept is all that the next process knows of it. Its own poll is an hour away.
+    const next = await scene(database, made.path, { clock: systemClock })
+    await using running = next.reconciler
+    await running.start()
+    await expect
+      .poll(() => environment(database, 'production'), { timeout: 5_000 })
+      .toMatchObject({ reason: 'applied', observedRevision: at.tip, pin: null })
+    const [ended] = await listBrakeEvents(database, PRODUCTION)
+    expect(ended).toMatchObject({ kind: 'unpin', reason: 'expired' })
+    expect(ended?.insertedAt.getTime()).toBeGreaterThanOrEqual(expiresAt.getTime())
   })
 
   test('is refused for what was never applied here, and for a time that is over', async ({

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect } from 'vitest'
+import { systemClock } from '../../src/clock.ts'
 import type { Database } from '../../src/db/database.ts'
 import type { EnvironmentName } from '../../src/ids.ts'
 import { findPlanAnswer, requestPlan } from '../../src/reconcile/promotion-store.ts'
@@ -139,6 +140,26 @@ describe('content that has to be live elsewhere for a while', () => {
     await at.made.git('revert', '--no-edit', 'HEAD')
     await next.reconciler.pass()
     expect(await at.production()).toMatchObject({ reason: 'applied' })
+  })
+
+  test('goes on in a running process when its time is over, with nothing else to wake it', async ({
+    database,
+  }) => {
+    const at = await pipeline(database)
+    await using _ = at.made
+    const until = new Date(systemClock.now().getTime() + 1_500)
+    at.clock.set(new Date(until.getTime() - 2 * HOUR))
+    await at.commit('staging', { [file('a1')]: workflow('Two') })
+    const tip = await at.promote()
+    expect((await at.production()).message).toContain(`waits until ${until.toISOString()}`)
+    await at.reconciler.close()
+    const next = await scene(database, at.made.path, { clock: systemClock })
+    await using running = next.reconciler
+    await running.start()
+    await expect
+      .poll(at.production, { timeout: 5_000 })
+      .toMatchObject({ reason: 'applied', observedRevision: tip })
+    expect((await at.production()).appliedAt?.getTime()).toBeGreaterThanOrEqual(until.getTime())
   })
 
   test('is applied with a warning where that is all the policy asks', async ({ database }) => {
