@@ -17,6 +17,7 @@ import { isForSocket, openSockets } from './realtime/sockets.ts'
 import { createRouter, writeReply } from './router.ts'
 import type { ApiServices } from './services.ts'
 import { problemOfText } from './text.ts'
+import { refuseUnread } from './unread.ts'
 
 /** Where failures of ours are written down. */
 export interface FailureLog {
@@ -58,6 +59,8 @@ export interface Server {
 }
 
 const PORTS_TRIED_MAX = 50
+/** Of a URL and its headers: a thousand UUIDs in a query fit, as the SDKs send them to delete tenants. */
+const HEADER_BYTES_MAX = 64 * 1024
 const REQUEST_MS_MAX = 60_000
 /** Above the idle time of common load balancers, so that it is never us who hangs up on their request. */
 const KEEP_ALIVE_MS = 75_000
@@ -73,9 +76,13 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   // koa answers its own failures; nothing is left to reject.
   const server = http.createServer(
     // Whatever else asks for another protocol is served as it is, as that asks for no more than may be.
-    { shouldUpgradeCallback: (request) => options.topics !== undefined && isForSocket(request) },
+    {
+      maxHeaderSize: HEADER_BYTES_MAX,
+      shouldUpgradeCallback: (request) => options.topics !== undefined && isForSocket(request),
+    },
     (request, response) => void respond(request, response),
   )
+  server.on('clientError', refuseUnread)
   server.requestTimeout = REQUEST_MS_MAX
   server.keepAliveTimeout = KEEP_ALIVE_MS
   const admit = (request: http.IncomingMessage) => admitSocket(request, options)

@@ -200,7 +200,10 @@ describe('every call', () => {
   test('has no room for a query of 10,000 entries', async () => {
     const query = Array.from({ length: 10_000 }, () => 'ids[]=a').join('&')
     const reply = await fetch(`${scene.server.server.url}/v1/messages?${query}`)
-    expect(reply.status).toBe(431)
+    expect({ status: reply.status, body: await reply.json() }).toMatchObject({
+      status: 431,
+      body: { code: 'headers_too_large', status: 431 },
+    })
   })
 
   test('has no use for a prototype in a query', async () => {

@@ -5,6 +5,7 @@ import { sql } from '../../src/db/sql.ts'
 import { takeBulkTurn } from '../../src/recipients/bulk-work.ts'
 import { test as base } from '../support/database.ts'
 import { expectShape, serveAll } from './contract-support.ts'
+import { newRowId } from '../../src/ids.ts'
 import { anEnvironment, NOW, type TestReply, type TestServer } from './server-support.ts'
 
 type Call = (method: string, path: string, body?: object) => Promise<TestReply>
@@ -110,6 +111,19 @@ test('those that are named are deleted, and those that are not there are no erro
   expect(await work(database)).toBe(3)
   for (const path of ['users', 'objects/teams', 'tenants'])
     expect(await idsOf(call, path)).toEqual(['c'])
+})
+
+test('a thousand tenants can be named in the query, as the SDK does', async ({
+  database,
+  call,
+}) => {
+  await call('PUT', 'tenants/acme', {})
+  const others = Array.from({ length: 999 }, () => newRowId())
+  const query = ['acme', ...others].map((id) => `tenant_ids%5B%5D=${id}`).join('&')
+  const reply = await call('POST', `tenants/bulk/delete?${query}`)
+  expect(reply.status).toBe(200)
+  await work(database)
+  expect(await idsOf(call, 'tenants')).toEqual([])
 })
 
 describe('a call is refused and writes nothing', () => {
