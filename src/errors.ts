@@ -48,5 +48,23 @@ export function assert(condition: unknown, message: string): asserts condition {
 
 /** The text of anything thrown, for a log line or a reason. */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
+  if (!(error instanceof Error)) return String(error)
+  // A refused connection to several addresses has no message of its own.
+  return error.message || ((error as { code?: string }).code ?? error.name)
+}
+
+/** Whether somebody outside must mend it, as its message says; only for what is ours the place in the code helps. */
+export function isExpected(error: unknown): boolean {
+  return (
+    error instanceof RequestError ||
+    error instanceof ConfigError ||
+    error instanceof RetryableFailure ||
+    error instanceof TerminalFailure ||
+    (error instanceof Error && isFromOutside((error as { code?: unknown }).code))
+  )
+}
+
+/** What the operating system and Postgres answer carries a code; so does what Node says of a wrong call. */
+function isFromOutside(code: unknown): boolean {
+  return typeof code === 'string' && !code.startsWith('ERR_INVALID_ARG')
 }

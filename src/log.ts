@@ -1,11 +1,5 @@
 import type { Clock } from './clock.ts'
-import {
-  ConfigError,
-  messageOf,
-  RequestError,
-  RetryableFailure,
-  TerminalFailure,
-} from './errors.ts'
+import { isExpected, messageOf } from './errors.ts'
 
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
@@ -71,7 +65,6 @@ function humanValue(value: unknown): string {
   return typeof value === 'string' && /^[^\s"=]+$/.test(value) ? value : JSON.stringify(value)
 }
 
-/** Errors that somebody outside must mend say so in their message; only ours need the place in the code. */
 function showErrors(fields: LogFields): LogFields {
   const shown = Object.entries(fields).flatMap(([key, value]): [string, unknown][] => {
     if (typeof value === 'bigint') return [[key, value.toString()]]
@@ -84,18 +77,7 @@ function showErrors(fields: LogFields): LogFields {
 
 function withCauses(error: Error): string {
   const { cause } = error
-  // A refused connection to several addresses has no message of its own.
-  const own = error.message || ((error as { code?: string }).code ?? error.name)
-  return cause === undefined ? own : `${own}: ${messageOf(cause)}`
-}
-
-function isExpected(error: Error): boolean {
-  return (
-    error instanceof RequestError ||
-    error instanceof ConfigError ||
-    error instanceof RetryableFailure ||
-    error instanceof TerminalFailure ||
-    // What the operating system and Postgres answer carries a code.
-    typeof (error as { code?: unknown }).code === 'string'
-  )
+  const own = messageOf(error)
+  const why = cause === undefined ? '' : messageOf(cause)
+  return own.includes(why) ? own : `${own}: ${why}`
 }

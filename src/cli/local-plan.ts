@@ -1,7 +1,6 @@
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
 import { providerList } from '../channels/index.ts'
-import { ConfigError, RetryableFailure } from '../errors.ts'
+import { ConfigError } from '../errors.ts'
+import { placeOf } from '../git/location.ts'
 import { openRepository } from '../git/repository.ts'
 import type { Repository } from '../git/repository.ts'
 import { findDefaultBranch, readDeclarations } from '../reconcile/declarations.ts'
@@ -18,21 +17,15 @@ export interface LocalPlan {
 
 /**
  * Plans a promotion in a repository on this machine, without a server: what was applied is not known
- * here, and the branch of an environment stands for it. Throws a `ConfigError` where a name leads nowhere.
+ * here, and the branch of an environment stands for it. Throws a `ConfigError` where a name leads
+ * nowhere, and as `Repository` does where it cannot be read.
  */
 export async function planLocally(
   options: OptionValues,
   named: { readonly environment: string; readonly head: string },
 ): Promise<LocalPlan> {
   const repository = await openRepository(options.text('repo') ?? '.')
-  try {
-    return { plan: await planIn(repository, options, named), repository }
-  } catch (error) {
-    if (!(error instanceof RetryableFailure)) throw error
-    const isShallow = existsSync(join(repository.location.commonDir, 'shallow'))
-    const hint = isShallow ? '; this clone is shallow: run `git fetch --unshallow` first' : ''
-    throw new ConfigError(`${error.message}${hint}`)
-  }
+  return { plan: await planIn(repository, options, named), repository }
 }
 
 async function planIn(
@@ -44,15 +37,20 @@ async function planIn(
   const shapes = providerList
   const explicit = options.text('default-branch') ?? null
   const bare = repository.location.workTree === null
+  const place = placeOf(repository.location)
   const found = await findDefaultBranch(refs, { explicit, bare, recorded: null })
   if (!found) {
-    throw new ConfigError('the default branch has no commit; name it with --default-branch')
+    throw new ConfigError(
+      `the default branch of ${place} has no commit; name it with --default-branch`,
+    )
   }
   const declared = await readDeclarations(await repository.tree(found.tip), shapes)
   if (declared.kind === 'invalid') {
     const [first] = declared.diagnostics
     const where = first ? `${first.path}:${first.line} ${first.message}` : 'a problem'
-    throw new ConfigError(`the environments on ${found.branch} cannot be read: ${where}`)
+    throw new ConfigError(
+      `the environments on ${found.branch} of ${place} cannot be read: ${where}`,
+    )
   }
   const environments: readonly Followed[] = declared.declarations
   const resolved = await resolvePromotion({ source: repository, refs, environments }, named)

@@ -1,4 +1,4 @@
-import { ConfigError, messageOf, unreachable } from '../errors.ts'
+import { isExpected, messageOf, unreachable } from '../errors.ts'
 import { Refusal } from './client.ts'
 import {
   COULD_NOT_RUN,
@@ -38,7 +38,7 @@ export async function runProgram(
       // A key that does not open the door is trouble with the set-up, not an answer to the question.
       return error.status === 401 || error.status === 403 ? COULD_NOT_RUN : FOUND
     }
-    const isOurs = !(error instanceof ConfigError)
+    const isOurs = !isExpected(error)
     output.problem({ code: isOurs ? 'internal_error' : 'could_not_run', message: messageOf(error) })
     if (isOurs && error instanceof Error && error.stack) output.note(error.stack)
     return COULD_NOT_RUN

@@ -103,7 +103,9 @@ async function paint(
     if ((before | bits) === before) return
     marks.set(id, before | bits)
     if (marks.size > COMMITS_MAX) {
-      throw new RetryableFailure(`there are more than ${COMMITS_MAX} commits to compare`)
+      throw new RetryableFailure(
+        `there are more than ${COMMITS_MAX} commits to compare between ${ours} and ${from.join(', ')}: merge one into the other`,
+      )
     }
     open.add(await reader.commit(id), ((before | bits) & STALE) === 0)
   }

@@ -1,6 +1,6 @@
 import { readFile, realpath, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
-import { ConfigError, RetryableFailure, TerminalFailure } from '../errors.ts'
+import { ConfigError, messageOf, RetryableFailure, TerminalFailure } from '../errors.ts'
 
 /** Where the parts of a repository are on disk. */
 export interface Location {
@@ -12,6 +12,11 @@ export interface Location {
   readonly workTree: string | null
   /** Device and inode of both directories: differs when the repository was replaced by another one. */
   readonly identity: string
+}
+
+/** What people call a repository by: its work tree, or the bare directory. */
+export function placeOf({ workTree, gitDir }: Pick<Location, 'workTree' | 'gitDir'>): string {
+  return workTree ?? gitDir
 }
 
 /** A repository in a form that Belfry cannot read. Someone has to convert it; trying again does not help. */
@@ -32,17 +37,26 @@ const CONFIG_BYTES_MAX = 1024 * 1024
 
 /**
  * Finds the repository that `path` is or lies in, as `git` would: bare, with a work tree, or linked to one.
- * Throws a `ConfigError` where there is none.
+ * Throws a `ConfigError` where there is none, an `UnsupportedRepository`, or a `RetryableFailure` where it cannot be read.
  */
 export async function locateRepository(path: string): Promise<Location> {
   const start = resolve(path)
   for (let at = start; ; at = dirname(at)) {
-    const found = await locationAt(at)
+    const found = await locationAt(at).catch((error) => refused(at, error))
     if (found) return found
     if (dirname(at) === at) break
   }
   throw new ConfigError(
     `there is no Git repository at ${start}: run \`git init\` there, or name another one with --repo`,
+  )
+}
+
+/** Says of what the file system refuses which repository it was about. */
+function refused(place: string, error: unknown): never {
+  if (!(error instanceof Error) || !('syscall' in error)) throw error
+  throw new RetryableFailure(
+    `the repository at ${place} cannot be read (${messageOf(error)}): see that it is whole, and who may read it`,
+    { cause: error },
   )
 }
 
@@ -60,7 +74,11 @@ async function locationAt(directory: string): Promise<Location | undefined> {
 /** A `.git` file names the real directory: that of a submodule, or of one work tree among several. */
 async function linked(directory: string, dotGit: string): Promise<Location> {
   const target = /^gitdir: (.+?)\s*$/.exec(await readFile(dotGit, 'utf8'))?.[1]
-  if (!target) throw new UnsupportedRepository(`${dotGit} names no Git directory`)
+  if (!target) {
+    throw new UnsupportedRepository(
+      `${dotGit} is a file that names no Git directory: write "gitdir: <path>" into it, or clone anew`,
+    )
+  }
   return located(resolve(directory, target), directory)
 }
 
@@ -79,7 +97,10 @@ async function located(gitDir: string, workTree: string | null): Promise<Locatio
 }
 
 function vanished(path: string, error: unknown): never {
-  throw new RetryableFailure(`the Git directory ${path} cannot be read`, { cause: error })
+  throw new RetryableFailure(
+    `the Git directory ${path} cannot be read (${messageOf(error)}): bring it back; a linked work tree whose repository was moved is mended by \`git worktree repair\``,
+    { cause: error },
+  )
 }
 
 async function isGitDir(path: string): Promise<boolean> {
@@ -101,37 +122,40 @@ export async function identityOf(path: string): Promise<string> {
  * repository can be converted in place, and an unread branch would seem to be a missing one.
  */
 export async function assertSupported(location: Location): Promise<void> {
-  const { extensions } = readConfig(await configText(location.commonDir))
+  const place = placeOf(location)
+  const config = await configText(location.commonDir).catch((error) => refused(place, error))
+  const { extensions } = readConfig(config)
   for (const [name, value] of extensions) {
     if (HARMLESS_EXTENSIONS.has(name)) continue
     if (name === 'objectformat' && value === 'sha1') continue
     if (name === 'refstorage' && value === 'files') continue
-    throw new UnsupportedRepository(unsupported(name, value))
+    throw new UnsupportedRepository(unsupported(place, name, value))
   }
   const alternates = join(location.commonDir, 'objects', 'info', 'alternates')
   const borrowed = await readFile(alternates, 'utf8').catch(ignoreMissing)
   if (borrowed?.trim()) {
     throw new UnsupportedRepository(
-      'the repository borrows objects from another one (objects/info/alternates): run `git repack -a -d` in it and remove that file',
+      `the repository ${place} borrows objects from another one: run \`git repack -a -d\` in it and remove ${alternates}`,
     )
   }
 }
 
-function unsupported(name: string, value: string): string {
+function unsupported(place: string, name: string, value: string): string {
   if (name === 'refstorage' && value === 'reftable') {
-    return 'the repository keeps its refs as reftable: convert it with `git refs migrate --ref-format=files`'
+    return `the repository ${place} keeps its refs as reftable: convert it with \`git refs migrate --ref-format=files\``
   }
   if (name === 'objectformat') {
-    return `the repository uses ${value} object ids: use one made with \`git init --object-format=sha1\``
+    return `the repository ${place} uses ${value} object ids: use one made with \`git init --object-format=sha1\``
   }
-  return `the repository uses the extension ${name} = ${value}, which is not supported`
+  return `the repository ${place} uses the extension ${name} = ${value}, which is not supported: use a clone without it`
 }
 
 async function configText(directory: string): Promise<string> {
   const path = join(directory, 'config')
   const found = await stat(path).catch(ignoreMissing)
   if (!found) return ''
-  if (found.size > CONFIG_BYTES_MAX) throw new UnsupportedRepository(`${path} is over 1 MB`)
+  if (found.size > CONFIG_BYTES_MAX)
+    throw new UnsupportedRepository(`${path} is over 1 MB: take out what does not belong there`)
   return readFile(path, 'utf8')
 }
 

@@ -3,7 +3,7 @@ import { createWriteStream } from 'node:fs'
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
-import { messageOf, RetryableFailure } from '../errors.ts'
+import { RetryableFailure } from '../errors.ts'
 import type { Revision } from '../ids.ts'
 import { ignoreMissing } from './location.ts'
 import { countOf, indexPack } from './index-pack.ts'
@@ -18,6 +18,8 @@ export interface MirrorRecord {
 
 const CONFIG = '[core]\n\trepositoryformatversion = 0\n\tbare = true\n'
 const INCOMING = 'incoming'
+/** What a mirror lacks is had again by itself. */
+const ADVICE = 'it is fetched anew at the next look'
 /** What HEAD names while the remote names nothing. */
 const NO_HEAD = 'refs/heads/main'
 
@@ -44,7 +46,7 @@ export class Mirror {
     await mkdir(join(path, INCOMING))
     await writeWhole(join(path, 'config'), CONFIG)
     await writeWhole(join(path, 'HEAD'), `ref: ${NO_HEAD}\n`)
-    return new Mirror(path, await openRepository(path), { branches: new Map(), head: null })
+    return new Mirror(path, await openRepository(path, ADVICE), { branches: new Map(), head: null })
   }
 
   /** Opens what an earlier process left; undefined where that cannot be used. */
@@ -53,7 +55,7 @@ export class Mirror {
       await rm(join(path, INCOMING), { recursive: true, force: true })
       await mkdir(join(path, INCOMING))
       await removeHalves(join(path, 'objects', 'pack'))
-      const repository = await openRepository(path)
+      const repository = await openRepository(path, ADVICE)
       const record = await readRecord(path)
       for (const tip of record.branches.values()) await repository.tree(tip)
       return new Mirror(path, repository, record)
@@ -158,22 +160,9 @@ async function writeFlushed(path: string, content: string | Buffer): Promise<voi
   await file.sync()
 }
 
-/** Says of what fails on this machine, and not at the remote, where it is and what to look at. */
-export async function namingPlace<Result>(path: string, work: Promise<Result>): Promise<Result> {
-  return work.catch((cause: unknown) => {
-    // What the remote did wrong has a message already, and no system call.
-    if (!(cause instanceof Error) || !('syscall' in cause)) throw cause
-    const advice = 'see that its disk has room and that it may be written, or set BELFRY_DATA_DIR'
-    throw new RetryableFailure(
-      `the mirror in ${path} cannot be used (${messageOf(cause)}): ${advice}`,
-      { cause },
-    )
-  })
-}
-
 /** Says that the remote left out what it was asked for. */
 export function lacking(branch: string, revision: Revision): RetryableFailure {
   return new RetryableFailure(
-    `the remote names the commit ${revision.slice(0, 12)} of ${branch} and did not send all of it`,
+    `the remote names the commit ${revision.slice(0, 12)} of ${branch} and did not send all of it: see \`git fsck\` there`,
   )
 }

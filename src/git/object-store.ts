@@ -1,5 +1,5 @@
 import { closeSync, openSync, readdirSync, readFileSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { constants, inflateSync } from 'node:zlib'
 import { messageOf } from '../errors.ts'
 import { BoundedCache } from './bounded.ts'
@@ -32,7 +32,9 @@ const FAN_OUT = /^[0-9a-f]{2}$/
 const LOOSE_NAME = /^[0-9a-f]{38}$/
 
 interface Pack {
+  /** Without an ending. */
   readonly path: string
+  readonly name: string
   /** Differs where another file took its index's place. */
   readonly identity: string
   readonly index: PackIndex
@@ -66,14 +68,15 @@ export class ObjectStore {
     const reasons: string[] = []
     const key = Buffer.from(id, 'hex')
     for (const [place, pack] of this.#packs.entries()) {
-      const found = checked(id, () => this.#readFrom(pack, key))
+      const found = checked(id, pack.name, () => this.#readFrom(pack, key))
       if (found.kind === 'found') {
         this.#packs.unshift(...(place === 0 ? [] : this.#packs.splice(place, 1)))
         return found
       }
       if (found.kind === 'odd') reasons.push(found.reason)
     }
-    const loose = checked(id, () => readLoose(this.#directory, id))
+    const path = join(id.slice(0, 2), id.slice(2))
+    const loose = checked(id, path, () => readLoose(join(this.#directory, path)))
     if (loose.kind === 'found') return loose
     if (loose.kind === 'odd') reasons.push(loose.reason)
     reasons.push(...this.#unreadable)
@@ -115,7 +118,8 @@ export class ObjectStore {
       get: (offset) => this.#bases.get(`${prefix}${offset}`),
       set: (offset, object) => this.#bases.set(`${prefix}${offset}`, object, object.content.length),
     }
-    return { path, identity, index: readPackIndex(`${path}.idx`), bases }
+    const name = `${basename(path)}.pack`
+    return { path, name, identity, index: readPackIndex(`${path}.idx`), bases }
   }
 
   #readFrom(pack: Pack, key: Buffer): StoredObject | undefined {
@@ -164,26 +168,25 @@ export function sizeOfStore(directory: string): StoreSize {
 /** With more packs each read looks through so many that it shows. */
 const PACKS_MAX = 200
 
-/** What to do about a repository that is kept in too many packs; null where it is not. */
-export function adviseOnPacks({ packs }: StoreSize): string | null {
+/** What to do about the repository at `place` that is kept in too many packs; null where it is not. */
+export function adviseOnPacks(place: string, { packs }: StoreSize): string | null {
   if (packs <= PACKS_MAX) return null
-  return `the repository has ${packs} packs, which makes each read slower: run \`git gc\` in it`
+  return `the repository ${place} has ${packs} packs, which makes each read slower: run \`git gc\` in it`
 }
 
 /** Takes what was read only where its bytes have this id. */
-function checked(id: string, read: () => StoredObject | undefined): Found {
+function checked(id: string, place: string, read: () => StoredObject | undefined): Found {
   try {
     const object = read()
     if (object === undefined) return { kind: 'missing' }
     if (objectId(object.type, object.content) === id) return { kind: 'found', object }
-    return { kind: 'odd', reason: `what is stored as ${id} is something else` }
+    return { kind: 'odd', reason: `${place}: what is stored as ${id} is something else` }
   } catch (error) {
-    return { kind: 'odd', reason: messageOf(error) }
+    return { kind: 'odd', reason: `${place}: ${messageOf(error)}` }
   }
 }
 
-function readLoose(directory: string, id: string): StoredObject | undefined {
-  const path = join(directory, id.slice(0, 2), id.slice(2))
+function readLoose(path: string): StoredObject | undefined {
   const found = statSync(path, { throwIfNoEntry: false })
   if (!found) return undefined
   if (found.size > OBJECT_BYTES_MAX) {

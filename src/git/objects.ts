@@ -33,7 +33,7 @@ export function parseTree(bytes: Uint8Array): TreeEntry[] {
     const space = buffer.indexOf(0x20, at)
     const end = buffer.indexOf(0, space)
     if (space < 0 || end < 0 || end + 1 + ID_BYTES > buffer.length) {
-      throw new RetryableFailure('a tree object is cut short')
+      throw new RetryableFailure('it is cut short')
     }
     entries.push({
       mode: buffer.toString('latin1', at, space),
@@ -51,7 +51,7 @@ export function parseCommit(id: Revision, bytes: Uint8Array): Commit {
   const end = buffer.indexOf('\n\n')
   const headers = buffer.toString('latin1', 0, end < 0 ? buffer.length : end + 1)
   const tree = /^tree ([0-9a-f]{40})\n/.exec(headers)?.[1]
-  if (!tree) throw new RetryableFailure(`the commit ${id} names no tree`)
+  if (!tree) throw new RetryableFailure('it names no tree')
   const parents = headers.matchAll(/^parent ([0-9a-f]{40})$/gm)
   const committer = /^committer .*> (-?\d+) [+-]\d+$/m.exec(headers)
   return {

@@ -2,7 +2,7 @@ import { ConfigError, messageOf } from '../errors.ts'
 import { noMetrics } from '../metrics.ts'
 import type { Metrics } from '../metrics.ts'
 import { UnsupportedRepository } from './location.ts'
-import { AuthenticationFailure, MissingRepository } from './remote-failure.ts'
+import { AuthenticationFailure, MissingRepository, namingRemote } from './remote-failure.ts'
 import { listRefs } from './smart-http.ts'
 import { openTransport } from './transport.ts'
 import type { Limits } from './transport.ts'
@@ -100,7 +100,7 @@ export async function checkRemote(
     const branch = head?.replace(/^refs\/heads\//, '') ?? null
     return { kind: 'readable', head: branch, branches: refs.size }
   } catch (error) {
-    return { kind: kindOf(error), message: messageOf(error) }
+    return { kind: kindOf(error), message: messageOf(namingRemote(transport.address.url, error)) }
   }
 }
 

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto'
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { join, relative, sep } from 'node:path'
-import { RetryableFailure } from '../errors.ts'
+import { messageOf, RetryableFailure } from '../errors.ts'
 import type { Revision } from '../ids.ts'
 import { BRANCH_LENGTH_MAX } from '../workflow/environment.ts'
 import { mapBounded } from './bounded.ts'
-import { ignoreMissing } from './location.ts'
+import { ignoreMissing, placeOf } from './location.ts'
 import type { Location } from './location.ts'
 
 /**
@@ -109,7 +109,8 @@ async function looseNames(commonDir: string): Promise<string[]> {
 
 /** Every line of `packed-refs`: a name, and its id. */
 async function packedRefs(commonDir: string): Promise<[string, string][]> {
-  const text = await readFile(join(commonDir, 'packed-refs'), 'utf8').catch(ignoreMissing)
+  const path = join(commonDir, 'packed-refs')
+  const text = await readFile(path, 'utf8').catch((error) => missingOrFail(path, error))
   return [...(text ?? '').matchAll(/^([0-9a-f]{40}) (.+)$/gm)].map(([, id = '', name = '']) => [
     name,
     id,
@@ -146,7 +147,9 @@ async function resolveRef(
     if (ref.kind === 'id') return ref.id as Revision
     at = ref.target
   }
-  throw new RetryableFailure(`the ref ${name} leads in a circle`)
+  throw new RetryableFailure(
+    `the ref ${name} of the repository ${placeOf(location)} leads in a circle: point it elsewhere with \`git symbolic-ref\``,
+  )
 }
 
 function idRef(id: string | undefined): Ref | undefined {
@@ -154,11 +157,12 @@ function idRef(id: string | undefined): Ref | undefined {
 }
 
 async function readLoose(directory: string, name: string): Promise<Ref | undefined> {
-  const text = await readFile(join(directory, name), 'utf8').catch((error: NodeJS.ErrnoException) =>
+  const path = join(directory, name)
+  const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) =>
     // `refs/heads/a` is a directory where there is a branch `a/b`; a name may be longer than any file's.
     error.code === 'EISDIR' || error.code === 'ENAMETOOLONG'
       ? undefined
-      : missingOrFail(name, error),
+      : missingOrFail(path, error),
   )
   if (text === undefined) return undefined
   const value = text.trim()
@@ -166,15 +170,18 @@ async function readLoose(directory: string, name: string): Promise<Ref | undefin
   if (value.startsWith('ref:')) return { kind: 'symref', target: value.slice(4).trim() }
   // An empty or cut file is a ref that is being written, or was when the machine stopped: unknown, not absent.
   throw new RetryableFailure(
-    `the ref ${name} cannot be read: its file holds neither a commit id nor a name`,
+    `the ref ${name} cannot be read: ${path} holds neither a commit id nor a name; where it stays so, remove that file and set the ref anew`,
   )
 }
 
-function missingOrFail(name: string, error: NodeJS.ErrnoException): undefined {
+function missingOrFail(path: string, error: NodeJS.ErrnoException): undefined {
   try {
     return ignoreMissing(error)
   } catch (cause) {
-    throw new RetryableFailure(`the ref ${name} cannot be read: ${error.message}`, { cause })
+    throw new RetryableFailure(
+      `the refs in ${path} cannot be read (${messageOf(error)}): see what it is, and who may read it`,
+      { cause },
+    )
   }
 }
 
@@ -186,12 +193,15 @@ function packedReader(commonDir: string): (name: string) => Promise<string | und
   const path = join(commonDir, 'packed-refs')
   let known: { readonly key: string; readonly text: string } | undefined
   return async (name) => {
-    const found = await stat(path, { bigint: true }).catch((error) =>
-      missingOrFail('packed-refs', error),
-    )
+    const failed = (error: NodeJS.ErrnoException) => missingOrFail(path, error)
+    const found = await stat(path, { bigint: true }).catch(failed)
     if (!found) return undefined
     const key = `${found.ino}:${found.size}:${found.mtimeNs}`
-    if (known?.key !== key) known = { key, text: `\n${await readFile(path, 'utf8')}` }
+    if (known?.key !== key) {
+      const text = await readFile(path, 'utf8').catch(failed)
+      if (text === undefined) return undefined
+      known = { key, text: `\n${text}` }
+    }
     const end = known.text.indexOf(` ${name}\n`)
     const id = end < 0 ? '' : known.text.slice(end - 40, end)
     return OID.test(id) && known.text[end - 41] === '\n' ? id : undefined
@@ -208,5 +218,7 @@ async function assertPresent(location: Location): Promise<void> {
 }
 
 function gone(location: Location): RetryableFailure {
-  return new RetryableFailure(`the repository ${location.commonDir} is not there`)
+  return new RetryableFailure(
+    `the repository ${placeOf(location)} is not there any more: bring it back, or name another one with --repo`,
+  )
 }

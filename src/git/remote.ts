@@ -9,12 +9,12 @@ import { ignoreMissing } from './location.ts'
 import type { Location } from './location.ts'
 import { noMetrics, type Metrics } from '../metrics.ts'
 import { measured } from './measured.ts'
-import { lacking, Mirror, namingPlace, writeWhole } from './mirror.ts'
+import { lacking, Mirror, writeWhole } from './mirror.ts'
 import type { Place } from './mirror-place.ts'
 import { Patience } from './patience.ts'
 import { RemotePoll } from './remote-poll.ts'
 import type { RemoteAddress } from '../remote-address.ts'
-import { SourceClosed } from './remote-failure.ts'
+import { named, SourceClosed } from './remote-failure.ts'
 import { REMOTE_LIMITS } from './remote-limits.ts'
 import { fingerprintOf, isBranchName } from './refs.ts'
 import type { Refs } from './refs.ts'
@@ -190,7 +190,7 @@ export class RemoteRepository implements CommitSource, AsyncDisposable {
   #serial<Result>(task: () => Promise<Result>): Promise<Result> {
     const result = this.#work.then(() => {
       if (this.#closing.signal.aborted) throw new SourceClosed('the repository was closed')
-      return namingPlace(this.#root, task())
+      return task().catch((error) => this.#failed(error))
     })
     this.#work = result.catch(() => {})
     return result
@@ -368,8 +368,12 @@ export class RemoteRepository implements CommitSource, AsyncDisposable {
       return await reading
     } catch (error) {
       if (this.#whole.has(revision)) this.#isSuspect = true
-      throw error
+      return this.#failed(error)
     }
+  }
+
+  #failed(error: unknown): never {
+    throw named({ url: this.#transport.address.url, mirror: this.#root }, error)
   }
 }
 

@@ -1,8 +1,8 @@
 import fs from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
 import { readObject } from 'isomorphic-git'
-import { messageOf, RetryableFailure } from '../errors.ts'
+import { ConfigError, messageOf, RetryableFailure } from '../errors.ts'
 import type { Revision } from '../ids.ts'
 import { assertSupported, locateRepository } from './location.ts'
 import type { Location } from './location.ts'
@@ -16,6 +16,7 @@ import { listRefs, readRefs } from './refs.ts'
 import type { Refs } from './refs.ts'
 import { TREE_MODE } from './source.ts'
 import type { CommitSource, Entry, RevisionTree } from './source.ts'
+import { unreadable } from './unreadable.ts'
 
 /** A repack may pull a pack away under a read, and the next one too; each is gone on the next attempt. */
 const READ_ATTEMPTS_MAX = 3
@@ -31,14 +32,17 @@ const COMMIT_BYTES = 400
 export class Repository implements CommitSource {
   readonly kind = 'repository'
   readonly #path: string
+  readonly #advice: string | undefined
   #location: Location
   #store: ObjectStore
   readonly #commits = new BoundedCache<Revision, Commit>(COMMITS_BYTES_MAX)
   #objects = 0
   #bytes = 0
 
-  constructor(path: string, location: Location) {
+  /** `advice` says what to do about an object that cannot be read, where that is not for a person to mend. */
+  constructor(path: string, location: Location, advice?: string) {
     this.#path = path
+    this.#advice = advice
     this.#location = location
     this.#store = storeOf(location)
   }
@@ -54,12 +58,9 @@ export class Repository implements CommitSource {
    */
   async refs(): Promise<Refs> {
     const location = await locateRepository(this.#path).catch((error) => {
-      throw new RetryableFailure(
-        `the repository ${this.#path} cannot be read: ${messageOf(error)}`,
-        {
-          cause: error,
-        },
-      )
+      // It was there, and may come back.
+      if (error instanceof ConfigError) throw new RetryableFailure(error.message, { cause: error })
+      throw error
     })
     if (location.identity !== this.#location.identity) {
       this.#store = storeOf(location)
@@ -113,7 +114,7 @@ export class Repository implements CommitSource {
   async commit(id: Revision): Promise<Commit> {
     const known = this.#commits.get(id)
     if (known) return known
-    const commit = parseCommit(id, await this.#object(id, 'commit'))
+    const commit = await this.#parsed(id, 'commit', (bytes) => parseCommit(id, bytes))
     // The bytes are kept as they are, and once more as text.
     this.#commits.set(id, commit, COMMIT_BYTES + 2 * commit.bytes.byteLength)
     return commit
@@ -144,13 +145,28 @@ export class Repository implements CommitSource {
   }
 
   async #tree(id: string): Promise<TreeEntry[]> {
-    return parseTree(await this.#object(id, 'tree'))
+    return this.#parsed(id, 'tree', parseTree)
+  }
+
+  async #parsed<Parsed>(
+    id: string,
+    type: ObjectType,
+    parse: (bytes: Buffer) => Parsed,
+  ): Promise<Parsed> {
+    const content = await this.#object(id, type)
+    try {
+      return parse(content)
+    } catch (error) {
+      throw this.#unreadable(id, messageOf(error))
+    }
   }
 
   async #object(id: string, type: ObjectType): Promise<Buffer> {
     await this.#breathe()
     const object = await this.#stored(id)
-    if (object.type !== type) throw new RetryableFailure(`${id} is a ${object.type}, not a ${type}`)
+    if (object.type !== type) {
+      throw this.#unreadable(id, `it is a ${object.type} and should be a ${type}`)
+    }
     this.#bytes += object.content.length
     return object.content
   }
@@ -158,14 +174,26 @@ export class Repository implements CommitSource {
   async #stored(id: string): Promise<StoredObject> {
     const store = this.#store
     for (let attempt = 1; ; attempt += 1) {
-      const found = lookUp(store, id, attempt > 1)
+      const found = this.#lookUp(store, id, attempt > 1)
       if (found.kind === 'found') return found.object
       if (attempt < READ_ATTEMPTS_MAX) continue
-      const reason = found.kind === 'missing' ? 'it is not there' : found.reason
-      const failure = new RetryableFailure(`the object ${id} cannot be read: ${reason}`)
-      if (found.kind === 'missing') throw failure
+      if (found.kind === 'missing') throw this.#unreadable(id, null)
+      const failure = this.#unreadable(id, found.reason)
       return readOdd(this.#location, id).catch(() => Promise.reject(failure))
     }
+  }
+
+  #lookUp(store: ObjectStore, id: string, isAgain: boolean): Found {
+    try {
+      if (isAgain) store.rescan()
+      return store.read(id)
+    } catch (error) {
+      throw this.#unreadable(id, messageOf(error))
+    }
+  }
+
+  #unreadable(id: string, reason: string | null): RetryableFailure {
+    return unreadable(this.#location, id, { reason, advice: this.#advice })
   }
 
   async #breathe(): Promise<void> {
@@ -185,17 +213,6 @@ function objectsOf({ commonDir }: Location): string {
   return join(commonDir, 'objects')
 }
 
-function lookUp(store: ObjectStore, id: string, isAgain: boolean): Found {
-  try {
-    if (isAgain) store.rescan()
-    return store.read(id)
-  } catch (error) {
-    throw new RetryableFailure(`the object ${id} cannot be read: ${messageOf(error)}`, {
-      cause: error,
-    })
-  }
-}
-
 /**
  * Reads an object that our own reader makes nothing of. The library takes whole packs into memory,
  * so nothing is kept of what it has read.
@@ -208,9 +225,12 @@ async function readOdd({ commonDir }: Location, id: string): Promise<StoredObjec
   return { type: type as ObjectType, content }
 }
 
-/** Opens the repository that `path` is or lies in. Throws a `ConfigError` where there is none. */
-export async function openRepository(path: string): Promise<Repository> {
-  return new Repository(path, await locateRepository(path))
+/**
+ * Opens the repository that `path` is or lies in. Throws a `ConfigError` where there is none, and as
+ * `refs` does for one that cannot be read.
+ */
+export async function openRepository(path: string, advice?: string): Promise<Repository> {
+  return new Repository(resolve(path), await locateRepository(path), advice)
 }
 
 function entryAt(prefix: string, { name, mode, id }: TreeEntry): Entry {

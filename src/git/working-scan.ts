@@ -125,7 +125,7 @@ export function readScanned(root: string, { path, mode, blob }: Entry): Uint8Arr
   const found = attempt(() => lstatSync(full, { bigint: true }))
   const content = readBounded(full)
   if (!found.isFile() || idOf(content, found) !== blob) {
-    throw new RetryableFailure(`${path} changed while it was read`)
+    throw new RetryableFailure(`${full} changed while it was read`)
   }
   return content
 }
@@ -159,10 +159,23 @@ function attempt<Result>(read: () => Result): Result {
 
 /** A file that was listed and is gone now: the tree is being edited, and the next look sees it whole. */
 function changed(error: NodeJS.ErrnoException): never {
-  throw new RetryableFailure(`the working tree changed while it was read: ${error.message}`, {
+  const isGone = GONE.has(error.code ?? '')
+  const what = isGone ? 'changed while it was read' : 'cannot be read'
+  const advice = isGone ? '' : ': see who may read that file'
+  throw new RetryableFailure(`the working tree ${what} (${error.message})${advice}`, {
     cause: error,
   })
 }
+
+/** What is met where a file was a moment ago, or something else than one. */
+const GONE: ReadonlySet<string> = new Set([
+  'ENOENT',
+  'ENOTDIR',
+  'EISDIR',
+  'ELOOP',
+  'EINVAL',
+  'ENXIO',
+])
 
 function nameOf(path: string): string {
   return path.slice(path.lastIndexOf('/') + 1)

@@ -211,6 +211,7 @@ function topOf({ environments, instead, workflows }: Seen): readonly TreeEntry[]
 }
 
 function contentOf(root: string, id: string, entry: Entry | undefined): Uint8Array {
-  if (!entry) throw new RetryableFailure(`no file of the working tree has the content ${id}`)
+  if (!entry)
+    throw new RetryableFailure(`no file of the working tree ${root} has the content ${id}`)
   return entry.mode === SUBMODULE_MODE ? new Uint8Array() : readScanned(root, entry)
 }

@@ -66,6 +66,7 @@ async function lookNow(looking: Looking): Promise<LookResult> {
     refs = await repository.refs()
     found = await findDefault(looking, refs)
     notePoll(looking, 'ok')
+    looking.memory.saidUnreadable = null
     refsInSeconds = resolving()
   } catch (error) {
     // The process is told to stop; what Git says is for the next one.
@@ -295,13 +296,22 @@ async function leaveUndeclared(looking: Looking, row: KnownEnvironment): Promise
 /** Nothing of the repository can be read: says so at every environment, and changes nothing else. */
 async function saveUnreadable(looking: Looking, error: unknown): Promise<void> {
   await takeDeclarations(looking, null)
-  for (const row of await listGuarded(looking)) {
+  const rows = await listGuarded(looking)
+  if (rows.length === 0) sayUnreadable(looking, error)
+  for (const row of rows) {
     const status = unreadable(error, row.observed)
     await attempt(looking, row, async (current) => {
       const isGit = !(await isHeld(looking, current))
       if (isGit && current.declared) await settle(looking, current, { status })
     })
   }
+}
+
+/** Where no environment is known yet, none of them can say so. */
+function sayUnreadable({ memory, log }: Looking, error: unknown): void {
+  const message = messageOf(error)
+  if (memory.saidUnreadable !== message) log.error('the repository cannot be read', { error })
+  memory.saidUnreadable = message
 }
 
 function unreadable(error: unknown, live: Revision | null): Status {

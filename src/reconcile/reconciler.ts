@@ -1,6 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { withLockWait } from '../db/database.ts'
 import type { Listening, Topics } from '../db/topics.ts'
+import { placeOf } from '../git/location.ts'
 import { adviseOnPacks } from '../git/object-store.ts'
 import type { Watching } from '../git/source.ts'
 import { Watch } from '../git/watch.ts'
@@ -80,6 +81,7 @@ export class Reconciler implements AsyncDisposable {
     policyFile: null,
     signers: null,
     isDefaultMissing: false,
+    saidUnreadable: null,
     unseen: new Set(),
     polledAt: null,
     fingerprint: null,
@@ -324,7 +326,8 @@ export class Reconciler implements AsyncDisposable {
   #adviseOnPacks(): void {
     const { repository, log } = this.#options
     try {
-      const advice = repository.size && adviseOnPacks(repository.size())
+      const advice =
+        repository.size && adviseOnPacks(placeOf(repository.location), repository.size())
       if (advice) log.warn(advice)
     } catch (error) {
       // Whether the repository can be read at all is for the look to say.

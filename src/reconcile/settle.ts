@@ -63,6 +63,8 @@ export interface Memory {
   signers: KnownSigners | null
   /** Whether it was said that there is no default branch. */
   isDefaultMissing: boolean
+  /** Why the repository cannot be read, where that was logged since no environment was there to say it. */
+  saidUnreadable: string | null
   /** Announced commits that were looked for in vain, each with its branch and the tip that was there. */
   readonly unseen: Set<string>
   /** When the refs of the repository were last read. */

@@ -194,7 +194,9 @@ export function repositoryMissing(cause: string, live: Revision | null): Status 
 }
 
 function stays(cause: string, live: Revision | null): string {
-  return `${cause.charAt(0).toUpperCase()}${cause.slice(1)}. ${staysLive(live)}`
+  // An address or a path at its beginning stays as it is.
+  const sentence = cause.replace(/^[a-z](?=[a-z]* )/, (letter) => letter.toUpperCase())
+  return `${sentence}. ${staysLive(live)}`
 }
 
 /** Another branch than the recorded one would now say which environments exist. */

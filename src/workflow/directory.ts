@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { lstat, readFile, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { ConfigError, messageOf } from '../errors.ts'
 import type { Entry } from './draft.ts'
 import { ENVIRONMENTS } from './environment-file.ts'
 import { WORKFLOWS } from './paths.ts'
@@ -10,10 +11,14 @@ const READ_BYTES_MAX = 16 * 1024 * 1024
 
 /**
  * What stands on disk below `workflows/` and `environments/` of `root`, by path with forward
- * slashes. Links are listed and not followed. Throws where `root` cannot be read.
+ * slashes. Links are listed and not followed. Throws a `ConfigError` where `root` cannot be read.
  */
 export async function readDirectory(root: string): Promise<ReadonlyMap<string, Entry>> {
-  await readdir(root)
+  await readdir(root).catch((error) => {
+    throw new ConfigError(
+      `${root} cannot be read (${messageOf(error)}): name the directory that holds workflows/ and environments/`,
+    )
+  })
   const found = new Map<string, Entry>()
   for (const name of [WORKFLOWS, ENVIRONMENTS]) await visit(root, name, found)
   return new Map([...found].toSorted(([a], [b]) => (a < b ? -1 : 1)))

@@ -126,7 +126,7 @@ test('more than 200 packs are told of once, by the process that reads them', asy
   await many.reconciler.pass()
   await many.reconciler.close()
   expect(advice()).toEqual([
-    'the repository has 201 packs, which makes each read slower: run `git gc` in it',
+    `the repository ${made.path} has 201 packs, which makes each read slower: run \`git gc\` in it`,
   ])
   expect(await findEnvironment(database, 'production')).toMatchObject({
     observedRevision: await made.tip('main'),

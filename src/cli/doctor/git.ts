@@ -1,8 +1,8 @@
 import { mkdtemp, readdir, rm, stat, statfs } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { messageOf, unreachable } from '../../errors.ts'
-import { UnsupportedRepository, type Location } from '../../git/location.ts'
+import { ConfigError, messageOf, unreachable } from '../../errors.ts'
+import { placeOf, type Location } from '../../git/location.ts'
 import { adviseOnPacks } from '../../git/object-store.ts'
 import { checkRemote, openRemote, openSources, type RemoteCheck } from '../../git/open.ts'
 import type { RemoteAddress } from '../../remote-address.ts'
@@ -27,8 +27,8 @@ async function checkLocal(here: Place, now: Date): Promise<readonly Finding[]> {
     const { repository } = sources
     const refs = await repository.refs()
     const { location } = repository
-    const place = location.workTree ?? location.gitDir
-    const advice = repository.size ? adviseOnPacks(repository.size()) : null
+    const place = placeOf(location)
+    const advice = repository.size ? adviseOnPacks(place, repository.size()) : null
     return [
       fine('git', `${place} can be read`),
       ...(advice === null ? [] : [adviceFinding(advice)]),
@@ -37,10 +37,10 @@ async function checkLocal(here: Place, now: Date): Promise<readonly Finding[]> {
       ...(await checkEnvironments(here, sources, refs)),
     ]
   } catch (error) {
-    const isUnsupported = error instanceof UnsupportedRepository
-    const fix = isUnsupported
-      ? 'Convert the repository as it says; nothing is applied until then.'
-      : 'Name a repository that can be read with --repo or BELFRY_REPO.'
+    const fix =
+      error instanceof ConfigError
+        ? 'Name a repository that can be read with --repo or BELFRY_REPO.'
+        : 'Mend the repository as it says; nothing is applied until then.'
     return [wrong('git', messageOf(error), fix)]
   }
 }
