@@ -53,8 +53,8 @@ export const METRICS = {
   },
   revision_info: {
     kind: 'gauge',
-    help: 'Always 1; its label revision is the applied revision of the environment.',
-    labels: ['env', 'revision'],
+    help: 'Always 1; with applied="true" its label revision is the one that is live in the environment, with applied="false" the one that was tried last, where that is another.',
+    labels: ['env', 'revision', 'applied'],
   },
   env_ready: {
     kind: 'gauge',

@@ -13,7 +13,9 @@ export interface EnvironmentFigure {
   readonly name: string
   readonly state: string
   readonly reason: string
-  readonly revision: string | null
+  readonly applied: string | null
+  /** The one that was tried last, where that is not the applied one. */
+  readonly attempted: string | null
   readonly live: number
   readonly archived: number
 }
@@ -51,7 +53,8 @@ export async function countMessages(db: Queryable, percent: number): Promise<Cou
 /** States, revisions and numbers of workflows. */
 export async function listEnvironmentFigures(db: Queryable): Promise<EnvironmentFigure[]> {
   return db.query<EnvironmentFigure>(sql`
-    select e.name, e.state, e.reason, e.observed_revision as revision,
+    select e.name, e.state, e.reason, e.observed_revision as applied,
+      case when e.attempted_revision is distinct from e.observed_revision then e.attempted_revision end as attempted,
       (select count(*) from workflows w where w.environment = e.name and w.archived_at is null)::integer as live,
       (select count(*) from workflows w where w.environment = e.name and w.archived_at is not null)::integer as archived
     from environments e

@@ -159,8 +159,13 @@ function showCounts(gauge: (name: MetricName) => Gauge, counts: Counts, now: Dat
   )
   fill(
     'revision_info',
-    environments.flatMap(({ name: env, revision }) =>
-      revision === null ? [] : [[{ env, revision }, 1]],
+    environments.flatMap(({ name: env, applied, attempted }) =>
+      [
+        { env, revision: applied, applied: 'true' },
+        { env, revision: attempted, applied: 'false' },
+      ].flatMap(({ revision, ...labels }) =>
+        revision === null ? [] : [[{ ...labels, revision }, 1]],
+      ),
     ),
   )
   fill(
