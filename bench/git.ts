@@ -18,7 +18,7 @@ import { CHANNELS, openGitGround, untilApplied, workflowFiles } from './git-grou
 import type { GitGround } from './git-ground.ts'
 
 const WORKFLOWS = 10_000
-const PUSHES = 50
+const PUSHES = 200
 const SAVES = 30
 const PEERS = 5
 const MEGABYTES_MAX = 400

@@ -141,7 +141,9 @@ export async function expectAppliedOnce(database: Database): Promise<number> {
 
 export interface ManyPlan {
   readonly seed: number
+  /** So many at least, and as many more as these seconds need. */
   readonly rounds: number
+  readonly secondsMin?: number
   readonly triggers: readonly number[]
   /** How long a process stands still, at most. */
   readonly freezeMsMax: number
@@ -169,7 +171,9 @@ export async function disturbMany(database: Database, plan: ManyPlan) {
   const pauseMsMax = plan.pauseMsMax / 2
   const triggering = triggerAll(() => pick().url, { ...plan, pauseMsMax }, random)
   triggering.catch(() => {})
-  for (let round = 0; round < plan.rounds; round += 1) {
+  const until = performance.now() + (plan.secondsMin ?? 0) * 1_000
+  let round = 0
+  for (; round < plan.rounds || performance.now() < until; round += 1) {
     const victim = random() < 0.7 ? await waitForLeader(database, () => all) : pick()
     tip = await pushMarked(repository, hook.url, marks)
     await pause(random() * 250)
@@ -194,7 +198,7 @@ export async function disturbMany(database: Database, plan: ManyPlan) {
   const applied = await expectAppliedOnce(database)
   const fence = await loadFence(database)
   console.log(
-    `${plan.rounds} rounds (seed ${plan.seed}): ${marks.size} pushed, ${applied} applied, ${fence} leaders, ${reads} whole reads, ${total} recipients`,
+    `${round} rounds (seed ${plan.seed}): ${marks.size} pushed, ${applied} applied, ${fence} leaders, ${reads} whole reads, ${total} recipients`,
   )
   return { applied, pushed: marks.size, reads }
 }

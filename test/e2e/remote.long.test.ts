@@ -2,6 +2,7 @@ import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, vi } from 'vitest'
 import { test } from '../support/database.ts'
+import { figure } from '../support/figures.ts'
 import { fsck, serveRepository } from '../support/git-server.ts'
 import { openFleet, OPERATOR as OPERATOR_OF_FLEET } from '../support/served.ts'
 import { openApp, OPERATOR, type EnvironmentState, type TestApp } from './app-support.ts'
@@ -14,6 +15,10 @@ const FILES = {
   'environments/production.yaml': 'ref: main\nchannels: {feed: {type: in_app, provider: in_app}}\n',
   'workflows/hello/workflow.yaml': workflow('the first text'),
 }
+
+/** At so many places of a pack that is a little longer than this. */
+const CUTS = figure(30, 6)
+const PACK_BYTES = 480
 
 function workflow(text: string): string {
   return `name: Hello\nsteps:\n  - ref: feed\n    type: in_app\n    body: ${JSON.stringify(text)}\n`
@@ -99,7 +104,9 @@ test('a process that is killed in the middle of a fetch leaves nothing half done
   const dataDir = join(fleet.directory, 'data')
   const options = { repo: server.url, databaseUrl: database.url, dataDir }
   let tip = ''
-  for (const bytes of [0, 20, 200, 450]) {
+  for (const bytes of Array.from({ length: CUTS }, (_, at) =>
+    Math.floor((PACK_BYTES * at) / CUTS),
+  )) {
     server.trouble = () => undefined
     const killed = await fleet.serve(options)
     server.trouble = ({ step }) => (step === 'fetch' ? { kind: 'stall', bytes } : undefined)
@@ -126,4 +133,4 @@ test('a process that is killed in the middle of a fetch leaves nothing half done
   const generations = (await readdir(place)).filter((name) => /^g\d+$/.test(name))
   expect(generations).toHaveLength(1)
   expect(await fsck(join(place, generations[0] ?? ''))).toBe('')
-}, 90_000)
+}, 900_000)

@@ -5,12 +5,13 @@ import { runInNewContext } from 'node:vm'
 import { expect } from 'vitest'
 import { findEnvironment } from '../../src/reconcile/read.ts'
 import { test } from '../support/database.ts'
+import { figure } from '../support/figures.ts'
 import { bareClone, testRepository } from '../support/repository.ts'
 import { importHistory } from '../git/object-support.ts'
 import { scene, workflow } from './scene.ts'
 
 const WORKFLOWS = 1_000
-const PUSHES = 2_000
+const PUSHES = figure(5_000, 2_000)
 const MEASURED_EVERY = 200
 /** Between the first fifth and the end, caches that fill up included; a tree kept for each push would be twice that. */
 const GROWTH_BYTES_MAX = 32 * 1024 * 1024
@@ -20,7 +21,7 @@ const WARM_UP = 3
 /** Of one push, in the line that fits the measures best: half of a tree that was kept for each. Repacking lets them swing. */
 const SLOPE_BYTES_MAX = 16 * 1024
 
-test('memory and open files stay as they are over 2,000 pushes', async ({ database }) => {
+test(`memory and open files stay as they are over ${PUSHES} pushes`, async ({ database }) => {
   await using made = await testRepository()
   const workflows = Array.from({ length: WORKFLOWS }, (_, at) => [
     `workflows/w${at}/workflow.yaml`,
@@ -65,7 +66,7 @@ test('memory and open files stay as they are over 2,000 pushes', async ({ databa
   expect(slopeOf(used.slice(WARM_UP)) / MEASURED_EVERY).toBeLessThan(SLOPE_BYTES_MAX)
   await turn()
   expect(await openFiles(bare.path)).toEqual([])
-})
+}, 1_200_000)
 
 /** What is in use after all that is not was collected, buffers beside the heap included. */
 async function usedBytes(): Promise<number> {
