@@ -1,10 +1,13 @@
 import { providerList } from '../../src/channels/index.ts'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { expect } from 'vitest'
 import type { Database } from '../../src/db/database.ts'
 import { sql } from '../../src/db/sql.ts'
 import { test } from '../support/database.ts'
+import { figure } from '../support/figures.ts'
 import { testRepository } from '../support/repository.ts'
 import { brokenFiles } from '../workflow/broken-files.ts'
 import { validateFiles } from '../../src/workflow/validate.ts'
@@ -12,7 +15,7 @@ import { entriesOf } from '../workflow/files.ts'
 import { goodFiles } from '../workflow/good-files.ts'
 import { mutants } from '../workflow/mutations.ts'
 import type { BrokenFiles, Content } from '../workflow/files.ts'
-import { clear, environment, live, scene, workflow } from './scene.ts'
+import { clear, environment, scene, workflow } from './scene.ts'
 
 /** Commits each of them alone, on the branches `case-0` and following, each on top of `main`. */
 async function commitAll(path: string, cases: readonly BrokenFiles[]): Promise<void> {
@@ -24,14 +27,14 @@ async function commitAll(path: string, cases: readonly BrokenFiles[]): Promise<v
     git.stdin.write(`commit refs/heads/case-${index}\n`)
     git.stdin.write('committer Ada Example <ada@example.com> 1767225600 +0000\ndata 0\n')
     git.stdin.write('from refs/heads/main^0\n')
-    for (const [file, content] of Object.entries(files)) writeFile(git.stdin, file, content)
+    for (const [file, content] of Object.entries(files)) putFile(git.stdin, file, content)
     git.stdin.write('\n')
   }
   git.stdin.end()
   expect(await once(git, 'exit')).toEqual([0, null])
 }
 
-function writeFile(to: NodeJS.WritableStream, file: string, content: Content): void {
+function putFile(to: NodeJS.WritableStream, file: string, content: Content): void {
   if (typeof content === 'object' && 'mode' in content && content.mode === '160000') {
     to.write(`M 160000 ${'1'.repeat(40)} ${file}\n`)
     return
@@ -43,12 +46,12 @@ function writeFile(to: NodeJS.WritableStream, file: string, content: Content): v
   to.write('\n')
 }
 
-/** One in eight of the files that the validation is tested with, where it finds an error; what is wrong with a sample keeps nothing from being applied. */
+/** Each, or one in three, of the files that the validation is tested with where it finds an error; what is wrong with a sample keeps nothing from being applied. */
 async function mutated(): Promise<readonly BrokenFiles[]> {
   const all = [...(await goodFiles())].filter(([path]) => path.startsWith('workflows/'))
   const made = mutants(new Map(all), { count: 800, seed: 8 })
   return made.flatMap(({ name, files }, index) => {
-    if (index % 8 !== 0) return []
+    if (index % figure(1, 3) !== 0) return []
     const { diagnostics } = validateFiles(entriesOf(files), { providers: providerList })
     const found = diagnostics.find(
       ({ severity, path }) => severity === 'error' && !path.includes('/samples/'),
@@ -57,49 +60,78 @@ async function mutated(): Promise<readonly BrokenFiles[]> {
   })
 }
 
-/** All that a run would see of the environment. */
+/** All that a run would see, in any environment. */
 async function liveState(database: Database): Promise<string> {
-  const rows = await database.query(
-    sql`select settings, sequence, observed_revision from environments where name = 'production'`,
+  const environments = await database.query(
+    sql`select name, settings, sequence::text, observed_revision from environments order by name`,
   )
-  return JSON.stringify({ rows, workflows: await live(database, 'production') })
+  const workflows = await database.query(
+    sql`select environment, key, version_id, archived_at from workflows order by environment, key`,
+  )
+  return JSON.stringify({ environments, workflows })
 }
+
+/** Whether it is about the file of an environment, which is that of production. */
+function isOfProduction({ files }: BrokenFiles): boolean {
+  return Object.keys(files).some((path) => path.startsWith('environments'))
+}
+
+/** Environments that get a broken revision each with one pass. */
+const LANES = Array.from({ length: 20 }, (_, at) => `lane-${at}`)
 
 test('no broken file changes what is live, and each is shown', async ({ database }) => {
   await clear(database)
   await using made = await testRepository()
+  const names = ['production', ...LANES]
   const base = await made.commit({
-    'environments/production.yaml': 'locale: en\n',
+    ...Object.fromEntries(names.map((name) => [`environments/${name}.yaml`, 'locale: en\n'])),
     'workflows/steady/workflow.yaml': workflow('Steady'),
   })
-  await made.git('branch', 'production')
+  for (const name of names) await made.git('branch', name)
   // A file that can be no environment's concerns the declarations, and no revision.
-  const cases = brokenFiles.filter(
+  const written = brokenFiles.filter(
     ({ diagnostic }) => !diagnostic.endsWith('.yaml:1:1 invalid_key'),
   )
-  expect(brokenFiles.length - cases.length).toBe(1)
-  const more = await mutated()
-  expect(more.length).toBeGreaterThan(25)
-  cases.push(...more)
+  expect(brokenFiles.length - written.length).toBe(1)
+  const chance = await mutated()
+  expect(chance.length).toBeGreaterThan(100)
+  const cases = [...written, ...chance]
   await commitAll(made.path, cases)
-  const options = { providers: providerList }
-  const { reconciler } = await scene(database, made.path, options)
-  await reconciler.pass()
+  const { reconciler } = await scene(database, made.path, { providers: providerList })
+  await using running = reconciler
+  await running.pass()
   const before = await liveState(database)
   const wrong: unknown[] = []
-  for (const [index, { name, diagnostic }] of cases.entries()) {
-    await made.git('update-ref', 'refs/heads/production', `refs/heads/case-${index}`)
-    await reconciler.pass()
-    const { reason, diagnostics } = await environment(database, 'production')
-    const [path = ''] = diagnostic.split(':')
-    const isShown = diagnostics.some((one) => one.path === path && one.severity === 'error')
+  const look = async (batch: readonly (readonly [name: string, index: number])[]) => {
+    for (const [name, index] of batch) {
+      const id = await readFile(join(made.gitDir, `refs/heads/case-${index}`))
+      await writeFile(join(made.gitDir, 'refs/heads', name), id)
+    }
+    await running.pass()
     const isSteady = (await liveState(database)) === before
-    if (reason !== 'invalid_files' || !isShown || !isSteady) {
-      wrong.push({ name, reason, isSteady, expected: diagnostic, diagnostics })
+    for (const [name, index] of batch) {
+      const { reason, diagnostics } = await environment(database, name)
+      const { name: what, diagnostic } = cases[index] as BrokenFiles
+      const [path = ''] = diagnostic.split(':')
+      const isShown = diagnostics.some((one) => one.path === path && one.severity === 'error')
+      if (reason !== 'invalid_files' || !isShown || !isSteady) {
+        wrong.push({ what, reason, isSteady, expected: diagnostic, diagnostics })
+      }
     }
   }
+  const [some, others] = [true, false].map((isSome) =>
+    [...cases.keys()].filter((index) => isOfProduction(cases[index] as BrokenFiles) === isSome),
+  ) as [number[], number[]]
+  for (const index of some) await look([['production', index]])
+  for (let from = 0; from < others.length; from += LANES.length) {
+    const batch = others.slice(from, from + LANES.length)
+    await look(batch.map((index, at) => [LANES[at] as string, index] as const))
+  }
   expect(wrong).toEqual([])
-  await made.git('update-ref', 'refs/heads/production', base)
-  await reconciler.pass()
-  expect(await environment(database, 'production')).toMatchObject({ state: 'ready', workflows: 1 })
-}, 60_000)
+  console.log(`${cases.length} broken revisions, ${chance.length} of them by chance`)
+  for (const name of names) await made.git('update-ref', `refs/heads/${name}`, base)
+  await running.pass()
+  for (const name of names) {
+    expect(await environment(database, name)).toMatchObject({ state: 'ready', workflows: 1 })
+  }
+})
