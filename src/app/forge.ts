@@ -7,7 +7,7 @@ import { releaseDeadTellers } from '../reconcile/outbox-store.ts'
 import { openPullPlanner } from '../reconcile/pull-plan.ts'
 import { openPullWatch } from '../reconcile/pull-watch.ts'
 import type { Pulls } from '../reconcile/pulls.ts'
-import { RECONCILE_TOPIC } from '../reconcile/read.ts'
+import { PLAN_WANTED, RECONCILE_TOPIC } from '../reconcile/read.ts'
 import type { Ground } from './ground.ts'
 import { addLoop } from './loop.ts'
 import type { FirstLook } from './reconcile.ts'
@@ -73,7 +73,10 @@ async function startPulls(
     loop.wake()
   }
   onMoved(wake)
-  const listening = await topics.listen(RECONCILE_TOPIC, wake)
+  // A plan is wanted of what is known; it is mostly the watch itself that wants it.
+  const listening = await topics.listen(RECONCILE_TOPIC, (said) => {
+    if (said !== PLAN_WANTED) wake()
+  })
   stack.defer(() => listening.close())
 }
 

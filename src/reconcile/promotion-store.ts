@@ -6,7 +6,7 @@ import type { EnvironmentName, VersionId, WorkflowKey } from '../ids.ts'
 import type { Workflow } from '../workflow/workflow.ts'
 import type { PromotionPlan } from './promotion.ts'
 import type { Coming } from './promotion-order.ts'
-import { ASKED, RECONCILE_TOPIC } from './read.ts'
+import { PLAN_WANTED, RECONCILE_TOPIC } from './read.ts'
 
 /** Requests of an environment that may wait at once. */
 const OPEN_MAX = 50
@@ -46,7 +46,7 @@ export async function requestPlan(
     ) < ${OPEN_MAX}
     returning id`)
   if (rows.length === 0) return undefined
-  await notify(tx, RECONCILE_TOPIC, ASKED)
+  await notify(tx, RECONCILE_TOPIC, PLAN_WANTED)
   return id
 }
 

@@ -11,9 +11,10 @@ import type { Pin, Reason, State, Suspension } from './status.ts'
 
 /** Where processes are told that somebody asks for a look. */
 export const RECONCILE_TOPIC = 'reconcile'
-/** What is said there: a person or a program asks, or a Git host has told of a push. */
+/** What is said there: a person or a program asks, a Git host has told of a push, or somebody wants a plan. */
 export const ASKED = 'request'
 export const HINTED = 'webhook'
+export const PLAN_WANTED = 'plan'
 
 /** An environment as the API shows it. */
 export interface EnvironmentView {
