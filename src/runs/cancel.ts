@@ -140,7 +140,6 @@ async function cancelLocked(
   if (runs.length === 0) return { runs: 0, messages: 0 }
   const { kept, left, emptied } = await leaveBatches(tx, environment, runs, now)
   await queue.enqueue(tx, 'run', runJobs(environment, emptied))
-  const ids = runs.filter(({ id }) => !kept.has(id)).map(({ id }) => id)
   const open = runs.filter(({ id, ended }) => !ended && !kept.has(id)).map(({ id }) => id)
   await tx.query(sql`
     update runs set status = 'cancelled', outcome = 'cancelled', reason = 'cancelled',
@@ -155,6 +154,8 @@ async function cancelLocked(
   )
   await endWaits(tx, environment, open)
   const matched = new Set([...open, ...left])
+  // Also of a run that goes on for others: what it made before its batch was for its own trigger alone.
+  const ids = runs.map(({ id }) => id)
   return { runs: matched.size, messages: await cancelMessages(tx, environment, ids, now) }
 }
 

@@ -23,6 +23,9 @@ const mail = `name: W
 steps:
   - { ref: mail, type: email, subject: s, markdown: m }
 `
+const mailThenBatch = `${mail}  - { ref: digest, type: batch, window: 10m }
+  - { ref: feed, type: in_app, body: "{{total_activities}} {{data.n}}" }
+`
 const people = [
   { id: 'ada', email: 'ada@example.com' },
   { id: 'bob', email: 'bob@example.com' },
@@ -36,6 +39,7 @@ const test = base.extend<{ engine: Engine }>({
     await engine.commit({
       'workflows/hello/workflow.yaml': steps,
       'workflows/mail/workflow.yaml': mail,
+      'workflows/digest/workflow.yaml': mailThenBatch,
     })
     await use(engine)
   },
@@ -136,6 +140,28 @@ test('a cancel holds back a message that waits for its next attempt', async ({ e
   expect(held.map(({ status, reason }) => `${status} ${reason}`)).toEqual([
     'not_sent cancelled',
     'not_sent cancelled',
+  ])
+})
+
+test('a cancel ends the message of a run that goes on for what others put into its batch', async ({
+  engine,
+}) => {
+  const recipients = [people[0]]
+  for (const [n, cancellation_key] of ['k1', 'k2'].entries()) {
+    await engine.trigger('digest', { recipients, cancellation_key, data: { n } })
+    await engine.drain()
+  }
+  expect(await cancel(engine, 'k1', { workflow: 'digest' })).toEqual({ runs: 1, messages: 1 })
+  engine.clock.advance(600_000)
+  await engine.drain()
+  const sent = (await engine.messages()).map(
+    ({ step_ref, status, reason, content }) =>
+      `${step_ref} ${status} ${step_ref === 'feed' ? (content['body'] as { content: string }).content : reason}`,
+  )
+  expect(sent).toEqual([
+    'mail not_sent cancelled',
+    'mail delivery_attempted delivery_failed',
+    'feed delivered 1 1',
   ])
 })
 
