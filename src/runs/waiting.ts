@@ -180,8 +180,7 @@ function runEvents(
   }
   const about = { environment, collection, recipient }
   const events: RecipientEvent[] = []
-  if (before.steps === 0 && before.attempt === 0)
-    events.push({ ...about, type: 'workflow.started', data })
+  if (before.steps === 0) events.push({ ...about, type: 'workflow.started', data })
   if (progress.kind === 'ended') {
     const { outcome, reason } = progress
     events.push({ ...about, type: 'workflow.completed', data: { ...data, outcome, reason } })

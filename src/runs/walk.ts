@@ -155,7 +155,7 @@ function* proceed(
 function mayBegin(walker: Walker, scope: Scope): boolean {
   const { run, version, timeline } = walker
   const { conditions } = version.workflow
-  if (run.steps > 0 || run.attempt > 0 || !conditions) return true
+  if (run.steps > 0 || !conditions) return true
   const holds = judge(walker, scope, 'trigger_conditions_evaluated', conditions)
   timeline.close(null)
   return holds

@@ -147,12 +147,10 @@ async function postpone(tx: Transaction, run: QueuedRun, error: unknown, now: Da
   const { workflow } = await loadVersion(tx, run.versionId)
   const message = messageOf(error)
   const failed = advance(workflow, run, { kind: 'fail', message, retryable: true }, now)
-  // What waits for its batch or an event, or was answered, still has that to go on with.
+  // What has waited for something still has that to go on with, and does not wait for it anew.
   const { waitsFor } = run
-  const isHeld =
-    (waitsFor === 'batch' || waitsFor === 'event' || waitsFor === 'fetch') &&
-    failed.kind === 'paused'
-  const progress = isHeld ? ({ ...failed, waitsFor } as const) : failed
+  const isHeld = waitsFor !== null && failed.kind === 'paused'
+  const progress = isHeld ? { ...failed, waitsFor } : failed
   if (failed.kind === 'ended') await deleteFetches(tx, run.environment, [run.id])
   await saveRuns(
     tx,
