@@ -38,7 +38,7 @@ export function textOf(value: unknown): string {
   return typeof value === 'number' || typeof value === 'boolean' ? String(value) : ''
 }
 
-const HTML_SPECIAL = /[&<>"'`=]/
+const HTML_SPECIAL = /[&<>"'`]/
 const HTML_ENTITIES: Readonly<Record<string, string>> = {
   '&': '&amp;',
   '<': '&lt;',
@@ -46,13 +46,15 @@ const HTML_ENTITIES: Readonly<Record<string, string>> = {
   '"': '&quot;',
   "'": '&#39;',
   '`': '&#96;',
-  '=': '&#61;',
 }
 
-/** Text for HTML text and quoted attribute values. */
+/**
+ * Text for HTML text and quoted attribute values, where `=` means nothing and stays, as programs that rewrite links
+ * and do not decode entities need it. Values of attributes without quotes are refused.
+ */
 function escapeHtml(text: string): string {
   if (!HTML_SPECIAL.test(text)) return text
-  return text.replace(/[&<>"'`=]/g, (character) => HTML_ENTITIES[character]!)
+  return text.replace(/[&<>"'`]/g, (character) => HTML_ENTITIES[character]!)
 }
 
 /** A value in a style: a colour, a length, a name. Anything else is left out. */

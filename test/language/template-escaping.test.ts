@@ -23,9 +23,10 @@ describe('text and lines', () => {
 
 describe('HTML', () => {
   test.each([
-    ['<p>{{x}}</p>', '<b>&"\'`=', '<p>&lt;b&gt;&amp;&quot;&#39;&#96;&#61;</p>'],
+    ['<p>{{x}}</p>', '<b>&"\'`=', '<p>&lt;b&gt;&amp;&quot;&#39;&#96;=</p>'],
     ['<p title="{{x}}">', '"><i>', '<p title="&quot;&gt;&lt;i&gt;">'],
-    ['<a href="{{x}}">', 'https://a.b/c d?e=f&g#h', '<a href="https://a.b/c%20d?e&#61;f&amp;g#h">'],
+    ['<a href="{{x}}">', 'https://a.b/c d?e=f&g=h', '<a href="https://a.b/c%20d?e=f&amp;g=h">'],
+    ['<p title="{{x}}">', 'a onclick=b', '<p title="a onclick=b">'],
     ['<a href="{{x}}">', '//a.b', '<a href="//a.b">'],
     ['<a href="{{x}}">', 'mailto:a@b.c', '<a href="mailto:a@b.c">'],
     ['<a href="{{x}}">', 'javascript:alert(1)', '<a href="#blocked">'],
