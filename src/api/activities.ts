@@ -4,7 +4,8 @@ import { findMessage, type MessageRow } from '../messages/log-store.ts'
 import { activityToWire } from '../messages/wire.ts'
 import { entityToWire, recipientKey, type RecipientRef } from '../recipients/recipient.ts'
 import { loadRecipients } from '../recipients/store.ts'
-import { findBatchOf, loadContents } from '../runs/batch-contents.ts'
+import { loadContents } from '../runs/batch-contents.ts'
+import { findBatches } from '../runs/batch-summary.ts'
 import { readTriggerData } from './message-filter.ts'
 import { pageQuery, slicePage } from './page.ts'
 import { resourceMissing } from './reference.ts'
@@ -46,9 +47,10 @@ interface Found {
 async function activitiesOf(
   db: Queryable,
   environment: EnvironmentName,
-  { id, runId, actor, data, insertedAt: at }: MessageRow,
+  row: MessageRow,
 ): Promise<readonly Found[]> {
-  const batch = await findBatchOf(db, environment, { runId, at })
+  const { id, actor, data, insertedAt: at } = row
+  const batch = (await findBatches(db, environment, [row])).get(id)
   if (batch === undefined) return [{ id, actor, data, at }]
   const contents = (await loadContents(db, environment, [batch])).get(batch)
   return (contents?.activities ?? []).map(({ workflowRunId, ...activity }) => ({

@@ -3,8 +3,8 @@ import type { EnvironmentName } from '../ids.ts'
 import { markMessages } from '../messages/engagement-store.ts'
 import { MARKS, type Mark } from '../messages/engagement.ts'
 import { findMessage, listMessages } from '../messages/log-store.ts'
-import { messageToWire } from '../messages/wire.ts'
 import { reachOf } from './client-access.ts'
+import { messagesToWire } from './message-batches.ts'
 import { MESSAGE_IDS_MAX } from './message-filter.ts'
 import { resourceMissing } from './reference.ts'
 import { ok, type MutationRequest, type MutationRoute } from './route.ts'
@@ -65,7 +65,8 @@ function markOne(
       const marked = await markMessages(tx, target, mark, optionsOf(request, mark))
       const row = marked.length > 0 ? await findMessage(tx, environment, id) : undefined
       if (!row) throw resourceMissing('message', id)
-      return ok(messageToWire(row))
+      const [message] = await messagesToWire(tx, environment, [row])
+      return ok(message)
     },
   }
 }
@@ -111,7 +112,7 @@ async function showMessages(
   ids: Awaited<ReturnType<typeof markMessages>>,
 ): Promise<readonly object[]> {
   const { rows } = await listMessages(tx, environment, { ids }, { size: MESSAGE_IDS_MAX })
-  return rows.map(messageToWire)
+  return await messagesToWire(tx, environment, rows)
 }
 
 export const engagement: readonly MutationRoute[] = [

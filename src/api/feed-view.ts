@@ -18,11 +18,15 @@ export function narrowFeed<Body extends Reply>(body: Body, { mode, exclude }: Fe
   return paths.reduce((rest, path) => without(rest, path), narrowed as object)
 }
 
-/** An item without its activities, and without what is nested in its data. */
+interface CompactParts extends Readonly<Record<string, unknown>> {
+  readonly actors: readonly object[]
+}
+
+/** An item without its activities, with one actor at most, and without what is nested in its data. */
 function compact(item: object): object {
-  const { activities: _, total_activities: __, data, ...rest } = item as Record<string, unknown>
+  const { activities: _, total_activities: __, actors, data, ...rest } = item as CompactParts
   const plain = Object.entries(data ?? {}).filter(([, value]) => !isNested(value))
-  return { ...rest, data: Object.fromEntries(plain) }
+  return { ...rest, actors: actors.slice(0, 1), data: Object.fromEntries(plain) }
 }
 
 function isNested(value: unknown): value is object {

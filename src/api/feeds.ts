@@ -15,12 +15,19 @@ import {
   type MessageFilter,
   type MessageRow,
 } from '../messages/log-store.ts'
-import { feedItemToWire } from '../messages/wire.ts'
-import { checkRecipientId, entityToWire, USERS, type Recipient } from '../recipients/recipient.ts'
+import { activityToWire, feedItemToWire } from '../messages/wire.ts'
+import {
+  checkRecipientId,
+  entityToWire,
+  recipientKey,
+  USERS,
+  type RecipientRef,
+} from '../recipients/recipient.ts'
 import { findRecipient, loadRecipients } from '../recipients/store.ts'
 import type { EnvironmentSettings } from '../workflow/environment.ts'
 import { findChannel } from './channel.ts'
 import { narrowFeed, type FeedView } from './feed-view.ts'
+import { loadFeedBatches, subjectOf, type Wanted } from './message-batches.ts'
 import { contentFilterQuery, readContentFilter } from './message-filter.ts'
 import { pageInfo, pageQuery, readPage, type Ends, type Page } from './page.ts'
 import { resourceMissing } from './reference.ts'
@@ -60,7 +67,10 @@ const list: ReadRoute = {
     properties: {
       ...pageQuery,
       ...feedQuery,
-      mode: { enum: ['rich', 'compact'], description: '`compact`: no activities, no nested data.' },
+      mode: {
+        enum: ['rich', 'compact'],
+        description: '`compact`: no activities, one actor at most, no nested data.',
+      },
       exclude: {
         type: 'string',
         description: 'Paths of what is left out, with commas between them.',
@@ -74,7 +84,10 @@ const list: ReadRoute = {
     const channel = await findFeedChannel(database, environment, params['channel'] ?? '')
     const feed = { recipient: { collection: USERS, id }, channel, filter: readFeedFilter(query) }
     const user = await findRecipient(database, environment, feed.recipient)
-    const found = user ? await loadFeed(database, environment, { ...feed, user, page }) : EMPTY
+    const { mode } = query as FeedView
+    const found = user
+      ? await loadFeed(database, environment, { ...feed, user, mode, page })
+      : EMPTY
     const { items, ends, counts } = found
     const body = {
       entries: items,
@@ -136,38 +149,48 @@ const EMPTY: FoundFeed = {
 async function loadFeed(
   db: Queryable,
   environment: EnvironmentName,
-  feed: FeedPlace & { readonly user: Recipient; readonly page: Page },
+  feed: FeedPlace & Wanted & { readonly page: Page },
 ): Promise<FoundFeed> {
-  const { recipient, channel, page, user } = feed
+  const { recipient, channel, page } = feed
   const inFeed = { channelType: 'in_app', statuses: FEED_STATUSES } as const
   const filter = { ...feed.filter, ...inFeed, recipient, channel }
   const { rows, ...ends } = await listMessages(db, environment, filter, page)
   const counts = await countFeed(db, environment, feed)
-  return { items: await showItems(db, environment, rows, user), ends, counts }
+  return { items: await showItems(db, environment, rows, feed), ends, counts }
 }
 
+/** A fixed number of statements, whatever the number of items. */
 async function showItems(
   db: Queryable,
   environment: EnvironmentName,
   rows: readonly MessageRow[],
-  user: Recipient,
+  wanted: Wanted,
 ): Promise<readonly object[]> {
   if (rows.length === 0) return []
   const ids = rows.map(({ id }) => id)
   const contents = await loadMessageContents(db, environment, ids)
   const contentById = new Map(contents.map(({ id, content }) => [id, content]))
-  const refs = rows.flatMap(({ actor }) => (actor === null ? [] : [actor]))
-  const actors = refs.length === 0 ? [] : await loadRecipients(db, environment, refs)
-  const recipient = entityToWire(user)
-  return rows.map((row) => {
-    const { actor: ref } = row
-    const actor = actors.find(
-      ({ collection, id }) => collection === ref?.collection && id === ref.id,
-    )
+  const batches = await loadFeedBatches(db, environment, rows, wanted)
+  const subjects = rows.map((row) => subjectOf(row, batches.get(row.id)))
+  const refs = subjects.flatMap(({ actors, activities }) => [
+    ...actors,
+    ...activities.flatMap(({ actor }) => actor ?? []),
+  ])
+  const known = await loadRecipients(db, environment, refs)
+  const entities = new Map(known.map((one) => [recipientKey(one), entityToWire(one)]))
+  const entityOf = (ref: RecipientRef) => entities.get(recipientKey(ref))
+  const recipient = entityToWire(wanted.user)
+  return rows.map((row, index) => {
+    const { activities, totalActivities, actors: causes, totalActors } = subjects[index]!
+    const actors = causes.flatMap((ref) => entityOf(ref) ?? [])
     return feedItemToWire(row, {
       content: contentById.get(row.id),
-      actor: actor ? entityToWire(actor) : null,
-      recipient,
+      activities: activities.map(({ actor: by, ...activity }) =>
+        activityToWire({ ...activity, actor: (by && entityOf(by)) ?? null, recipient }),
+      ),
+      totalActivities,
+      actors,
+      totalActors: totalActors ?? actors.length,
     })
   })
 }

@@ -5,8 +5,9 @@ import {
   listMessages,
   loadMessageContents,
 } from '../messages/log-store.ts'
-import { contentToWire, deliveryToWire, eventsToWire, messageToWire } from '../messages/wire.ts'
+import { contentToWire, deliveryToWire, eventsToWire } from '../messages/wire.ts'
 import { checkCollection, checkRecipientId, USERS } from '../recipients/recipient.ts'
+import { messagesToWire } from './message-batches.ts'
 import { MESSAGE_IDS_MAX, messageFilterQuery, readMessageFilter } from './message-filter.ts'
 import { pageInfo, pageQuery, readPage, slicePage } from './page.ts'
 import { resourceMissing, type Reference } from './reference.ts'
@@ -37,7 +38,8 @@ function listRoute(
         ...(recipient && { recipient }),
       }
       const { rows, ...ends } = await listMessages(database, environment, filter, page)
-      return ok({ items: rows.map(messageToWire), page_info: pageInfo(ends, page) })
+      const items = await messagesToWire(database, environment, rows)
+      return ok({ items, page_info: pageInfo(ends, page) })
     },
   }
 }
@@ -84,7 +86,8 @@ const find: ReadRoute = {
     const id = params['id'] ?? ''
     const row = await findMessage(database, environment, id)
     if (!row) throw resourceMissing('message', id)
-    return ok(messageToWire(row))
+    const [message] = await messagesToWire(database, environment, [row])
+    return ok(message)
   },
 }
 

@@ -9,15 +9,18 @@ import type {
   MessageContent,
 } from '../steps/step.ts'
 import type { ContentRow, DeliveryRow, EventsRow, MessageRow } from './log-store.ts'
-import type { Engagement } from './store.ts'
+import type { Engagement, RecipientRef } from './store.ts'
 
 /** How the contract calls a user or an object: users by their id alone. */
 export function recipientToWire(collection: string, id: string): string | object {
   return collection === '$users' ? id : { collection, id }
 }
 
-/** A message in the contract's shape, with `reason` beside it. */
-export function messageToWire(row: MessageRow): object {
+/** A message in the contract's shape, with `reason` beside it; `actors` are those of its batch, where it came from one. */
+export function messageToWire(
+  row: MessageRow,
+  actors: readonly RecipientRef[] = row.actor === null ? [] : [row.actor],
+): object {
   const id = channelId(row.channel)
   const channelAt = (row.channelAt ?? row.insertedAt).toISOString()
   return {
@@ -34,7 +37,7 @@ export function messageToWire(row: MessageRow): object {
       updated_at: channelAt,
     },
     recipient: recipientToWire(row.collection, row.recipient),
-    actors: row.actor === null ? [] : [recipientToWire(row.actor.collection, row.actor.id)],
+    actors: actors.map(({ collection, id: name }) => recipientToWire(collection, name)),
     tenant: row.tenant,
     workflow: row.workflow,
     source: {
@@ -178,12 +181,14 @@ export function blocksToWire(content: InAppContent): readonly object[] {
   return blocks
 }
 
-/** What a feed item needs beside its message. */
+/** What a feed item needs beside its message, in the contract's shape. */
 export interface FeedParts {
   readonly content: MessageContent | undefined
-  /** In the contract's shape; null where nobody caused it, or they are no longer known. */
-  readonly actor: object | null
-  readonly recipient: object
+  /** What it is about, and who caused that: not all of it where it is much. */
+  readonly activities: readonly object[]
+  readonly totalActivities: number
+  readonly actors: readonly object[]
+  readonly totalActors: number
 }
 
 /** What a message is about, in the contract's shape. */
@@ -199,25 +204,26 @@ export function activityToWire({ id, actor, recipient, data, at }: ActivityParts
   }
 }
 
-interface ActivityParts extends Pick<FeedParts, 'actor' | 'recipient'> {
+interface ActivityParts {
   readonly id: string
+  /** In the contract's shape; null where nobody caused it, or they are no longer known. */
+  readonly actor: object | null
+  readonly recipient: object
   readonly data: Readonly<Record<string, unknown>> | null
   readonly at: Date
 }
 
 /** A message as an item of a feed, in the contract's shape; `__cursor` is where a page before or after it starts. */
-export function feedItemToWire(row: MessageRow, { content, actor, recipient }: FeedParts): object {
-  const actors = actor === null ? [] : [actor]
-  const { id, data, insertedAt: at } = row
-  const activity = activityToWire({ id, actor, recipient, data, at })
+export function feedItemToWire(row: MessageRow, parts: FeedParts): object {
+  const { content, activities, totalActivities, actors, totalActors } = parts
   return {
     __typename: 'FeedItem',
     __cursor: row.id,
     id: row.id,
-    activities: [activity],
-    total_activities: 1,
+    activities,
+    total_activities: totalActivities,
     actors,
-    total_actors: actors.length,
+    total_actors: totalActors,
     blocks: content?.type === 'in_app' ? blocksToWire(content) : [],
     data: row.data,
     source: {

@@ -1,6 +1,6 @@
 import type { Queryable } from '../db/database.ts'
 import { sql } from '../db/sql.ts'
-import type { BatchId, EnvironmentName, RunId, WorkflowRunId } from '../ids.ts'
+import type { BatchId, EnvironmentName, WorkflowRunId } from '../ids.ts'
 import { recipientKey, type Recipient, type RecipientRef } from '../recipients/recipient.ts'
 import { loadRecipients } from '../recipients/store.ts'
 import { loadWorkflowRuns } from './store.ts'
@@ -101,21 +101,6 @@ export async function loadContents(
       },
     ]),
   )
-}
-
-/** The batch that a run had gone on from at that time; undefined of one that came from none. */
-export async function findBatchOf(
-  db: Queryable,
-  environment: EnvironmentName,
-  { runId, at }: { readonly runId: RunId; readonly at: Date },
-): Promise<BatchId | undefined> {
-  const [row] = await db.query<{ readonly id: BatchId }>(sql`
-    select b.id
-    from runs r
-    join batches b on b.environment = r.environment and b.id = r.batch_id and b.run_id = r.id
-    where r.environment = ${environment} and r.id = ${runId} and b.taken_at <= ${at}
-  `)
-  return row?.id
 }
 
 async function loadTotals(

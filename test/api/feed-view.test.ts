@@ -5,7 +5,7 @@ const item = {
   id: 'm1',
   activities: [{ id: 'a1', data: { page: 7 } }],
   total_activities: 1,
-  actors: [{ id: 'ann' }],
+  actors: [{ id: 'ann' }, { id: 'bo' }],
   data: { page: 7, by: { id: 'ann' }, tags: ['a'], none: null },
   seen_at: null,
   inserted_at: new Date(0),
@@ -17,9 +17,9 @@ test('a feed is whole unless something is said', () => {
   expect(narrowFeed(feed, { mode: 'rich', exclude: '' })).toEqual(feed)
 })
 
-test('a compact item has no activities, and data without anything nested', () => {
+test('a compact item has no activities, one actor, and data without anything nested', () => {
   const { activities: _, total_activities: __, ...rest } = item
-  const plain = { ...rest, data: { page: 7, none: null } }
+  const plain = { ...rest, actors: [{ id: 'ann' }], data: { page: 7, none: null } }
   expect(narrowFeed(feed, { mode: 'compact' })).toEqual({
     ...feed,
     entries: [plain, { ...plain, id: 'm2' }],

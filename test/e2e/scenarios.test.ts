@@ -172,6 +172,19 @@ test('what is batched comes as one message', async ({ app, knock }) => {
   expect(others).toEqual([])
   const { data } = await knock.messages.getContent(message!.id)
   expect(data).toMatchObject({ blocks: [{ content: '3 by 2, last 2' }] })
+  expect(message!.actors).toEqual(['ann', 'bo'])
+  const { entries } = await knock.users.feeds.listItems('cid', FEED, { source: 'digest' })
+  expect(entries).toMatchObject([
+    {
+      id: message!.id,
+      total_activities: 3,
+      total_actors: 2,
+      actors: [{ id: 'ann' }, { id: 'bo' }],
+    },
+  ])
+  expect(entries[0]!.activities.map(({ data: about }) => about)).toEqual(
+    [0, 1, 2].map((n) => ({ n })),
+  )
   const run = await knock.workflowRecipientRuns.get(items[0]!.id)
   expect(run).toMatchObject({ status: 'completed' })
   expect(run.events.length).toBeGreaterThan(0)
