@@ -2,12 +2,13 @@ import { createKey } from '../../src/api/keys.ts'
 import type { Route } from '../../src/api/route.ts'
 import type { Database } from '../../src/db/database.ts'
 import { sql } from '../../src/db/sql.ts'
-import type { ChannelKey } from '../../src/ids.ts'
+import type { ChannelKey, EnvironmentName, MessageId, RunId, WorkflowRunId } from '../../src/ids.ts'
 import { insertMessages } from '../../src/messages/store.ts'
 import { aChannel, aMessage, clear, saveEnvironment, saveWorkflow } from '../messages/builders.ts'
 import { makeKeys } from '../support/client-keys.ts'
 import { cloneBlank } from '../support/database.ts'
 import { serveAll } from './contract-support.ts'
+import { addRow, fillTables, MARK, REVISION, ROW, TWIN } from './isolation-rows.ts'
 import { anEnvironment, NOW, type TestReply, type TestServer } from './server-support.ts'
 
 export const nameOf = ({ method, path }: Pick<Route, 'method' | 'path'>): string =>
@@ -15,10 +16,10 @@ export const nameOf = ({ method, path }: Pick<Route, 'method' | 'path'>): string
 
 export const own = makeKeys()
 export const staging = makeKeys()
+const SOURCES = { hello: { type: 'segment', secret: { secret: 'SEGMENT_KEY' } } }
 export const now = new Date(NOW)
 export const PAGE = 'pk_production_for_tests'
-/** It stands in all that production has, and nobody else may see it. */
-export const MARK = 'only-of-production'
+export const STAGING_PAGE = 'pk_staging_for_tests'
 
 export interface Scene extends AsyncDisposable {
   readonly database: Database
@@ -38,25 +39,26 @@ export async function openScene(): Promise<Scene> {
   const push = aChannel({ key: 'push' as ChannelKey, type: 'push', provider: 'expo' })
   await saveEnvironment(database, { feed, push })
   await saveWorkflow(database, 'hello')
+  const workflow = { name: 'Hello', trigger: { audiences: ['hello'] }, steps: [] }
+  await database.query(sql`update versions set workflow = ${JSON.stringify(workflow)}`)
   const production = await anEnvironment(database, 'production')
   const other = await anEnvironment(database, 'staging')
   await database.query(sql`
     update environments e
-    set settings = p.settings || jsonb_build_object('client_keys', jsonb_build_object('app',
+    set settings = p.settings || ${JSON.stringify({ sources: SOURCES })} || jsonb_build_object('client_keys', jsonb_build_object('app',
           jsonb_build_object('pem', case e.name when 'production' then ${own.pem} else ${staging.pem} end))),
+        message = case e.name when 'production' then ${MARK} else ${TWIN} end,
+        git_ref = e.name, state = 'ready', reason = 'applied', updated_at = ${now},
         sequence = 1, observed_revision = 'abc', applied_at = ${now}
     from environments p
     where p.name = 'production'
   `)
-  await createKey(database, {
-    environment: production.environment,
-    name: 'page',
-    scopes: [],
-    source: 'command',
-    key: PAGE,
-    now,
-  })
+  await makePage(database, production.environment, PAGE)
+  await makePage(database, other.environment, STAGING_PAGE)
   const messages = await fill(database)
+  await fillTables(database)
+  await addRow(database, 'schedules', { collection: 'teams', recipient: 'core' })
+  await addRow(database, 'switch_events', { workflow: '' })
   const server = stack.use(await serveAll(database))
   const opened = stack.move()
   return {
@@ -68,10 +70,30 @@ export async function openScene(): Promise<Scene> {
   }
 }
 
+async function makePage(
+  database: Database,
+  environment: EnvironmentName,
+  key: string,
+): Promise<void> {
+  await createKey(database, {
+    environment,
+    name: 'page',
+    scopes: [],
+    source: 'command',
+    key,
+    now,
+  })
+}
+
 async function fill(database: Database): Promise<Scene['messages']> {
-  const names = ['ann', 'bo', 'outside']
+  const names = ['ann', 'bo', 'outside', 'core']
   const made = names.map((id) =>
     aMessage({
+      ...(id === 'ann' && {
+        id: ROW as MessageId,
+        runId: ROW as RunId,
+        workflowRunId: ROW as WorkflowRunId,
+      }),
       content: {
         type: 'in_app',
         body: { content: MARK, rendered: MARK },
@@ -82,11 +104,17 @@ async function fill(database: Database): Promise<Scene['messages']> {
       channelType: id === 'outside' ? 'email' : 'in_app',
       provider: 'in_app',
       status: 'delivered',
-      recipient: { collection: '$users', id: id === 'outside' ? 'ann' : id },
+      recipient: {
+        collection: id === 'core' ? 'teams' : '$users',
+        id: id === 'outside' ? 'ann' : id,
+      },
       data: { mark: MARK },
     }),
   )
   await database.transaction((tx) => insertMessages(tx, made, now))
+  await database.query(sql`
+    update messages set events = jsonb_set(events, '{0,data}', ${JSON.stringify({ mark: MARK })})
+  `)
   for (const [collection, id] of [
     ['$users', 'ann'],
     ['$users', 'bo'],
@@ -102,10 +130,14 @@ async function fill(database: Database): Promise<Scene['messages']> {
       values ('production', ${collection}, ${id}, 'default', ${JSON.stringify({ categories: { [MARK]: false } })}, ${now}, ${now})
     `)
   }
-  for (const id of ['ann', 'bo']) {
+  for (const [collection, id] of [
+    ['$users', 'ann'],
+    ['$users', 'bo'],
+    ['teams', 'core'],
+  ]) {
     await database.query(sql`
       insert into channel_data (environment, collection, recipient, channel, data, updated_at)
-      values ('production', '$users', ${id}, 'push', ${JSON.stringify({ devices: [{ token: MARK }] })}, ${now})
+      values ('production', ${collection}, ${id}, 'push', ${JSON.stringify({ devices: [{ token: MARK }] })}, ${now})
     `)
   }
   await database.query(sql`
@@ -115,36 +147,18 @@ async function fill(database: Database): Promise<Scene['messages']> {
   return Object.fromEntries(names.map((name, index) => [name, made[index]?.id ?? '']))
 }
 
-/** All that production has, by table, whichever tables there are; equal digests are equal rows. */
-export async function stateOf(database: Database): Promise<unknown> {
-  const tables = await database.query<{ name: string }>(sql`
-    select c.table_name as name from information_schema.columns c
-    join information_schema.tables t using (table_schema, table_name)
-    where c.table_schema = 'belfry' and c.column_name = 'environment' and t.table_type = 'BASE TABLE'
-  `)
-  const parts = [{ name: 'environments', column: 'name' }, ...tables].map(
-    ({ name, column = 'environment' }: { name: string; column?: string }) =>
-      `select '${name}' as table, count(*)::integer as count,
-         md5(string_agg(t::text, ',' order by t::text)) as digest
-       from ${name} t where ${column} = 'production'`,
-  )
-  const { rows } = await database.execute(`${parts.join(' union all ')} order by 1`)
-  return rows
-}
-
 const VALUES: Readonly<Record<string, string>> = {
   key: 'hello',
   collection: 'teams',
   channel: 'feed',
   action: 'read',
   set: 'default',
-  environment: 'production',
   provider: 'github',
   address: 'ann@example.com',
 }
 
 /** The path of a route about what there is of `user`. */
-function pathOf({ path }: Route, scene: Scene, user: string): string {
+function pathOf({ path }: Route, scene: Scene, user: string, environment: string): string {
   const [, resource = ''] = /^\/v1\/([^/]+)/.exec(path) ?? []
   const ids: Readonly<Record<string, string | undefined>> = {
     users: user,
@@ -153,7 +167,11 @@ function pathOf({ path }: Route, scene: Scene, user: string): string {
     messages: scene.messages[user],
   }
   return path.replaceAll(/:(\w+)/g, (_, name: string) =>
-    name === 'id' ? (ids[resource] ?? scene.messages['ann'] ?? '') : valueOf(name, path),
+    name === 'id'
+      ? (ids[resource] ?? ROW)
+      : name === 'environment'
+        ? environment
+        : valueOf(name, path),
   )
 }
 
@@ -162,7 +180,23 @@ function valueOf(name: string, path: string): string {
   return VALUES[name] ?? name
 }
 
+const AT = '2026-04-01T00:00:00Z'
+
 const BODIES: Readonly<Record<string, object>> = {
+  'PUT /v1/environments/:environment/sending': { status: false, reason: 'x' },
+  'POST /v1/environments/:environment/reconcile': {},
+  'PUT /v1/environments/:environment/suspend': { reason: 'x' },
+  'PUT /v1/environments/:environment/retire': { reason: 'x' },
+  'PUT /v1/environments/:environment/pin': { revision: REVISION, reason: 'x' },
+  'POST /v1/workflows/:key/preview': { recipient: 'ann' },
+  'POST /v1/schedules': { workflow: 'hello', recipients: ['ann'], scheduled_at: AT },
+  'PUT /v1/schedules': { schedule_ids: [ROW], scheduled_at: AT },
+  'DELETE /v1/schedules': { schedule_ids: [ROW] },
+  'POST /v1/schedules/bulk/create': {
+    schedules: [{ workflow: 'hello', recipient: 'ann', scheduled_at: AT }],
+  },
+  'POST /v1/audiences/:key/members': { members: [{ user: 'ann' }] },
+  'DELETE /v1/audiences/:key/members': { members: [{ user: 'ann', tenant: MARK }] },
   'POST /v1/workflows/:key/trigger': { recipients: ['ann'] },
   'POST /v1/workflows/:key/cancel': { cancellation_key: 'a' },
   'PUT /v1/workflows/:key/activate': { status: false, reason: 'x' },
@@ -190,7 +224,7 @@ function bodyOf(route: Route, scene: Scene, user: string): object | undefined {
   if (path.includes('/bulk/:action')) return { user_ids: [user] }
   if (path.endsWith('/preferences/:set')) return {}
   if (path.includes('/channel_data/')) return { data: { tokens: ['changed'] } }
-  return BODIES[nameOf(route)] ?? { name: 'changed', reason: 'x', status: false, revision: 'abc' }
+  return BODIES[nameOf(route)] ?? { name: 'changed' }
 }
 
 export function callRoute(
@@ -201,11 +235,13 @@ export function callRoute(
     readonly token?: string
     readonly user?: string
     readonly query?: string
+    /** In the path, where a route has one there. */
+    readonly environment?: string
   },
 ): Promise<TestReply> {
-  const { key, token, user = 'ann', query = '' } = options
+  const { key, token, user = 'ann', query = '', environment = 'production' } = options
   const body = bodyOf(route, scene, user)
-  return scene.server.call(route.method, `${pathOf(route, scene, user)}${query}`, {
+  return scene.server.call(route.method, `${pathOf(route, scene, user, environment)}${query}`, {
     ...(key !== undefined && { key }),
     ...(token !== undefined && { headers: { 'x-knock-user-token': token } }),
     ...(body && { body }),

@@ -6,172 +6,28 @@ import { sql } from '../../src/db/sql.ts'
 import type { EnvironmentName } from '../../src/ids.ts'
 import { makeKeys, signToken, writeToken } from '../support/client-keys.ts'
 import { serveAll } from './contract-support.ts'
+import { firstForClients, forClients, granted, keyed, secret, table } from './isolation-table.ts'
+import { MARK, openTwin, stateOf } from './isolation-rows.ts'
 import { type TestReply } from './server-support.ts'
 
 import {
   callRoute,
-  MARK,
   nameOf,
   now,
   openScene,
   own,
   PAGE,
   staging,
-  stateOf,
+  STAGING_PAGE,
   type Scene,
 } from './isolation-support.ts'
 
-// Every route with every key that must not open it. A route that is not in the table fails the first test.
-
-/** `secret`: no public key opens it; `user`, `messages`: one does, for its own user; `granted`: for whom its token names beside; `open`, `signed`: it asks for no key. */
-type Verdict = 'secret' | 'user' | 'granted' | 'messages' | 'open' | 'signed'
-
-const table: Readonly<Record<string, Verdict>> = {
-  'POST /v1/workflows/:key/trigger': 'secret',
-  'POST /v1/workflows/:key/cancel': 'secret',
-  'PUT /v1/workflows/:key/activate': 'secret',
-  'GET /v1/workflows/:key/activations': 'secret',
-  'GET /v1/workflows': 'secret',
-  'GET /v1/workflows/:key': 'secret',
-  'GET /v1/messages': 'secret',
-  'GET /v1/users/:id/messages': 'secret',
-  'GET /v1/objects/:collection/:id/messages': 'secret',
-  'GET /v1/messages/batch/content': 'secret',
-  'GET /v1/messages/:id': 'secret',
-  'GET /v1/messages/:id/content': 'secret',
-  'GET /v1/messages/:id/activities': 'secret',
-  'GET /v1/messages/:id/events': 'secret',
-  'GET /v1/messages/:id/delivery_logs': 'secret',
-  'PUT /v1/messages/:id/seen': 'messages',
-  'DELETE /v1/messages/:id/seen': 'messages',
-  'PUT /v1/messages/:id/read': 'messages',
-  'DELETE /v1/messages/:id/read': 'messages',
-  'PUT /v1/messages/:id/interacted': 'messages',
-  'PUT /v1/messages/:id/archived': 'messages',
-  'DELETE /v1/messages/:id/archived': 'messages',
-  'DELETE /v1/messages/:id/unseen': 'messages',
-  'DELETE /v1/messages/:id/unread': 'messages',
-  'DELETE /v1/messages/:id/unarchived': 'messages',
-  'POST /v1/messages/batch/seen': 'messages',
-  'POST /v1/messages/batch/unseen': 'messages',
-  'POST /v1/messages/batch/read': 'messages',
-  'POST /v1/messages/batch/unread': 'messages',
-  'POST /v1/messages/batch/interacted': 'messages',
-  'POST /v1/messages/batch/archived': 'messages',
-  'POST /v1/messages/batch/unarchived': 'messages',
-  'POST /v1/channels/:channel/messages/bulk/:action': 'messages',
-  'GET /v1/channels/:channel/suppressions': 'secret',
-  'DELETE /v1/channels/:channel/suppressions/:address': 'secret',
-  'GET /v1/users/:id/feeds/:channel': 'user',
-  'GET /v1/users/:id/feeds/:channel/settings': 'user',
-  'GET /v1/workflow_recipient_runs': 'secret',
-  'GET /v1/workflow_recipient_runs/:id': 'secret',
-  'POST /v1/workflow_recipient_runs/:id/cancel': 'secret',
-  'POST /v1/workflow_recipient_runs/:id/wake': 'secret',
-  'POST /v1/workflow_recipient_runs/:id/replay': 'secret',
-  'GET /v1/workflow_runs/:id': 'secret',
-  'GET /v1/users/:id/preferences': 'user',
-  'GET /v1/users/:id/preferences/:set': 'user',
-  'PUT /v1/users/:id/preferences/:set': 'user',
-  'DELETE /v1/users/:id/preferences/:set': 'secret',
-  'GET /v1/objects/:collection/:id/preferences': 'secret',
-  'GET /v1/objects/:collection/:id/preferences/:set': 'secret',
-  'PUT /v1/objects/:collection/:id/preferences/:set': 'secret',
-  'DELETE /v1/objects/:collection/:id/preferences/:set': 'secret',
-  'POST /v1/users/bulk/preferences': 'secret',
-  'GET /v1/bulk_operations/:id': 'secret',
-  'POST /v1/users/bulk/identify': 'secret',
-  'POST /v1/users/bulk/delete': 'secret',
-  'POST /v1/objects/:collection/bulk/set': 'secret',
-  'POST /v1/objects/:collection/bulk/delete': 'secret',
-  'POST /v1/objects/:collection/bulk/subscriptions/add': 'secret',
-  'POST /v1/objects/:collection/bulk/subscriptions/delete': 'secret',
-  'POST /v1/schedules/bulk/create': 'secret',
-  'POST /v1/tenants/bulk/set': 'secret',
-  'POST /v1/tenants/bulk/delete': 'secret',
-  'GET /v1/users': 'secret',
-  'GET /v1/users/:id': 'user',
-  'PUT /v1/users/:id': 'user',
-  'DELETE /v1/users/:id': 'secret',
-  'POST /v1/users/:id/merge': 'secret',
-  'GET /v1/objects/:collection': 'secret',
-  'GET /v1/objects/:collection/:id': 'secret',
-  'PUT /v1/objects/:collection/:id': 'secret',
-  'DELETE /v1/objects/:collection/:id': 'secret',
-  'POST /v1/objects/:collection/:id/subscriptions': 'secret',
-  'DELETE /v1/objects/:collection/:id/subscriptions': 'secret',
-  'GET /v1/objects/:collection/:id/subscriptions': 'secret',
-  'GET /v1/users/:id/subscriptions': 'secret',
-  'GET /v1/users/:id/channel_data/:channel': 'user',
-  'PUT /v1/users/:id/channel_data/:channel': 'user',
-  'DELETE /v1/users/:id/channel_data/:channel': 'secret',
-  'GET /v1/objects/:collection/:id/channel_data/:channel': 'granted',
-  'PUT /v1/objects/:collection/:id/channel_data/:channel': 'granted',
-  'DELETE /v1/objects/:collection/:id/channel_data/:channel': 'secret',
-  'POST /v1/workflows/:key/preview': 'secret',
-  'GET /v1/installation': 'secret',
-  'GET /v1/audiences/:key/members': 'secret',
-  'POST /v1/audiences/:key/members': 'secret',
-  'DELETE /v1/audiences/:key/members': 'secret',
-  'GET /v1/sources/:key/events': 'secret',
-  'POST /v1/sources/:key/events/:id/replay': 'secret',
-  'POST /v1/sources/:key': 'signed',
-  'POST /v1/batch': 'signed',
-  'POST /v1/track': 'signed',
-  'POST /v1/identify': 'signed',
-  'POST /v1/group': 'signed',
-  'POST /v1/alias': 'signed',
-  'POST /v1/page': 'signed',
-  'POST /v1/screen': 'signed',
-  'POST /v1/schedules': 'secret',
-  'PUT /v1/schedules': 'secret',
-  'DELETE /v1/schedules': 'secret',
-  'GET /v1/schedules': 'secret',
-  'GET /v1/users/:id/schedules': 'secret',
-  'GET /v1/objects/:collection/:id/schedules': 'secret',
-  'GET /v1/tenants': 'secret',
-  'GET /v1/tenants/:id': 'secret',
-  'PUT /v1/tenants/:id': 'secret',
-  'DELETE /v1/tenants/:id': 'secret',
-  'GET /v1/environments': 'secret',
-  'GET /v1/environments/:environment': 'secret',
-  'POST /v1/environments/:environment/reconcile': 'secret',
-  'GET /v1/environments/:environment/sending': 'secret',
-  'PUT /v1/environments/:environment/sending': 'secret',
-  'GET /v1/environments/:environment/plan': 'secret',
-  'GET /v1/environments/:environment/brakes': 'secret',
-  'PUT /v1/environments/:environment/suspend': 'secret',
-  'DELETE /v1/environments/:environment/suspend': 'secret',
-  'PUT /v1/environments/:environment/retire': 'secret',
-  'DELETE /v1/environments/:environment/retire': 'secret',
-  'PUT /v1/environments/:environment/pin': 'secret',
-  'DELETE /v1/environments/:environment/pin': 'secret',
-  'GET /v1/environments/:environment/revisions': 'secret',
-  'GET /v1/environments/:environment/drift': 'secret',
-  'POST /hooks/git/:provider': 'signed',
-  'POST /hooks/channels/:environment/:channel': 'signed',
-  'GET /unsubscribe/:token': 'open',
-  'POST /unsubscribe/:token': 'signed',
-  'GET /l/:token': 'open',
-  'GET /o/:token': 'open',
-  'GET /s/:code': 'open',
-  'GET /healthz': 'open',
-  'GET /openapi.json': 'open',
-  'GET /readyz': 'open',
-  'GET /metrics': 'open',
-}
+// Every route with every key that must not open it.
 
 test('every route is in the table, and nothing else', () => {
   expect(Object.keys(table).toSorted()).toEqual(routes.map(nameOf).toSorted())
 })
 
-const keyed = routes.filter((route) => route.kind === 'read' || route.kind === 'mutation')
-const forClients = keyed.filter((route) =>
-  ['user', 'messages'].includes(table[nameOf(route)] ?? ''),
-)
-const [firstForClients = keyed[0] as Route] = forClients
-const secret = keyed.filter((route) => table[nameOf(route)] === 'secret')
-const granted = keyed.filter((route) => table[nameOf(route)] === 'granted')
 const ann = signToken(own, now, { sub: 'ann' })
 const seconds = now.getTime() / 1000
 const claims = { sub: 'ann', iat: seconds, exp: seconds + 3600 }
@@ -209,6 +65,74 @@ beforeAll(async () => {
   scene = await openScene()
 })
 afterAll(() => scene[Symbol.asyncDispose]())
+
+/** A plan waits for a process that reads Git, which is not there; the installation is of no environment. */
+const reads = keyed.filter(
+  ({ method, path }) => method === 'GET' && !/\/plan$|\/installation$/.test(path),
+)
+const writes = keyed.filter(({ method }) => method !== 'GET')
+/** It shows nothing of what an environment's rows hold. */
+const SHOWS_NOTHING = 'GET /v1/users/:id/feeds/:channel/settings'
+/** Whether staging may lack something afterwards that another route asks for. */
+const isDestructive = ({ method, path }: Route): boolean =>
+  method === 'DELETE' ? !/messages|environments/.test(path) : /merge|cancel/.test(path)
+
+type Caller = Omit<Parameters<typeof callRoute>[2], 'query'>
+
+/** What a route answers, in one line. */
+async function textOf(route: Route, caller: Caller): Promise<string> {
+  const { status, body } = await callRoute(scene, route, {
+    ...caller,
+    query: `?${neededBy(route)}`,
+  })
+  return `${nameOf(route)} ${status} ${JSON.stringify(body)}`
+}
+
+/** Those whose key opens staging for this route: a secret one, and a user's. */
+function callersOf(route: (typeof keyed)[number]): readonly Caller[] {
+  const token = signToken(staging, now, { sub: 'ann' })
+  const page = { key: STAGING_PAGE, token, environment: 'staging' }
+  const key = { key: scene.keys.staging, environment: 'staging' }
+  return forClients.includes(route) ? [key, page] : [key]
+}
+
+describe('where staging has the same ids and names as production', () => {
+  test('each key reads what is of its own environment', async () => {
+    const bare = (await stateOf(scene.database)).filter(({ count }) => count === 0)
+    expect(bare).toEqual([])
+    // What production shows while it is alone is what staging has to show beside it.
+    const alone = new Map<Route, string>()
+    for (const route of reads) alone.set(route, await textOf(route, { key: scene.keys.production }))
+    const blank = reads.filter((route) => !alone.get(route)?.includes(MARK))
+    expect(blank.map(nameOf)).toEqual([SHOWS_NOTHING])
+    await (
+      await openTwin(scene.database)
+    )()
+    for (const route of reads)
+      for (const caller of callersOf(route))
+        expect(await textOf(route, caller)).toBe(
+          alone.get(route)?.replaceAll('production', 'staging'),
+        )
+  })
+
+  test('each key changes what is of its own environment', async () => {
+    const before = await stateOf(scene.database)
+    const refill = await openTwin(scene.database)
+    const refused: string[] = []
+    await refill()
+    for (const route of writes)
+      for (const caller of callersOf(route)) {
+        const text = await textOf(route, caller)
+        expect(text).not.toContain(MARK)
+        if (!/ 2\d\d /.test(text)) refused.push(nameOf(route))
+        if (isDestructive(route)) await refill()
+      }
+    expect(await stateOf(scene.database)).toEqual(before)
+    // Only what is no longer declared can be retired.
+    expect(refused).toEqual(['PUT /v1/environments/:environment/retire'])
+    expect(scene.server.failures).toEqual([])
+  })
+})
 
 describe('what belongs to production', () => {
   test('is opened by no key of another environment', async () => {
