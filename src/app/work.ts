@@ -94,7 +94,8 @@ export async function startWork(ground: Ground): Promise<void> {
   startWorkLoops(ground, delivery, fetching)
   await startBulkWork(ground)
   registerDeliverWorker(queue, delivery)
-  registerRunWorkers({ database, queue, clock, log, links: ground.links })
+  const mask = (text: string) => ground.secrets.mask(text)
+  registerRunWorkers({ database, queue, clock, log, mask, links: ground.links })
   registerFetchWorkers(fetching)
 }
 

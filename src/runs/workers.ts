@@ -1,11 +1,12 @@
 import type { Clock } from '../clock.ts'
 import type { Database, Transaction } from '../db/database.ts'
 import type { Batch, Queue } from '../db/queue.ts'
+import { storableText } from '../channels/exchange.ts'
 import { messageOf } from '../errors.ts'
 import type { EnvironmentName, RunId } from '../ids.ts'
 import type { Log } from '../log.ts'
 import type { Links } from '../messages/links.ts'
-import { advance } from './advance.ts'
+import { advance, stepAt } from './advance.ts'
 import { executeRuns, type Executed } from './execute.ts'
 import { fanOut, storeRound } from './expand.ts'
 import { deleteFetches } from './fetch-store.ts'
@@ -13,6 +14,8 @@ import { CHUNK_RUNS_MAX, runJobs, type RunJob } from './jobs.ts'
 import type { QueuedRun } from './run.ts'
 import { lockQueuedRuns } from './lock.ts'
 import { insertRuns, saveRuns } from './store.ts'
+import { TimelineWriter } from './timeline.ts'
+import { endWaits } from './wait-store.ts'
 import { loadVersion } from './versions.ts'
 
 /** Chunks of large triggers that are worked on together, where so many wait: a commit for each costs more than the work. */
@@ -23,6 +26,8 @@ export interface RunsContext {
   readonly queue: Queue
   readonly clock: Clock
   readonly log: Log
+  /** Takes secrets out of a text. */
+  readonly mask: (text: string) => string
   readonly links?: Links | undefined
 }
 
@@ -130,7 +135,8 @@ async function executeSplit(
   } catch (error) {
     if (runs.length === 1) {
       context.log.error('a run could not be worked on', { run: first.id, error: messageOf(error) })
-      await tx.savepoint(() => postpone(tx, first, error, now))
+      const message = storableText(context.mask(messageOf(error)), FAILURE_LENGTH_MAX)
+      await tx.savepoint(() => postpone(tx, first, message, now))
       return NOTHING
     }
     const half = Math.ceil(runs.length / 2)
@@ -142,20 +148,28 @@ async function executeSplit(
 
 const NOTHING: Executed = { left: [], bytes: 0 }
 
+/** How much a timeline says of what kept the engine from working on its run. */
+const FAILURE_LENGTH_MAX = 500
+
 /** Puts a run that the engine itself could not work on to sleep, or ends it after its last attempt. */
-async function postpone(tx: Transaction, run: QueuedRun, error: unknown, now: Date): Promise<void> {
+async function postpone(tx: Transaction, run: QueuedRun, details: string, now: Date) {
+  const { environment, waitsFor } = run
   const { workflow } = await loadVersion(tx, run.versionId)
-  const message = messageOf(error)
+  const message = `the engine could not work on the run: ${details}`
   const failed = advance(workflow, run, { kind: 'fail', message, retryable: true }, now)
   // What has waited for something still has that to go on with, and does not wait for it anew.
-  const { waitsFor } = run
   const isHeld = waitsFor !== null && failed.kind === 'paused'
   const progress = isHeld ? { ...failed, waitsFor } : failed
-  if (failed.kind === 'ended') await deleteFetches(tx, run.environment, [run.id])
-  await saveRuns(
-    tx,
-    run.environment,
-    [{ run, progress, steps: [], errorCount: run.errorCount + 1, dataChanged: false }],
-    now,
-  )
+  const timeline = new TimelineWriter(run, now)
+  const retryAt = failed.kind === 'paused' ? failed.wakesAt.toISOString() : null
+  timeline.fail('step_failed', { message, retry_at: retryAt })
+  timeline.close(stepAt(workflow, run.position) ?? null)
+  if (failed.kind === 'ended') {
+    await deleteFetches(tx, environment, [run.id])
+    await endWaits(tx, environment, [run.id])
+  }
+  // A run that has an entry has begun: one that has not is told of only where it ends.
+  const steps = run.steps > 0 || failed.kind === 'ended' ? timeline.records() : []
+  const { errorCount } = timeline
+  await saveRuns(tx, environment, [{ run, progress, steps, errorCount, dataChanged: false }], now)
 }

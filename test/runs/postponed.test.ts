@@ -1,5 +1,6 @@
 import { describe, expect } from 'vitest'
 import type { Database } from '../../src/db/database.ts'
+import { sql } from '../../src/db/sql.ts'
 import { test as base } from '../support/database.ts'
 import { openEngine, type Engine } from '../support/engine.ts'
 
@@ -80,5 +81,45 @@ describe('a run that the engine could not work on', () => {
     engine.clock.advance(5_000)
     await engine.drain()
     expect(await standing(engine)).toBe('completed halted conditions_not_met')
+  })
+
+  test('says in its timeline what failed, at which step, without secrets', async ({ database }) => {
+    await using engine = await openEngine(database, {
+      secrets: { 'production/KEY': 'hunter2-of-ada' },
+    })
+    await using stack = new AsyncDisposableStack()
+    stack.defer(async () => void (await database.execute('drop function refuse() cascade')))
+    await database.execute(`create function refuse() returns trigger language plpgsql as
+      $$ begin raise exception 'refused hunter2-of-ada %', repeat('x', 1000); end $$`)
+    await database.execute(
+      'create trigger refuse before insert on messages for each row execute function refuse()',
+    )
+    await start(engine, `  - { ref: rest, type: delay, for: 1h }\n${AFTER}`)
+    await engine.drain()
+    for (const ms of [HOUR_MS, 5_000, 30_000]) await failAfter(engine, ms)
+    await start(engine, AFTER)
+    for (const ms of [0, 5_000, 30_000]) await failAfter(engine, ms)
+    const entries = await database.query<{
+      ref: string
+      message: string
+      retry: string | null
+    }>(sql`
+      select s.ref, e.data ->> 'message' as message, e.data ->> 'retry_at' as retry
+      from run_steps s
+      cross join lateral jsonb_to_recordset(s.events) as e (event text, data jsonb)
+      where s.environment = 'production' and e.event = 'step_failed'
+      order by s.run_id, s.number`)
+    expect(entries.map(({ ref, retry }) => `${ref} ${retry}`)).toEqual([
+      'rest 2027-03-01T10:00:05.000Z',
+      'rest 2027-03-01T10:00:35.000Z',
+      'rest null',
+      'feed null',
+    ])
+    for (const { message } of entries) {
+      expect(message).toMatch(/^the engine could not work on the run: refused ••• x/)
+      expect(message.length).toBeLessThan(600)
+    }
+    const runs = await engine.runs()
+    expect(runs.map((run) => `${run.outcome} ${run.error_count}`)).toEqual(['failed 3', 'failed 3'])
   })
 })

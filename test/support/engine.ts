@@ -14,6 +14,7 @@ import {
   type WorkflowRunId,
 } from '../../src/ids.ts'
 import { silentLog } from '../../src/log.ts'
+import { createMasker } from '../../src/mask.ts'
 import type { DeliverJob } from '../../src/messages/claim.ts'
 import { deliver, openDelivery } from '../../src/messages/deliver.ts'
 import { enqueueDueMessages } from '../../src/messages/due.ts'
@@ -110,7 +111,9 @@ export async function openEngine(
   })
   const secret = findSecret
   const { signal } = stopping
-  registerRunWorkers({ database, queue, clock, log: silentLog, links })
+  const masker = createMasker(Object.values(secrets), '•••')
+  const mask = (text: string) => masker.mask(text)
+  registerRunWorkers({ database, queue, clock, log: silentLog, mask, links })
   registerFetchWorkers(
     openFetching({ database, queue, clock, process, door, signal, secret, log: silentLog }),
   )
