@@ -230,9 +230,12 @@ function askers(
   }))
 }
 
-/** Whether a version looks at `refs.…` anywhere: only then the states of earlier messages are read. */
+/**
+ * Whether a version may look at `refs` anywhere, by its name or with the whole scope: only then the states of earlier
+ * messages are read. To read them in vain is no harm.
+ */
 const asksForMessages = memoized(({ workflow, files }: LoadedVersion) =>
-  JSON.stringify([workflow, files]).includes('refs.'),
+  /refs|@root|\bthis\b|[\s{(=]\.[\s})/[]/.test(JSON.stringify([workflow, files])),
 )
 
 /** Whether a version holds a step that sends to devices or connections. */
