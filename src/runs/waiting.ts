@@ -16,6 +16,9 @@ import type { LoadedVersion } from './versions.ts'
 import { CANDIDATES_MAX, type Candidate, type LoadedWait, type Wait } from './wait-store.ts'
 import type { Walker } from './walker.ts'
 
+/** Events that do not match and stand in the timeline of a wait. */
+const LISTED_MAX = 20
+
 /** Opens the wait of a run. */
 export function openWait(
   walker: Walker,
@@ -51,7 +54,10 @@ export function lookAtEvents(walker: Walker): Progress | undefined {
   const { seen, found } = firstMatch(walker, step, wait)
   // Somebody who wakes a run ends its wait, too; a run that is tried again after a failure sleeps on.
   const isDue = chunk.now >= wait.expiresAt || (!run.asleep && run.attempt === 0)
-  const progress = found || isDue ? undefined : sleepOn(walker, wait, seen)
+  // Its time is over only once all that came in time was looked at: else it is due again at once.
+  const isLast = wait.candidates.length < CANDIDATES_MAX
+  const wakesAt = isDue ? chunk.now : wait.expiresAt
+  const progress = found || (isDue && isLast) ? undefined : sleepOn(walker, wait, seen, wakesAt)
   if (!progress) endWait(walker, wait, { seen, found })
   timeline.close(step)
   return progress
@@ -61,11 +67,11 @@ function sleepOn(
   { run, waits }: Walker,
   { candidates, ...wait }: LoadedWait,
   seen: readonly string[],
+  wakesAt: Date,
 ): Progress {
   // What one look could not take is for the next one.
   const fresh = candidates.length >= CANDIDATES_MAX
   if (seen.length > wait.seen.length) waits.push({ ...wait, seen, fresh })
-  const { expiresAt: wakesAt } = wait
   return { kind: 'paused', position: run.position, waitsFor: 'event', wakesAt, attempt: 0 }
 }
 
@@ -80,8 +86,9 @@ function endWait(walker: Walker, loaded: LoadedWait, { seen, found }: Look): voi
   const matched = found !== undefined
   const data = found?.data ?? null
   walker.waits.push({ ...wait, matched, eventId: found?.id ?? null, data, seen, fresh: false })
-  if (found) walker.timeline.add('event_matched', { event: wait.event, event_id: found.id })
-  else walker.timeline.add('wait_expired', { event: wait.event })
+  const lookedAt = { event: wait.event, looked_at: seen.length + (found ? 1 : 0) }
+  if (found) walker.timeline.add('event_matched', { ...lookedAt, event_id: found.id })
+  else walker.timeline.add('wait_expired', lookedAt)
   walker.matched = matched
   walker.event = data
   walker.refs[wait.stepRef] = waitRef({ matched, data })
@@ -103,12 +110,14 @@ function firstMatch(
       const { holds, results } = step.match
         ? evaluate(step.match, seenBy, { now: chunk.now })
         : { holds: true, results: [] }
-      timeline.add('wait_conditions_evaluated', {
-        event: wait.event,
-        event_id: candidate.id,
-        result: holds,
-        conditions: results,
-      })
+      // Those behind the first ones are only counted, by what ends the wait.
+      if (holds || seen.length < LISTED_MAX)
+        timeline.add('wait_conditions_evaluated', {
+          event: wait.event,
+          event_id: candidate.id,
+          result: holds,
+          conditions: results,
+        })
       if (holds) return { seen, found: candidate }
     }
     seen.push(candidate.id)

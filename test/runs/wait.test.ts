@@ -107,6 +107,29 @@ describe('a run that waits for an event', () => {
     expect(await openWaits(engine)).toEqual([])
   })
 
+  test('takes the last of many that came in time, and lists the first of those that do not match', async ({
+    engine,
+  }) => {
+    const id = await start(engine, `event: message.read, match: ${own}`)
+    await engine.database.query(sql`
+      insert into recipient_events (environment, id, event, collection, recipient, data, inserted_at)
+      select 'production', gen_random_uuid(), 'message.read', '$users', 'ada',
+        jsonb_build_object('run_id', ${id}::text, 'step_ref', case n when 220 then 'feed' else 'other' end),
+        ${engine.clock.now()}::timestamptz + n * interval '1 second'
+      from generate_series(1, 220) as n`)
+    engine.clock.advance(3_600_000)
+    await engine.drain()
+    expect(await texts(engine)).toEqual(['true feed feed'])
+    const timeline = await engine.timeline(id)
+    const looks = timeline.filter((event) => event === 'wait wait_conditions_evaluated')
+    expect(looks).toHaveLength(21)
+    const [matched] = await engine.database.query(sql`
+      select e -> 'data' ->> 'looked_at' as looked_at
+      from run_steps s cross join lateral jsonb_array_elements(s.events) e
+      where s.environment = ${environment} and e ->> 'event' = 'event_matched'`)
+    expect(matched).toEqual({ looked_at: '220' })
+  })
+
   test('goes on behind an expired wait with nothing as event', async ({ engine }) => {
     await start(engine, `event: message.read, match: ${own}, on_timeout: continue`)
     engine.clock.advance(15 * 60_000)
