@@ -191,9 +191,10 @@ export async function insertActivities(
 ): Promise<void> {
   if (activities.length === 0) return
   await tx.query(sql`
-    insert into batch_activities (environment, batch_id, workflow_run_id, run_id, data, whole,
-      inserted_at)
-    select ${environment}, batch_id, workflow_run_id, run_id, data, whole, ${now}
+    insert into batch_activities (environment, batch_id, workflow_run_id, run_id, data,
+      data_bytes, whole, inserted_at)
+    select ${environment}, batch_id, workflow_run_id, run_id, data, octet_length(data::text), whole,
+      ${now}
     from unnest(${activities.map((one) => one.batchId)}::uuid[],
       ${activities.map((one) => one.workflowRunId)}::uuid[],
       ${activities.map((one) => one.runId)}::uuid[],

@@ -176,7 +176,7 @@ export async function settleFetches(
   return tx.query<FetchClaim>(sql`
     with settled as (
       update fetches f
-      set answer = i.answer, claimed_by = null, claimed_at = null
+      set answer = i.answer, answer_bytes = octet_length(i.answer::text), claimed_by = null, claimed_at = null
       from unnest(${ended.map(({ environment }) => environment)}::text[],
         ${ended.map(({ runId }) => runId)}::uuid[], ${ended.map(({ calls }) => calls)}::integer[],
         ${ended.map(({ process }) => process)}::uuid[],

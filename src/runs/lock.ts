@@ -1,5 +1,5 @@
 import type { Transaction } from '../db/database.ts'
-import { sql } from '../db/sql.ts'
+import { sql, type Sql } from '../db/sql.ts'
 import type {
   BatchId,
   EnvironmentName,
@@ -30,8 +30,10 @@ interface QueuedRow {
   readonly fits: boolean
 }
 
-/** How much the runs of one transaction may bring with them, as it is stored; one run is taken whatever it brings. */
+/** How much the runs of one transaction may bring with them, as text; one run is taken whatever it brings. */
 const PORTION_BYTES_MAX = 16 * 1024 * 1024
+/** The most activities that a step may show of its batch, from either end; which is not known before it is closed. */
+const SHOWN_MAX = 100
 
 /** Some of the runs that were asked for, and those that were too much to take with them. */
 export interface Portion {
@@ -41,8 +43,9 @@ export interface Portion {
 
 /**
  * Locks those of the named runs that are queued, or wait for a batch or an event, in id order. The others have gone on
- * without this job. What each brings is weighed as it is stored: its own data, the answer that it waits for, and the
- * first and the last of what its batch holds, since most of that is shared with others.
+ * without this job. What each brings is weighed: its own data, the answer that it waits for, and the data of its
+ * trigger and of those that its batch may show, each of which counts with the first run that brings it. How long data
+ * is was written down with it, since a look would decompress it; where it was not, it is looked at.
  */
 export async function lockQueuedRuns(
   tx: Transaction,
@@ -50,29 +53,17 @@ export async function lockQueuedRuns(
   ids: readonly RunId[],
 ): Promise<Portion> {
   const rows = await tx.query<QueuedRow>(sql`
-    select id, workflow_run_id, workflow, version_id, collection, recipient, position, steps, attempt,
-      waits_for, asleep, error_count, batch_id, subscription, fits, case when fits then data end as data
-    from (
-      select r.*, sum(r.bytes) over (order by r.id) - r.bytes < ${PORTION_BYTES_MAX} as fits
+    with locked as materialized (
+      select r.*
       from unnest(${ids.toSorted()}::uuid[]) as i (id)
       -- Lateral and limited, so that each is looked up by its key whatever the statistics say.
       cross join lateral (
         select id, workflow_run_id, workflow, version_id, collection, recipient, position, steps,
           attempt, waits_for, status = 'paused' as asleep, error_count, batch_id, data, subscription,
-          coalesce(pg_column_size(data), 0)
+          coalesce(data_bytes, octet_length(data::text), 0)
             + case when waits_for = 'fetch' then coalesce((
-                select pg_column_size(f.answer) from fetches f
-                where f.environment = runs.environment and f.run_id = runs.id), 0) else 0 end
-            + case when batch_id is null then 0 else coalesce((
-                select pg_column_size(w.data) from workflow_runs w
-                where w.environment = runs.environment and w.id = runs.workflow_run_id), 0)
-              + coalesce((
-                select pg_column_size(w.data) from workflow_runs w
-                where w.environment = runs.environment and w.id = (
-                  select a.workflow_run_id from batch_activities a
-                  where a.environment = runs.environment and a.batch_id = runs.batch_id
-                  order by a.workflow_run_id desc
-                  limit 1)), 0) end as bytes
+                select coalesce(f.answer_bytes, octet_length(f.answer::text)) from fetches f
+                where f.environment = runs.environment and f.run_id = runs.id), 0) else 0 end as bytes
         from runs
         where environment = ${environment} and id = i.id
           -- A run that waits for its batch or an event may be asked to look at it before its time.
@@ -80,13 +71,59 @@ export async function lockQueuedRuns(
         limit 1
         for update
       ) r
-    ) weighed
-    order by id
+    ), activities as (
+      select l.id, a.workflow_run_id, a.bytes
+      from locked l
+      cross join lateral ((${activities(environment, sql`asc`)}) union (${activities(environment, sql`desc`)})) a
+      where l.batch_id is not null
+    ), triggers as (
+      select distinct on (workflow_run_id) workflow_run_id, id
+      from (
+        select workflow_run_id, id from locked
+        union all
+        select workflow_run_id, id from activities
+      ) b
+      order by workflow_run_id, id
+    ), brought as (
+      select id, sum(bytes) as bytes
+      from (
+        select id, bytes from locked
+        union all
+        select id, bytes from activities
+        union all
+        select t.id, w.bytes
+        from triggers t
+        cross join lateral (
+          select coalesce(data_bytes, octet_length(data::text)) as bytes from workflow_runs
+          where environment = ${environment} and id = t.workflow_run_id
+          limit 1
+        ) w
+      ) b
+      group by id
+    )
+    select l.id, workflow_run_id, workflow, version_id, collection, recipient, position, steps, attempt,
+      waits_for, asleep, error_count, batch_id, subscription, fits, case when fits then data end as data
+    from locked l
+    join (
+      select id, sum(bytes) over (order by id) - bytes < ${PORTION_BYTES_MAX} as fits from brought
+    ) weighed on weighed.id = l.id
+    order by l.id
   `)
   return {
     runs: rows.filter(({ fits }) => fits).map((row) => toQueuedRun(environment, row)),
     left: rows.filter(({ fits }) => !fits).map(({ id }) => id),
   }
+}
+
+/** What the batch of a locked run may show, from one of its ends. */
+function activities(environment: EnvironmentName, order: Sql): Sql {
+  return sql`
+    select workflow_run_id, coalesce(data_bytes, octet_length(data::text), 0) as bytes
+    from batch_activities
+    where environment = ${environment} and batch_id = l.batch_id
+    order by workflow_run_id ${order}
+    limit ${SHOWN_MAX}
+  `
 }
 
 function toQueuedRun(environment: EnvironmentName, row: QueuedRow): QueuedRun {

@@ -83,9 +83,9 @@ export async function insertOccurrences(
   const runs = occurrences.map(({ runId }) => runId)
   await tx.query(sql`
     insert into workflow_runs (environment, id, workflow, version_id, sequence, revision,
-      trigger_source, actor, tenant, data, settings, recipients, fan_out, inserted_at)
+      trigger_source, actor, tenant, data, data_bytes, settings, recipients, fan_out, inserted_at)
     select s.environment, i.id, s.workflow, i.version_id, i.sequence, i.revision, i.source, s.actor,
-      s.tenant, s.data, '{}',
+      s.tenant, s.data, octet_length(s.data::text), '{}',
       jsonb_build_array(jsonb_build_object('collection', s.collection, 'id', s.recipient)),
       case when i.run_id is null then 'pending' else 'done' end, ${now}
     from unnest(${environments}::text[], ${schedules}::uuid[], ${workflowRuns}::uuid[],

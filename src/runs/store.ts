@@ -68,10 +68,10 @@ export async function insertRuns(
   })
   const rows = await tx.query<{ id: RunId }>(sql`
     insert into runs (environment, id, workflow_run_id, workflow, version_id, collection, recipient,
-      tenant, data, subscription, status, outcome, reason, position, steps, attempt, waits_for,
+      tenant, data, data_bytes, subscription, status, outcome, reason, position, steps, attempt, waits_for,
       wakes_at, error_count, batch_id, inserted_at, updated_at, finished_at)
     select w.environment, i.id, w.id, w.workflow, s.version_id, s.collection, i.recipient, w.tenant,
-      i.data, i.subscription, s.status, s.outcome, s.reason, s.position, s.steps, s.attempt,
+      i.data, octet_length(i.data::text), i.subscription, s.status, s.outcome, s.reason, s.position, s.steps, s.attempt,
       s.waits_for, s.wakes_at, s.error_count, s.batch_id, ${now}, ${now},
       case when s.outcome is not null then ${now}::timestamptz end
     from unnest(${plainList(results.map(({ run }) => run.id))}::uuid[],
@@ -221,7 +221,8 @@ async function updateRuns(
     update runs set status = s.status, outcome = s.outcome, reason = s.reason,
       position = s.position, steps = s.steps, attempt = s.attempt, waits_for = s.waits_for,
       wakes_at = s.wakes_at, error_count = s.error_count,
-      data = coalesce(i.data, runs.data), version_id = s.version_id, batch_id = s.batch_id,
+      data = coalesce(i.data, runs.data),
+      data_bytes = coalesce(octet_length(i.data::text), runs.data_bytes), version_id = s.version_id, batch_id = s.batch_id,
       updated_at = ${now},
       finished_at = case when s.outcome is not null then ${now}::timestamptz end
     from unnest(${plainList(results.map(({ run }) => run.id))}::uuid[],

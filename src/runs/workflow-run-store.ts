@@ -106,12 +106,13 @@ export async function insertWorkflowRuns(
   const places = new Map<TriggerRequest['data'], number>()
   for (const { request } of runs)
     if (!places.has(request.data)) places.set(request.data, places.size + 1)
+  const texts = [...places.keys()].map((data) => JSON.stringify(data))
   const rows = await tx.query<{ readonly id: WorkflowRunId }>(sql`
     insert into workflow_runs (environment, id, workflow, version_id, sequence, revision,
-      trigger_source, actor, tenant, data, settings, cancellation_key, recipients, fan_out,
-      parent_run_id, parent_step, depth, inserted_at)
+      trigger_source, actor, tenant, data, data_bytes, settings, cancellation_key, recipients,
+      fan_out, parent_run_id, parent_step, depth, inserted_at)
     select ${environment}, i.id, i.workflow, i.version_id, i.sequence, i.revision, i.source,
-      i.actor, i.tenant, d.data, i.settings, i.cancellation_key, i.recipients, 'pending',
+      i.actor, i.tenant, d.data, d.bytes, i.settings, i.cancellation_key, i.recipients, 'pending',
       i.run_id, i.step, i.depth, ${now}
     from unnest(${runs.map(({ id }) => id)}::uuid[],
       ${runs.map(({ workflow }) => workflow)}::text[],
@@ -130,8 +131,8 @@ export async function insertWorkflowRuns(
       ${runs.map(({ parent }) => parent?.depth ?? 0)}::integer[])
       as i (id, workflow, version_id, sequence, revision, source, actor, tenant, place, settings,
         cancellation_key, recipients, run_id, step, depth)
-    join unnest(${[...places.keys()].map((data) => JSON.stringify(data))}::jsonb[])
-      with ordinality as d (data, place) on d.place = i.place
+    join unnest(${texts}::jsonb[], ${texts.map((text) => Buffer.byteLength(text))}::integer[])
+      with ordinality as d (data, bytes, place) on d.place = i.place
     on conflict (environment, parent_run_id, parent_step) where parent_run_id is not null do nothing
     returning id
   `)

@@ -119,6 +119,74 @@ test.skipIf(process.platform !== 'linux')(
   },
 )
 
+/** What a process has for all of it; of what sleeps here, half would not fit. */
+const HEAP_MEGABYTES = 112
+
+test('what sleepers and batches bring is weighed as it is in memory, however small it is stored', async () => {
+  const clone = await cloneBlank()
+  await using stack = new AsyncDisposableStack()
+  stack.defer(() => clone.drop())
+  const { database } = clone
+  await using repository = await testRepository()
+  await repository.commit({
+    ...files,
+    'workflows/later/workflow.yaml': `name: Later
+steps:
+  - { ref: rest, type: delay, for: 1d }
+  - { ref: feed, type: in_app, body: "{{data.title}}" }
+`,
+    'workflows/daily/workflow.yaml': `name: Daily
+steps:
+  - { ref: digest, type: batch, window: 1d, render_limit: 100 }
+  - { ref: feed, type: in_app, body: "{{total_activities}}" }
+`,
+  })
+  await using fleet = openFleet()
+  const env = { NODE_OPTIONS: `--max-old-space-size=${HEAP_MEGABYTES}` }
+  const served = await fleet.serve({ repo: repository.path, databaseUrl: database.url, env })
+  const isLive = async () => (await call(served.url, { path: '/v1/workflows/later' })).status
+  await expect.poll(isLive, { timeout: 30_000 }).toBe(200)
+  const data = { title: 'Large', text: 'x'.repeat(9_000_000) }
+  for (let index = 0; index < 24; index += 1) {
+    // Three of each digest, so that none has more than fits.
+    const [workflow, id] = index < 12 ? ['later', 'ada'] : ['daily', `user-${index % 4}`]
+    const request = { method: 'POST', path: `/v1/workflows/${workflow}/trigger` } as const
+    const { status } = await call(served.url, { ...request, body: { recipients: [{ id }], data } })
+    expect(status).toBe(200)
+  }
+  const countAsleep = async () => {
+    const [row] = await database.query<{ asleep: number }>(sql`
+      select count(*)::integer as asleep from runs
+      where environment = 'production' and wakes_at is not null`)
+    return row?.asleep
+  }
+  await expect.poll(countAsleep, { timeout: 60_000, interval: 100 }).toBe(16)
+  await expect.poll(() => countQueued(database), { timeout: 60_000, interval: 100 }).toBe(0)
+  await database.transaction(async (tx) => {
+    await tx.query(sql`update batches set closes_at = now() where environment = 'production'`)
+    await tx.query(sql`
+      update runs set wakes_at = now() where environment = 'production' and wakes_at is not null`)
+  })
+  const isOver = async () => !served.isRunning() || (await countOpen(database)) === 0
+  await expect.poll(isOver, { timeout: 120_000, interval: 100 }).toBe(true)
+  expect(served.isRunning() ? '' : served.log().slice(-2_000)).toBe('')
+  const ends = await database.query(sql`
+    select workflow, outcome, count(*)::integer from runs where environment = 'production'
+    group by workflow, outcome order by workflow, outcome`)
+  expect(ends).toEqual([
+    { workflow: 'daily', outcome: 'batched', count: 8 },
+    { workflow: 'daily', outcome: 'completed', count: 4 },
+    { workflow: 'later', outcome: 'completed', count: 12 },
+  ])
+})
+
+async function countQueued(database: Database): Promise<number | undefined> {
+  const [row] = await database.query<{ queued: number }>(sql`
+    select count(*)::integer as queued from runs
+    where environment = 'production' and status = 'queued'`)
+  return row?.queued
+}
+
 interface Listed extends Readonly<Record<string, unknown>> {
   readonly items: readonly { readonly data: unknown }[]
   readonly page_info: { readonly after: string }
