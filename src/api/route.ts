@@ -54,6 +54,8 @@ export interface MutationRoute extends RouteBase {
   readonly body?: object
   /** Whether the body may be left out. */
   readonly isBodyOptional?: true
+  /** Whether a call with this query changes nothing: its reply is not kept, and its idempotency key stays free. */
+  isIdle?(query: Readonly<Record<string, unknown>>): boolean
   /** Measures how long its answers take. */
   readonly meter?: 'trigger_seconds'
   handle(request: MutationRequest): Promise<Reply>

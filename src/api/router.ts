@@ -156,7 +156,8 @@ function mutation(route: MutationRoute, database: Database) {
       throw new RequestError(422, 'invalid_params', 'the call needs a JSON body')
     const work = (tx: Parameters<Parameters<Database['transaction']>[0]>[0]) =>
       route.handle({ ...base, tx, body })
-    if (key === undefined) return { reply: await database.transaction(work) }
+    if (key === undefined || route.isIdle?.(base.query) === true)
+      return { reply: await database.transaction(work) }
     const { method, path, querystring, state } = ctx
     const { environment, now } = base
     // Two users that send the same are two callers, whatever they take for their key.

@@ -115,6 +115,7 @@ const trigger: MutationRoute = {
     },
   },
   body: triggerSchema,
+  isIdle: (query) => query['dry_run'] === true,
   async handle({ tx, environment, params, query, body, caller, now, services }) {
     const workflow = params['key'] as WorkflowKey
     const call = { environment, workflow, body, now }

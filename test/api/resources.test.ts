@@ -368,21 +368,3 @@ test('runs are woken and replayed by operators, in a sandbox unless the body say
     await api.call('POST', replay, { key: OPERATOR, body: { sandbox: 'false' } }),
   ).toMatchObject({ status: 422, body: { errors: [{ field: '/sandbox' }] } })
 })
-
-test('a dry run answers what would happen, to who may also read', async ({ api, database }) => {
-  const path = '/v1/workflows/welcome/trigger?dry_run=true'
-  const body = { recipients: [{ id: 'ada', name: 'Ada' }] }
-  const both = await anEnvironment(database, 'development', ['trigger', 'read'])
-  const reply = await api.call('POST', path, { key: both.key, body })
-  expect(reply).toMatchObject({
-    status: 200,
-    body: { __typename: 'DryRun', workflow: 'welcome', runs: [{ recipient: 'ada' }] },
-  })
-  const { key } = await anEnvironment(database, 'development', ['trigger'])
-  expect(await api.call('POST', path, { key, body })).toMatchObject({
-    status: 403,
-    body: { code: 'insufficient_scope' },
-  })
-  const real = '/v1/workflows/welcome/trigger?dry_run=false'
-  expect((await api.call('POST', real, { key, body })).body).toHaveProperty('workflow_run_id')
-})
