@@ -1,3 +1,4 @@
+import { stopwatch } from '../clock.ts'
 import type { RunId } from '../ids.ts'
 import type { Transaction } from '../db/database.ts'
 import type { Queue } from '../db/queue.ts'
@@ -16,6 +17,7 @@ import { fetchJobs, runJobs } from './jobs.ts'
 import type { QueuedRun } from './run.ts'
 import { secretPlaceholders } from './scope.ts'
 import { saveRuns } from './store.ts'
+import { inTurns } from './turns.ts'
 import { saveWaits } from './wait-store.ts'
 import { eventsOf } from './waiting.ts'
 import { noteEvents } from '../messages/happenings.ts'
@@ -37,9 +39,12 @@ export interface RunDeps {
 /** How much the runs of one transaction may make: messages, and what they change of their data and of recipients. */
 const MADE_BYTES_MAX = 16 * 1024 * 1024
 
+/** For how long the runs of one transaction may be worked on, while others wait for its locks; one run may take longer. */
+const WORK_MS_MAX = 1_000
+
 /** What came of executing runs. */
 export interface Executed {
-  /** Those that were not begun, since the others have made so much. */
+  /** Those that were not begun, since the others have made or taken so much. */
   readonly left: readonly RunId[]
   /** How much the others made. */
   readonly bytes: number
@@ -61,7 +66,8 @@ export async function executeRuns(
   const loaded = await loadChunk(tx, environment, { runs, known: deps.known ?? [] }, now)
   const made = { bytes: 0 }
   const chunk = { ...loaded, dryRun: deps.dryRun === true, links: deps.links ?? null, made }
-  const { walks, toLook, nested } = await walkAll(tx, chunk, runs)
+  const { walks: walked, toLook, nested } = await walkAll(tx, chunk, runs)
+  const walks = walked.map((each) => each.walk)
   const messages = walks.flatMap((each) => each.messages)
   const updates = [...walks.flatMap((each) => each.updates), ...nested.entities]
   await upsertRecipients(tx, environment, updates, now)
@@ -83,12 +89,14 @@ export async function executeRuns(
     environment,
     walks.flatMap((each) => each.waits),
   )
-  const results = walks.map(({ result }, index) => ({ before: runs[index]!, result }))
+  const results = walked.map(({ before, walk: { result } }) => ({ before, result }))
   await noteEvents(tx, eventsOf(chunk, results, messages), now)
   const started = await nested.save(tx)
   await deps.queue.enqueue(tx, 'run', [...runJobs(environment, toLook), ...started.run])
   await deps.queue.enqueue(tx, 'run_bulk', started.run_bulk)
-  return { left: runs.slice(walks.length).map(({ id }) => id), bytes: made.bytes }
+  const begun = new Set(walked.map(({ before }) => before))
+  const left = runs.filter((run) => !begun.has(run)).map(({ id }) => id)
+  return { left, bytes: made.bytes }
 }
 
 /** Writes down what is to be asked, and takes away what was answered. Answers the runs whose requests are to be made. */
@@ -107,11 +115,17 @@ async function askOut(
 }
 
 interface Walked {
-  /** In the order of the runs; there are fewer where they have made too much. */
-  readonly walks: readonly Walk[]
+  /** In the order of the runs, each with its run as it was; there are fewer where they have made or taken too much. */
+  readonly walks: readonly { readonly before: QueuedRun; readonly walk: Walk }[]
   /** Runs whose batches close earlier than they sleep. */
   readonly toLook: readonly RunId[]
   readonly nested: NestedTriggers
+}
+
+/** A run that stands before a gate or batch. */
+interface Standing {
+  readonly walking: Walking
+  readonly request: Request
 }
 
 /**
@@ -136,36 +150,72 @@ async function walkAll(tx: Transaction, chunk: Chunk, runs: readonly QueuedRun[]
         return unreachable(request)
     }
   }
+  const walks = new Map<QueuedRun, Walk>()
   // Only what stands before a gate is kept on its way: the scopes of the others are garbage at once.
-  const walkings = new Map<number, Walking>()
-  let steps: IteratorResult<Request, Walk>[] = []
-  for (const [index, run] of runs.entries()) {
-    if (chunk.made.bytes > MADE_BYTES_MAX) break
-    const walking = walk(chunk, run, secrets)
-    const step = walking.next()
-    if (!step.done) walkings.set(index, walking)
-    steps.push(step)
+  let standing = new Map<QueuedRun, Standing>()
+  let worked = 0
+  const step = (run: QueuedRun, walking: Walking, ...given: [] | [Answer]) => {
+    const began = stopwatch()
+    const { done, value } = walking.next(...given)
+    worked += stopwatch() - began
+    if (done) walks.set(run, value)
+    else standing.set(run, { walking, request: value })
   }
-  for (;;) {
-    const requests = steps.flatMap((step) => (step.done ? [] : [step.value]))
-    if (requests.length === 0) break
-    await gates.load(
+  const isFull = () => chunk.made.bytes > MADE_BYTES_MAX || worked > WORK_MS_MAX
+  await inTurns(
+    tx,
+    (function* () {
+      for (const run of runs) {
+        if (isFull()) return
+        step(run, walk(chunk, run, secrets))
+        yield
+      }
+    })(),
+  )
+  // Nothing is changed yet for those that wait for an answer, so they may begin anew; one at least gets on.
+  if (isFull()) standing = new Map([...standing].slice(0, walks.size === 0 ? 1 : 0))
+  while (standing.size > 0) {
+    const answered = standing
+    standing = new Map()
+    const requests = [...answered.values()].map(({ request }) => request)
+    await loadAsked(tx, { gates, batches, nested }, requests)
+    await inTurns(
       tx,
-      requests.filter((one) => one.kind === 'gate'),
-    )
-    await batches.load(
-      tx,
-      requests.filter((one) => one.kind === 'join' || one.kind === 'look'),
-    )
-    await nested.load(
-      tx,
-      requests.filter((one) => one.kind === 'trigger'),
-    )
-    steps = steps.map((step, index) =>
-      step.done ? step : walkings.get(index)!.next(answer(step.value)),
+      (function* () {
+        for (const [run, { walking, request }] of answered)
+          yield step(run, walking, answer(request))
+      })(),
     )
   }
   await gates.save(tx)
   const toLook = await batches.save(tx)
-  return { walks: steps.flatMap((step) => (step.done ? [step.value] : [])), toLook, nested }
+  const inOrder = runs.flatMap((before) => {
+    const found = walks.get(before)
+    return found ? [{ before, walk: found }] : []
+  })
+  return { walks: inOrder, toLook, nested }
+}
+
+/** Reads what these runs ask for, with a fixed number of statements. */
+async function loadAsked(
+  tx: Transaction,
+  {
+    gates,
+    batches,
+    nested,
+  }: { readonly gates: Gates; readonly batches: Batches; readonly nested: NestedTriggers },
+  requests: readonly Request[],
+): Promise<void> {
+  await gates.load(
+    tx,
+    requests.filter((one) => one.kind === 'gate'),
+  )
+  await batches.load(
+    tx,
+    requests.filter((one) => one.kind === 'join' || one.kind === 'look'),
+  )
+  await nested.load(
+    tx,
+    requests.filter((one) => one.kind === 'trigger'),
+  )
 }
