@@ -1,4 +1,5 @@
 import { stopwatch } from '../clock.ts'
+import { TerminalFailure } from '../errors.ts'
 
 /** Rounds of `each` in one render. */
 export const ITERATIONS_MAX = 100_000
@@ -11,10 +12,8 @@ const PARTIAL_DEPTH_MAX = 50
 /** Characters of helper work that cost as much as one step. */
 const CHARACTERS_PER_STEP = 32
 
-/** A render did more than a template may. */
-export class BudgetExceeded extends Error {
-  override readonly name = 'BudgetExceeded'
-}
+/** A render, or what is made of its output, did more than it may; another attempt would, too. */
+export class BudgetExceeded extends TerminalFailure {}
 
 /** Milliseconds of one render. */
 const TIME_MAX = 2_000
@@ -57,6 +56,11 @@ export function chargeStep(characters = 0): void {
   if (budget.steps < budget.look) return
   budget.look = budget.steps + STEPS_PER_LOOK
   if (budget.steps > STEPS_MAX) throw new BudgetExceeded('the template does too much work')
+  checkTime()
+}
+
+/** To be called before and behind work that cannot be stopped on its way. Throws `BudgetExceeded`. */
+export function checkTime(): void {
   if (stopwatch() - budget.began > TIME_MAX) {
     throw new BudgetExceeded('the template takes longer than 2 seconds')
   }

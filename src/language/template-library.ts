@@ -1,5 +1,6 @@
 import { createHash, createHmac } from 'node:crypto'
 import { markdownFragment } from './markdown.ts'
+import { checkTime } from './template-budget.ts'
 import { chargeStep, OUTPUT_MAX } from './template-budget.ts'
 import { dateOf } from './template-date.ts'
 import { textOf } from './template-escape.ts'
@@ -69,7 +70,13 @@ export const libraryHelpers: Readonly<Record<string, Helper>> = {
     arguments: [1, 1],
     named: {},
     isMarkup: true,
-    run: (_, [value]) => markdownFragment(work(textOf(value))),
+    run(_, [value]) {
+      const markdown = work(textOf(value))
+      checkTime()
+      const html = markdownFragment(markdown)
+      checkTime()
+      return html
+    },
   },
   add: arithmetic('The sum of two numbers.', (left, right) => left + right),
   subtract: arithmetic('The first number less the second.', (left, right) => left - right),

@@ -40,6 +40,25 @@ async function ground(database: Database) {
 }
 
 describe('a preview of the API', () => {
+  test('says of a body that is nested too deeply what is wrong with it', async ({ database }) => {
+    const { environment, key } = await anEnvironment(database, 'production')
+    const html = '{{#each data.many}}<div>{{/each}}'
+    const deep = { name: 'Deep', steps: [{ ref: 'mail', type: 'email', subject: 'x', html }] }
+    await applyRevision(database, environment, { preview_deep: deep })
+    await using server = await serve(database, routes)
+    const body = {
+      recipient: { id: 'ann', email: 'ann@example.com' },
+      data: { many: Array.from({ length: 20_000 }, () => 1) },
+    }
+    const path = '/v1/workflows/preview_deep/preview'
+    expect(await server.call('POST', path, { key, body })).toMatchObject({
+      status: 200,
+      body: {
+        messages: [{ diagnostics: [{ message: expect.stringContaining('nested too deeply') }] }],
+      },
+    })
+  })
+
   test('renders each message with a sample, or with what the body says', async ({ database }) => {
     const { key } = await ground(database)
     await using server = await serve(database, routes)

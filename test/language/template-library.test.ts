@@ -253,6 +253,19 @@ describe('bad arguments', () => {
     expect(performance.now() - started).toBeLessThan(4_000)
   })
 
+  test('Markdown is bounded, in its size and with the time of the render', () => {
+    const given = { wide: 'x'.repeat(300 * 1024) }
+    expect(() => text('{{markdown wide}}', 'html', given)).toThrow(
+      'the Markdown has 300 kB, and may have 256 kB',
+    )
+    let now = 0
+    const watch = vi.spyOn(performance, 'now').mockImplementation(() => (now += 1_500))
+    onTestFinished(() => watch.mockRestore())
+    expect(() => text('{{markdown data.bio}}', 'html')).toThrow(
+      'the template takes longer than 2 seconds',
+    )
+  })
+
   test('a render is stopped after two seconds', () => {
     let now = 0
     const watch = vi.spyOn(performance, 'now').mockImplementation(() => (now += 1_500))

@@ -124,3 +124,18 @@ test.each(['Bcc', 'content-type', 'DKIM-Signature'])('the header %s is not for a
     { code: 'reserved_header', path: ['headers', name] },
   ])
 })
+
+describe('an e-mail is refused for good', () => {
+  test.each([
+    ['elements are nested too deeply', { html: '<div>'.repeat(20_000) }],
+    ['HTML with more than 1 MB', { html: '<p>'.repeat(2 ** 19) }],
+    ['the Markdown has 3072 kB', { html: undefined, markdown: '['.repeat(3 * 2 ** 20) }],
+  ])('where a part of it cannot be made: %s', (reason, given) => {
+    expect(() => sent(given as Partial<Email>)).toThrow(TerminalFailure)
+    expect(() => sent(given as Partial<Email>)).toThrow(reason)
+  })
+
+  test('but not where it brings its own text', () => {
+    expect(sent({ html: '<div>'.repeat(20_000), text: 'Hi' }).text).toBe('Hi')
+  })
+})
