@@ -7,6 +7,7 @@ import type { ApiReply, Verdict } from './api.ts'
 import { webhookUrl } from './channel-data.ts'
 import { withOverrides } from './overrides.ts'
 import type { Provider } from './provider.ts'
+import { RETRY_AFTER_MS_MAX } from './retry-after.ts'
 import { secretOr } from './secret.ts'
 
 export interface DiscordSettings {
@@ -109,7 +110,11 @@ function judge(reply: ApiReply): Verdict | undefined {
   const details = detailsOf(reply)
   const seconds = pick(body, 'retry_after')
   if (status === 429 && typeof seconds === 'number' && seconds >= 0) {
-    return { kind: 'throttled', details, retryAfterMs: Math.ceil(Math.min(seconds, 86_400) * 1000) }
+    return {
+      kind: 'throttled',
+      details,
+      retryAfterMs: Math.min(Math.ceil(seconds * 1000), RETRY_AFTER_MS_MAX),
+    }
   }
   const code = pick(body, 'code')
   if (status === 404 && typeof code === 'number' && GONE.has(code)) return bounced(details)

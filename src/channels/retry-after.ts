@@ -1,11 +1,12 @@
-const DAY_MS = 86_400_000
+export const RETRY_AFTER_MS_MAX = 3_600_000
 
-/** How long a `Retry-After` asks to wait, in milliseconds: seconds or an HTTP date; a day at most. */
+/** How long a `Retry-After` asks to wait, in milliseconds: seconds or an HTTP date; an hour at most. */
 export function parseRetryAfter(value: string | undefined, now: Date): number | undefined {
   const text = value?.trim() ?? ''
   if (text === '') return undefined
-  if (/^\d+(\.\d+)?$/.test(text)) return Math.min(Math.ceil(Number(text) * 1000), DAY_MS)
+  if (/^\d+(\.\d+)?$/.test(text))
+    return Math.min(Math.ceil(Number(text) * 1000), RETRY_AFTER_MS_MAX)
   const at = Date.parse(text)
   if (Number.isNaN(at)) return undefined
-  return Math.min(Math.max(at - now.getTime(), 0), DAY_MS)
+  return Math.min(Math.max(at - now.getTime(), 0), RETRY_AFTER_MS_MAX)
 }

@@ -77,6 +77,8 @@ export const ATTEMPTS_MAX = BACK_OFF_MS.length + 1
 /** How long a message is postponed by throttling before it is given up. */
 export const THROTTLE_MS_MAX = 86_400_000
 const THROTTLE_MS_MIN = 1_000
+/** What a failure may ask for between two attempts; longer waits would draw out eight of them. */
+const FAILED_WAIT_MS_MAX = 300_000
 /** Messages of a channel that was refused come back within this time after one may try again. */
 const REFUSED_SPREAD_MS = 30_000
 /** A postponed message waits at least this part of its age, which bounds how often it is tried in a day. */
@@ -188,7 +190,8 @@ function settleFailed(
   if (message.attempt >= ATTEMPTS_MAX) {
     return end(message, 'undelivered', 'attempts_exhausted', { details })
   }
-  const waitMs = Math.max(backOffMs(message.attempt, options.random), answer.retryAfterMs ?? 0)
+  const askedMs = Math.min(answer.retryAfterMs ?? 0, FAILED_WAIT_MS_MAX)
+  const waitMs = Math.max(backOffMs(message.attempt, options.random), askedMs)
   return again(message, 'delivery_failed', { at: later(options.now, waitMs), details })
 }
 

@@ -147,7 +147,8 @@ test.each([
 test.each([
   ['120', 120_000],
   ['Wed, 02 Jan 2030 03:05:05 GMT', 60_000],
-  ['999999999', 86_400_000],
+  ['999999999', 3_600_000],
+  ['Fri, 01 Feb 2030 00:00:00 GMT', 3_600_000],
   ['soon', undefined],
 ])('Retry-After %s is honoured', async (value, retryAfterMs) => {
   await using server = await startHttp((_request, response) => {

@@ -89,6 +89,16 @@ describe('the next state', () => {
     expect(waitMs(settle(aClaimed(), { ...failed, retryAfterMs: 10 }, options))).toBe(2_000)
   })
 
+  test('of a failed one has its end within an hour, whatever Retry-After says', () => {
+    const asked = { ...failed, retryAfterMs: 3_600_000 }
+    const slow = { ...options, random: 1 }
+    const waits = BACK_OFF_MS.map((_, index) =>
+      waitMs(settle(aClaimed({ attempt: index + 1 }), asked, slow)),
+    )
+    expect(waits[0]).toBe(300_000)
+    expect(waits.map(Number).reduce((all, wait) => all + wait)).toBeLessThanOrEqual(3_600_000)
+  })
+
   test('of a throttled one uses up no attempt and changes no status', () => {
     expect(settle(aClaimed({ attempt: 3, status: 'queued' }), throttled, options)).toMatchObject({
       status: 'queued',
