@@ -49,7 +49,9 @@ describe.each(titled)('%s', (_title, one) => {
     })
     const [request, ...more] = messagesOf(server)
     expect(more).toEqual([])
-    expect({ ...request, body: one.body?.(request!) ?? request?.body }).toMatchObject(one.request)
+    expect({ ...request, body: (await one.body?.(request!)) ?? request?.body }).toMatchObject(
+      one.request,
+    )
   })
 
   test.runIf(one.variant === undefined)('says whether it can be repeated', () => {
@@ -114,7 +116,7 @@ describe.each(titled)('%s', (_title, one) => {
     expect(answer.kind).toBe('accepted')
     const request = messagesOf(server)[0]!
     // What is encrypted on its way is compared as the log has it.
-    expect(one.body?.(request) ?? answer.exchange?.request.body).toMatchObject(body)
+    expect((await one.body?.(request)) ?? answer.exchange?.request.body).toMatchObject(body)
     const { body: _, ...rest } = one.request as { readonly body?: unknown }
     expect(request).toMatchObject(rest)
   })

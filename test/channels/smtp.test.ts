@@ -146,6 +146,25 @@ test('TLS is used where a server of the machine itself offers it, and demanded o
   expect(await send(server.port, {}, { tls: 'starttls' })).toMatchObject({ kind: 'failed' })
 })
 
+test('a server of another machine gets a mail over TLS or not at all', async () => {
+  await using plain = await startSmtp()
+  await using forged = await startSmtp({ disabledCommands: [] })
+  const near = door
+  // The socket is real; only where it leads to is said otherwise.
+  door = {
+    ...near,
+    async connect(...target) {
+      const socket = await near.connect(...target)
+      return Object.defineProperty(socket, 'remoteAddress', { value: '203.0.113.7' })
+    },
+  }
+  expect(await send(plain.port)).toMatchObject({ kind: 'failed' })
+  expect(await send(forged.port)).toMatchObject({ kind: 'failed' })
+  expect([plain.connections, forged.connections]).toEqual([1, 1])
+  expect((await send(plain.port, {}, { tls: 'none' })).kind).toBe('accepted')
+  expect([plain.mails.length, forged.mails.length]).toEqual([1, 0])
+})
+
 describe('refused before anything is sent', () => {
   test.each([
     ['two addresses', { to: 'ann@example.com,eve@example.org' }, 'invalid_address'],

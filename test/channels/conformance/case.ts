@@ -1,3 +1,4 @@
+import { expect } from 'vitest'
 import { sendThrough } from '../../../src/channels/send-through.ts'
 import type { Answer, Provider, SendContext } from '../../../src/channels/provider.ts'
 import type { Door } from '../../../src/channels/door.ts'
@@ -49,6 +50,12 @@ export interface Case<Content extends MessageContent = MessageContent, Settings 
   readonly before?: (request: TakenRequest) => FakeAnswer | undefined
   /** The status of an accepted message; `sent` unless told. */
   readonly status?: 'sent' | 'delivered'
+}
+
+/** The signature of a request to AWS, by what it says that it is good for. */
+export function awsScope(region: string, service: string): string {
+  const scope = `/20300102/${region}/${service}/aws4_request, `
+  return expect.stringContaining(scope) as string
 }
 
 export const now = new Date('2030-01-02T03:04:05Z')

@@ -1,3 +1,4 @@
+import { simpleParser } from 'mailparser'
 import { expect } from 'vitest'
 import { mailgun } from '../../../src/channels/mailgun.ts'
 import { postmark } from '../../../src/channels/postmark.ts'
@@ -5,7 +6,8 @@ import { resend } from '../../../src/channels/resend.ts'
 import { sendgrid } from '../../../src/channels/sendgrid.ts'
 import { ses } from '../../../src/channels/ses.ts'
 import type { EmailContent } from '../../../src/steps/step.ts'
-import { aCase, id, jsonBody, type Case } from './case.ts'
+import type { TakenRequest } from '../../support/http.ts'
+import { aCase, awsScope, id, jsonBody, now, type Case } from './case.ts'
 
 const content: EmailContent = {
   type: 'email',
@@ -18,7 +20,16 @@ const content: EmailContent = {
   html: '<p>Hello</p>',
   text: 'Hello',
   headers: { 'List-Unsubscribe': '<https://example.com/u>' },
-  attachments: [{ name: 'a.csv', content_type: 'text/csv', content: 'YSxi' }],
+  attachments: [
+    { name: 'a.csv', content_type: 'text/csv', content: 'YSxi' },
+    {
+      name: 'logo.png',
+      content_type: 'image/png',
+      content: 'bG9nbw==',
+      content_id: 'logo',
+      disposition: 'inline',
+    },
+  ],
 }
 const from = 'Example, Inc <hello@example.com>'
 const subject = 'Hello Bcc: eve@example.org'
@@ -59,7 +70,15 @@ export const mailCases: readonly Case[] = [
         text: 'Hello',
         headers: { 'List-Unsubscribe': '<https://example.com/u>', 'Message-ID': messageId },
         tags: [{ name: 'belfry_message_id', value: id }],
-        attachments: [{ filename: 'a.csv', content: 'YSxi', content_type: 'text/csv' }],
+        attachments: [
+          { filename: 'a.csv', content: 'YSxi', content_type: 'text/csv' },
+          {
+            filename: 'logo.png',
+            content: 'bG9nbw==',
+            content_type: 'image/png',
+            content_id: 'logo',
+          },
+        ],
       },
     },
     body: jsonBody,
@@ -123,7 +142,15 @@ export const mailCases: readonly Case[] = [
           { Name: 'Message-ID', Value: messageId },
           { Name: 'X-PM-KeepID', Value: 'true' },
         ],
-        Attachments: [{ Name: 'a.csv', Content: 'YSxi', ContentType: 'text/csv' }],
+        Attachments: [
+          { Name: 'a.csv', Content: 'YSxi', ContentType: 'text/csv' },
+          {
+            Name: 'logo.png',
+            Content: 'bG9nbw==',
+            ContentType: 'image/png',
+            ContentID: 'cid:logo',
+          },
+        ],
       },
     },
     body: jsonBody,
@@ -170,6 +197,13 @@ export const mailCases: readonly Case[] = [
         custom_args: { belfry_message_id: id },
         attachments: [
           { filename: 'a.csv', content: 'YSxi', type: 'text/csv', disposition: 'attachment' },
+          {
+            filename: 'logo.png',
+            content: 'bG9nbw==',
+            type: 'image/png',
+            disposition: 'inline',
+            content_id: 'logo',
+          },
         ],
       },
     },
@@ -226,6 +260,7 @@ export const mailCases: readonly Case[] = [
         'h:List-Unsubscribe=<https://example.com/u>',
         `v:belfry_message_id=${id}`,
         'attachment=a.csv:a,b',
+        'inline=logo:logo',
       ],
     },
     body: ({ headers, body }) => parts(headers['content-type'] ?? '', body),
@@ -264,6 +299,7 @@ export const mailCases: readonly Case[] = [
       headers: {
         'x-amz-date': '20300102T030405Z',
         'x-amz-security-token': 'session-verysecret',
+        authorization: awsScope('eu-central-1', 'ses'),
       },
       body: {
         FromEmailAddress: '"Example, Inc" <hello@example.com>',
@@ -272,9 +308,32 @@ export const mailCases: readonly Case[] = [
         },
         ConfigurationSetName: 'transactional',
         EmailTags: [{ Name: 'belfry_message_id', Value: id }],
+        mail: {
+          from: { value: [{ address: 'hello@example.com', name: 'Example, Inc' }] },
+          to: { value: [{ address: 'ann@example.com', name: '' }] },
+          cc: { value: [{ address: 'cy@example.com', name: '' }] },
+          bcc: undefined,
+          replyTo: { value: [{ address: 'lee@example.com', name: 'Lee, A' }] },
+          subject,
+          date: now,
+          messageId,
+          html: '<p>Hello</p>',
+          text: 'Hello',
+          attachments: [
+            {
+              filename: 'logo.png',
+              contentType: 'image/png',
+              content: 'logo',
+              cid: 'logo',
+              contentDisposition: 'inline',
+              related: true,
+            },
+            { filename: 'a.csv', contentType: 'text/csv', content: 'a,b' },
+          ],
+        },
       },
     },
-    body: jsonBody,
+    body: withMail,
     overrides: {
       given: { ConfigurationSetName: 'other', ListManagementOptions: { ContactListName: 'a' } },
       body: { ConfigurationSetName: 'other', ListManagementOptions: { ContactListName: 'a' } },
@@ -305,6 +364,14 @@ export const mailCases: readonly Case[] = [
     ],
   }),
 ]
+
+/** The body of a request to SES, with the mail in it as a mail program reads it. */
+async function withMail(request: TakenRequest): Promise<object> {
+  const body = JSON.parse(request.body) as { readonly Content: { readonly Raw: { Data: string } } }
+  const mail = await simpleParser(Buffer.from(body.Content.Raw.Data, 'base64'))
+  const attachments = mail.attachments.map((one) => ({ ...one, content: one.content.toString() }))
+  return { ...body, mail: { ...mail, bcc: mail.bcc, text: mail.text?.trim(), attachments } }
+}
 
 /** The parts of a form with files, each on a line. */
 function parts(type: string, body: string): readonly string[] {

@@ -2,7 +2,16 @@ import { sns } from '../../../src/channels/sns.ts'
 import { twilio } from '../../../src/channels/twilio.ts'
 import { vonage } from '../../../src/channels/vonage.ts'
 import type { SmsContent } from '../../../src/steps/step.ts'
-import { aCase, formBody, id, jsonBody, WEBHOOK_URL, type Case, type FakeAnswer } from './case.ts'
+import {
+  aCase,
+  awsScope,
+  formBody,
+  id,
+  jsonBody,
+  WEBHOOK_URL,
+  type Case,
+  type FakeAnswer,
+} from './case.ts'
 
 const content: SmsContent = { type: 'sms', to: '+1 (555) 010-0000', body: 'Hi & <welcome> 🔔' }
 
@@ -125,7 +134,10 @@ export const smsCases: readonly Case[] = [
     request: {
       method: 'POST',
       path: '/',
-      headers: { 'x-amz-date': '20300102T030405Z' },
+      headers: {
+        'x-amz-date': '20300102T030405Z',
+        authorization: awsScope('eu-central-1', 'sns'),
+      },
       body: {
         Action: 'Publish',
         PhoneNumber: '+15550100000',
