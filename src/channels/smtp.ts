@@ -1,6 +1,8 @@
 import type { EmailContent } from '../steps/step.ts'
 import { parseMailbox } from './address.ts'
 import { brokenChannel } from './api.ts'
+import { dkimSchema, signMail } from './dkim.ts'
+import type { DkimSettings } from './dkim.ts'
 import { composeMail, senderSchema } from './mail.ts'
 import type { Mail } from './mail.ts'
 import { secretOr } from './secret.ts'
@@ -22,6 +24,7 @@ export interface SmtpSettings {
   readonly password?: string
   /** The sender where a step names none: `hello@example.com` or `Example <hello@example.com>`. */
   readonly from: string
+  readonly dkim?: DkimSettings
 }
 
 const PORT = 587
@@ -73,6 +76,7 @@ export const smtp: Provider<'smtp', EmailContent, SmtpSettings> = {
         maxLength: 2_000,
       }),
       from: senderSchema,
+      dkim: dkimSchema,
     },
   },
   example: {
@@ -82,6 +86,11 @@ export const smtp: Provider<'smtp', EmailContent, SmtpSettings> = {
     username: 'belfry',
     password: 'a password, or { secret: NAME }',
     from: 'Example <hello@example.com>',
+    dkim: {
+      domain: 'example.com',
+      selector: 'belfry',
+      private_key: '-----BEGIN PRIVATE KEY----- … or { secret: NAME }',
+    },
   },
   delivery: 'handed_over',
   overrides: null,
@@ -97,8 +106,13 @@ export const smtp: Provider<'smtp', EmailContent, SmtpSettings> = {
     if (parseMailbox(settings.from) === undefined) {
       return brokenChannel("the channel's from is not one mailbox")
     }
-    const mail = await composeMail(message, message.content.from ?? settings.from, now)
-    if ('reason' in mail) return { kind: 'rejected', ...mail, exchange: null }
+    const written = await composeMail(message, message.content.from ?? settings.from, now)
+    if ('reason' in written) return { kind: 'rejected', ...written, exchange: null }
+    const raw = settings.dkim ? await signMail(written.raw, settings.dkim) : written.raw
+    if (raw === undefined) {
+      return brokenChannel("the channel's dkim.private_key is no RSA key of 1024 bits or more")
+    }
+    const mail = { ...written, raw }
     const server = {
       host: settings.host,
       port: settings.port ?? PORT,
