@@ -124,15 +124,20 @@ describe('a dry run', () => {
   test('shows messages of up to 32 MB, however many portions they are made in', async ({
     engine,
   }) => {
-    const large = 'name: Large\nsteps: [{ ref: feed, type: in_app, body: "{{data.text}}" }]\n'
-    await engine.commit({ 'workflows/hello/workflow.yaml': large })
+    const steps = [1, 2, 3, 4].map((n) => ({
+      ref: `feed_${n}`,
+      type: 'in_app',
+      body: '{{data.text}}',
+    }))
+    const large = JSON.stringify({ name: 'Large', steps })
+    await engine.commit({ 'workflows/hello/workflow.json': large })
     const recipients = Array.from({ length: 24 }, (_, index) => ({ id: `user-${index}` }))
-    const data = { text: 'x'.repeat(600_000) }
+    const data = { text: 'x'.repeat(150_000) }
     const { runs } = await dryRun(engine, { recipients, data })
     expect(runs.map(({ run, messages }) => [run.outcome, messages.length])).toEqual(
-      runs.map(() => ['completed', 1]),
+      runs.map(() => ['completed', 4]),
     )
-    const more = { text: 'x'.repeat(800_000) }
+    const more = { text: 'x'.repeat(200_000) }
     await expect(dryRun(engine, { recipients, data: more })).rejects.toThrow(
       'a dry run shows at most 32 MB, and this trigger makes more',
     )
