@@ -1,5 +1,7 @@
 import fs from 'node:fs'
 import { expect, test } from 'vitest'
+import type { MessageHappening } from '../../src/messages/message.ts'
+import type { RunOutcome } from '../../src/runs/run.ts'
 
 const ROOT = new URL('../../', import.meta.url)
 const page = fs.readFileSync(new URL('docs/spec/timeline.md', ROOT), 'utf8')
@@ -11,6 +13,34 @@ const sources = ['src/runs', 'src/steps', 'src/workflow/channel.ts', 'src/messag
     return fs.readdirSync(new URL(place, ROOT)).map((name) => `${place}/${name}`)
   })
   .map((path) => fs.readFileSync(new URL(path, ROOT), 'utf8'))
+
+/** Each way that a run can end and all that can happen to a message; the compiler sees to it that none is missing. */
+const ends: Record<`run_${RunOutcome}`, true> = {
+  run_completed: true,
+  run_batched: true,
+  run_throttled: true,
+  run_halted: true,
+  run_failed: true,
+  run_cancelled: true,
+}
+const happenings: Record<MessageHappening['type'], true> = {
+  'message.created': true,
+  'message.queued': true,
+  'message.sent': true,
+  'message.delivered': true,
+  'message.delivery_attempted': true,
+  'message.undelivered': true,
+  'message.not_sent': true,
+  'message.bounced': true,
+  'message.seen': true,
+  'message.unseen': true,
+  'message.read': true,
+  'message.unread': true,
+  'message.interacted': true,
+  'message.archived': true,
+  'message.unarchived': true,
+  'message.link_clicked': true,
+}
 
 /** The words that a page lists in the first column of its tables. */
 function listed(text: string): ReadonlySet<string> {
@@ -37,7 +67,12 @@ test('every event of a timeline is on its page, and every one on the page is wri
   const known = listed(page)
   expect(events.filter((word) => !known.has(word))).toEqual([])
   // What the end of a run and the events of its messages are called is put together.
-  const ours = [...known].filter((word) => !/^(?:run|message)_/.test(word))
+  const composed = [...Object.keys(ends), ...Object.keys(happenings)]
+    .map((word) => word.replace('.', '_'))
+    .toSorted()
+  const isComposed = (word: string) => /^(?:run|message)_/.test(word) && !events.includes(word)
+  expect([...known].filter(isComposed).toSorted()).toEqual(composed)
+  const ours = [...known].filter((word) => !isComposed(word))
   const code = sources.join('\n')
   expect(ours.filter((word) => !code.includes(`'${word}'`))).toEqual([])
 })
