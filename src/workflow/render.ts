@@ -71,6 +71,14 @@ export function rendererOf(
   }
 }
 
+/** What a recipient has for a zone that is none, cut to what a zone could be; undefined where there is nothing wrong. */
+export function unknownZoneOf({ recipient }: Scope): string | undefined {
+  const { timezone } = recipient
+  if (timezone === undefined || timezone === null) return undefined
+  if (typeof timezone === 'string' && isTimeZone(timezone)) return undefined
+  return (typeof timezone === 'string' ? timezone : JSON.stringify(timezone)).slice(0, 100)
+}
+
 function timeZoneOf(scope: Scope, fallback: string): string {
   const { timezone } = scope.recipient
   return typeof timezone === 'string' && isTimeZone(timezone) ? timezone : fallback
