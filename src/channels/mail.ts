@@ -34,9 +34,19 @@ const RESERVED_HEADER =
   /^(from|to|cc|bcc|subject|date|message-id|sender|reply-to|return-path|received|mime-version|dkim-signature|content-.*|resent-.*|arc-.*)$/i
 const MEDIA_TYPE = /^[a-z0-9][a-z0-9!#$&^_.+-]*\/[a-z0-9][a-z0-9!#$&^_.+-]*$/i
 
-/** The same for every attempt, so that receivers can tell a repetition from a second mail. */
-export function messageIdOf(message: Pick<HandOver, 'id' | 'environment'>): string {
-  return `<${message.id}@belfry.${message.environment}>`
+/**
+ * The same for every attempt, so that receivers can tell a repetition from a second mail; in the domain of the sender, as
+ * filters expect. Reports are found by what stands before the `@`.
+ */
+function messageIdOf(message: Pick<HandOver, 'id'>, sender: Mailbox): string {
+  const address = ascii(sender.address)
+  return `<${message.id}${address.slice(address.lastIndexOf('@'))}>`
+}
+
+/** Tells programs that answer mails by themselves, such as those for absences, to leave this one alone. */
+function withOrigin(headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  const isSaid = Object.keys(headers).some((name) => name.toLowerCase() === 'auto-submitted')
+  return isSaid ? headers : { 'Auto-Submitted': 'auto-generated', ...headers }
 }
 
 /** What a mail consists of, checked: whoever writes it out, this is safe to write. */
@@ -77,7 +87,6 @@ export function checkMail(message: HandOver<EmailContent>, from: string): MailPa
   const problem =
     checkAddresses(addresses) ?? checkHeaders(content.headers) ?? checkAttachments(content)
   if (problem) return problem
-  const messageId = messageIdOf(message)
   return {
     sender: readable(sender),
     replyTo: replyTo && readable(replyTo),
@@ -85,8 +94,8 @@ export function checkMail(message: HandOver<EmailContent>, from: string): MailPa
     cc: content.cc.map(ascii),
     bcc: content.bcc.map(ascii),
     subject: line(content.subject),
-    messageId,
-    content,
+    messageId: messageIdOf(message, sender),
+    content: { ...content, headers: withOrigin(content.headers) },
   }
 }
 

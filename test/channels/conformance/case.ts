@@ -1,3 +1,4 @@
+import { simpleParser } from 'mailparser'
 import { expect } from 'vitest'
 import { sendThrough } from '../../../src/channels/send-through.ts'
 import type { Answer, Provider, SendContext } from '../../../src/channels/provider.ts'
@@ -110,4 +111,12 @@ export function jsonBody({ body }: TakenRequest): unknown {
 /** The body of a request, read as a form. */
 export function formBody({ body }: TakenRequest): unknown {
   return Object.fromEntries(new URLSearchParams(body))
+}
+
+/** The body of a request to SES, with the mail in it as a mail program reads it. */
+export async function mailBody(request: TakenRequest): Promise<object> {
+  const body = JSON.parse(request.body) as { readonly Content: { readonly Raw: { Data: string } } }
+  const mail = await simpleParser(Buffer.from(body.Content.Raw.Data, 'base64'))
+  const attachments = mail.attachments.map((one) => ({ ...one, content: one.content.toString() }))
+  return { ...body, mail: { ...mail, bcc: mail.bcc, text: mail.text?.trim(), attachments } }
 }

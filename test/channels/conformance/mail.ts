@@ -1,4 +1,3 @@
-import { simpleParser } from 'mailparser'
 import { expect } from 'vitest'
 import { mailgun } from '../../../src/channels/mailgun.ts'
 import { postmark } from '../../../src/channels/postmark.ts'
@@ -6,8 +5,7 @@ import { resend } from '../../../src/channels/resend.ts'
 import { sendgrid } from '../../../src/channels/sendgrid.ts'
 import { ses } from '../../../src/channels/ses.ts'
 import type { EmailContent } from '../../../src/steps/step.ts'
-import type { TakenRequest } from '../../support/http.ts'
-import { aCase, awsScope, id, jsonBody, now, type Case } from './case.ts'
+import { aCase, awsScope, id, jsonBody, mailBody, now, type Case } from './case.ts'
 
 const content: EmailContent = {
   type: 'email',
@@ -33,7 +31,7 @@ const content: EmailContent = {
 }
 const from = 'Example, Inc <hello@example.com>'
 const subject = 'Hello Bcc: eve@example.org'
-const messageId = `<${id}@belfry.production>`
+const messageId = `<${id}@example.com>`
 
 /** Each would add a recipient or a header. */
 const unsafe: readonly EmailContent[] = [
@@ -68,7 +66,11 @@ export const mailCases: readonly Case[] = [
         subject,
         html: '<p>Hello</p>',
         text: 'Hello',
-        headers: { 'List-Unsubscribe': '<https://example.com/u>', 'Message-ID': messageId },
+        headers: {
+          'Auto-Submitted': 'auto-generated',
+          'List-Unsubscribe': '<https://example.com/u>',
+          'Message-ID': messageId,
+        },
         tags: [{ name: 'belfry_message_id', value: id }],
         attachments: [
           { filename: 'a.csv', content: 'YSxi', content_type: 'text/csv' },
@@ -138,6 +140,7 @@ export const mailCases: readonly Case[] = [
         MessageStream: 'outbound',
         Metadata: { belfry_message_id: id },
         Headers: [
+          { Name: 'Auto-Submitted', Value: 'auto-generated' },
           { Name: 'List-Unsubscribe', Value: '<https://example.com/u>' },
           { Name: 'Message-ID', Value: messageId },
           { Name: 'X-PM-KeepID', Value: 'true' },
@@ -193,7 +196,11 @@ export const mailCases: readonly Case[] = [
           { type: 'text/plain', value: 'Hello' },
           { type: 'text/html', value: '<p>Hello</p>' },
         ],
-        headers: { 'List-Unsubscribe': '<https://example.com/u>', 'Message-ID': messageId },
+        headers: {
+          'Auto-Submitted': 'auto-generated',
+          'List-Unsubscribe': '<https://example.com/u>',
+          'Message-ID': messageId,
+        },
         custom_args: { belfry_message_id: id },
         attachments: [
           { filename: 'a.csv', content: 'YSxi', type: 'text/csv', disposition: 'attachment' },
@@ -257,6 +264,7 @@ export const mailCases: readonly Case[] = [
         'html=<p>Hello</p>',
         'h:Reply-To="Lee, A" <lee@example.com>',
         `h:Message-Id=${messageId}`,
+        'h:Auto-Submitted=auto-generated',
         'h:List-Unsubscribe=<https://example.com/u>',
         `v:belfry_message_id=${id}`,
         'attachment=a.csv:a,b',
@@ -317,6 +325,10 @@ export const mailCases: readonly Case[] = [
           subject,
           date: now,
           messageId,
+          headers: expect.toSatisfy(
+            (headers: ReadonlyMap<string, unknown>) =>
+              headers.get('auto-submitted') === 'auto-generated',
+          ) as object,
           html: '<p>Hello</p>',
           text: 'Hello',
           attachments: [
@@ -333,7 +345,7 @@ export const mailCases: readonly Case[] = [
         },
       },
     },
-    body: withMail,
+    body: mailBody,
     overrides: {
       given: { ConfigurationSetName: 'other', ListManagementOptions: { ContactListName: 'a' } },
       body: { ConfigurationSetName: 'other', ListManagementOptions: { ContactListName: 'a' } },
@@ -364,14 +376,6 @@ export const mailCases: readonly Case[] = [
     ],
   }),
 ]
-
-/** The body of a request to SES, with the mail in it as a mail program reads it. */
-async function withMail(request: TakenRequest): Promise<object> {
-  const body = JSON.parse(request.body) as { readonly Content: { readonly Raw: { Data: string } } }
-  const mail = await simpleParser(Buffer.from(body.Content.Raw.Data, 'base64'))
-  const attachments = mail.attachments.map((one) => ({ ...one, content: one.content.toString() }))
-  return { ...body, mail: { ...mail, bcc: mail.bcc, text: mail.text?.trim(), attachments } }
-}
 
 /** The parts of a form with files, each on a line. */
 function parts(type: string, body: string): readonly string[] {

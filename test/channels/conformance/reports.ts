@@ -293,7 +293,7 @@ const ses: ReportCase = {
     // As it comes without a configuration set, and so without tags.
     returned: (id, emailAddress) => ({
       notificationType: 'Bounce',
-      mail: { headers: [{ name: 'Message-ID', value: `<${id}@belfry.production>` }] },
+      mail: { headers: [{ name: 'Message-ID', value: `<${id}@example.com>` }] },
       bounce: { bounceType: 'Transient', bouncedRecipients: [{ emailAddress }] },
     }),
     rejected: sesEvent('Reject', () => ({ reject: { reason: 'Bad content' } })),
