@@ -15,7 +15,7 @@ import { requestHttp2 } from './http2.ts'
 import { readPrivateKey, signJwt } from './jwt.ts'
 import { withOverrides } from './overrides.ts'
 import type { HandOver, Provider } from './provider.ts'
-import { deregistrationSchema, PUSH_BYTES_MAX } from './push-settings.ts'
+import { apnsExpiration, deregistrationSchema, PUSH_BYTES_MAX } from './push-settings.ts'
 import { secretOr } from './secret.ts'
 
 export interface ApnsSettings {
@@ -124,6 +124,7 @@ export const apns: Provider<'apns', PushContent, ApnsSettings> = {
         'apns-priority': silent ? '5' : '10',
         'apns-id': message.id,
         'apns-collapse-id': message.id,
+        ...apnsExpiration(message.expiresAt),
       },
       body,
       shown,

@@ -5,7 +5,7 @@ import { endpointUrl, optionsOf, pick, readReply, rejected } from './api.ts'
 import type { ApiReply, Verdict } from './api.ts'
 import { withOverrides } from './overrides.ts'
 import type { Provider } from './provider.ts'
-import { deregistrationSchema } from './push-settings.ts'
+import { deregistrationSchema, secondsLeft } from './push-settings.ts'
 import { parseRetryAfter } from './retry-after.ts'
 import { secretOr } from './secret.ts'
 import type { PollContext, StatusAnswer, StatusReceipt } from './status-poll.ts'
@@ -60,10 +60,12 @@ export const expo: Provider<'expo', PushContent, ExpoSettings> = {
 
   async send(message, context) {
     const { token: to, title, body, data, silent } = message.content
+    const ttl = secondsLeft(message.expiresAt, context.now)
     const own = {
       to,
       ...(silent ? { _contentAvailable: true } : { title, body, sound: 'default' }),
       ...(data !== null && { data }),
+      ...(ttl !== undefined && { ttl }),
     }
     const shown = withOverrides(own, message.overrides)
     return await callApi(

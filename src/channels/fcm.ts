@@ -14,7 +14,12 @@ import type { ApiReply, Verdict } from './api.ts'
 import { readPrivateKey, signJwt } from './jwt.ts'
 import { withOverrides } from './overrides.ts'
 import type { Answer, HandOver, Provider, SendContext } from './provider.ts'
-import { deregistrationSchema, PUSH_BYTES_MAX } from './push-settings.ts'
+import {
+  apnsExpiration,
+  deregistrationSchema,
+  PUSH_BYTES_MAX,
+  secondsLeft,
+} from './push-settings.ts'
 import { secretOr } from './secret.ts'
 import { DoorError } from './target.ts'
 
@@ -96,7 +101,7 @@ export const fcm: Provider<'fcm', PushContent, FcmSettings> = {
     if (account === undefined) {
       return brokenChannel("the channel's service_account is no key file of a service account")
     }
-    const own = { message: notificationOf(message) }
+    const own = { message: notificationOf(message, context.now) }
     const shown = withOverrides(own, message.overrides)
     const body = JSON.stringify(shown)
     if (Buffer.byteLength(JSON.stringify(shown['message'])) > PUSH_BYTES_MAX) {
@@ -118,20 +123,27 @@ export const fcm: Provider<'fcm', PushContent, FcmSettings> = {
   },
 }
 
-function notificationOf({ id, content }: HandOver<PushContent>): object {
+function notificationOf({ id, content, expiresAt }: HandOver<PushContent>, now: Date): object {
   const { token, title, body, data, silent } = content
   // Here all values are texts.
   const texts = Object.entries(data ?? {}).map(([name, value]) => [
     name,
     typeof value === 'string' ? value : JSON.stringify(value),
   ])
+  const left = secondsLeft(expiresAt, now)
   const aps = silent ? { 'content-available': 1 } : { sound: 'default' }
   return {
     token,
     ...(!silent && { notification: { title, body } }),
     ...(data !== null && { data: Object.fromEntries(texts) }),
-    android: silent ? { priority: 'normal' } : { notification: { tag: id } },
-    apns: { headers: { 'apns-collapse-id': id }, payload: { aps } },
+    android: {
+      ...(silent ? { priority: 'normal' } : { notification: { tag: id } }),
+      ...(left !== undefined && { ttl: `${left}s` }),
+    },
+    apns: {
+      headers: { 'apns-collapse-id': id, ...apnsExpiration(expiresAt) },
+      payload: { aps },
+    },
   }
 }
 

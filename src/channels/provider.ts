@@ -12,6 +12,8 @@ export interface HandOver<Content extends MessageContent = MessageContent> {
   readonly content: Content
   /** From 1. */
   readonly attempt: number
+  /** From when on it is worth nothing any more; null or absent: never. */
+  readonly expiresAt?: Date | null
   /** What the step lays over the body of this provider's request. */
   readonly overrides?: JsonObject
 }

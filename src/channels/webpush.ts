@@ -14,7 +14,7 @@ import {
 import type { ApiReply, Verdict } from './api.ts'
 import { withOverrides } from './overrides.ts'
 import type { Provider } from './provider.ts'
-import { deregistrationSchema } from './push-settings.ts'
+import { deregistrationSchema, secondsLeft } from './push-settings.ts'
 import { secretOr } from './secret.ts'
 
 export interface WebpushSettings {
@@ -91,7 +91,7 @@ export const webpush: Provider<'webpush', PushContent, WebpushSettings> = {
         publicKey: settings.public_key,
         privateKey: settings.private_key,
       },
-      TTL: TTL_S,
+      TTL: Math.min(secondsLeft(message.expiresAt, context.now) ?? TTL_S, TTL_S),
       urgency: silent ? 'low' : 'normal',
       topic: message.id.replaceAll('-', ''),
     })

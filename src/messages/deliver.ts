@@ -146,7 +146,8 @@ async function handOver(ctx: DeliveryContext, claims: Claims, message: DueMessag
     )
   }
   const elapsed = ctx.metrics.stopwatch()
-  const sent = await send(ctx, { ...ref, content: message.content }, channel, claims.settings)
+  const { content, expiresAt } = message
+  const sent = await send(ctx, { ...ref, content, expiresAt }, channel, claims.settings)
   const { kind: outcome } = sent
   ctx.metrics.observe('delivery_seconds', { channel: channel.type, outcome }, elapsed())
   const answer = await watchChannel(ctx, claims, message, sent)
@@ -246,6 +247,7 @@ interface Sending {
   readonly id: MessageId
   readonly attempt: number
   readonly content: MessageContent
+  readonly expiresAt: Date | null
 }
 
 /** Calls the provider within its time, and takes the secrets out of what it answers. */

@@ -17,6 +17,7 @@ export interface DueMessage extends Facts {
   readonly channel: ChannelKey
   readonly channelType: ChannelType
   readonly content: MessageContent
+  readonly expiresAt: Date | null
   readonly insertedAt: Date
   readonly plannedAt: Date
   /** Whether the outcome of an earlier attempt is unknown. */
@@ -74,7 +75,7 @@ export async function lockDueMessages(
 ): Promise<DueMessage[]> {
   return await tx.query<DueMessage>(sql`
     select m.id, m.attempt, m.status, m.reason, m.workflow, m.channel,
-           m.channel_type as "channelType", m.content,
+           m.channel_type as "channelType", m.content, m.expires_at as "expiresAt",
            m.events @> ${AMBIGUOUS}::jsonb as ambiguous,
            m.inserted_at as "insertedAt",
            coalesce(m.scheduled_at, m.inserted_at) as "plannedAt",

@@ -1,9 +1,10 @@
-import { createPublicKey, generateKeyPairSync, verify } from 'node:crypto'
+import { createECDH, createPublicKey, generateKeyPairSync, randomBytes, verify } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import webPush from 'web-push'
 import { apns } from '../../src/channels/apns.ts'
 import { openDoor } from '../../src/channels/door.ts'
 import type { Door } from '../../src/channels/door.ts'
+import { expo } from '../../src/channels/expo.ts'
 import { fcm } from '../../src/channels/fcm.ts'
 import type { HandOver } from '../../src/channels/provider.ts'
 import { webpush } from '../../src/channels/webpush.ts'
@@ -97,6 +98,39 @@ const taking: Responder = (_request, response) => void response.writeHead(200).e
 
 /** Minutes behind a full hour. */
 const minutesIn = (count: number) => new Date(Date.UTC(2030, 0, 1, 3, count))
+
+test.each([
+  [90_400, '90', 'of what is left'],
+  [-5_000, '0', 'of nothing, once its time is over'],
+])('%i ms to its end: each service is told %s seconds, %s', async (ms, seconds, _what) => {
+  const push = { ...aPush(), expiresAt: new Date(now.getTime() + ms) }
+  const until = String(Math.floor(push.expiresAt.getTime() / 1000))
+  await using server = await startHttp(answering(200))
+  await using apple = await startHttp2(taking)
+  const keys = webPush.generateVAPIDKeys()
+  const browser = createECDH('prime256v1')
+  const subscription = {
+    endpoint: `${server.url}/push`,
+    keys: {
+      p256dh: browser.generateKeys().toString('base64url'),
+      auth: randomBytes(16).toString('base64url'),
+    },
+  }
+  await apns.send(push, within(settingsOf(apple.url)))
+  expect(apple.requests[0]?.headers['apns-expiration']).toBe(until)
+  await fcm.send(push, within({ service_account: accountOf(server.url), endpoint: server.url }))
+  expect(JSON.parse(server.requests.at(-1)!.body)).toMatchObject({
+    message: { android: { ttl: `${seconds}s` }, apns: { headers: { 'apns-expiration': until } } },
+  })
+  await expo.send(push, within({ endpoint: server.url }))
+  expect(JSON.parse(server.requests.at(-1)!.body)).toMatchObject({ ttl: Number(seconds) })
+  const vapid = { public_key: keys.publicKey, private_key: keys.privateKey }
+  await webpush.send(
+    { ...push, content: { ...push.content, subscription } },
+    within({ ...vapid, subject: 'mailto:push@example.com' }),
+  )
+  expect(server.requests.at(-1)?.headers['ttl']).toBe(seconds)
+})
 
 describe('fcm', () => {
   test('asks for a token once in fifty minutes, with an assertion that verifies', async () => {

@@ -106,6 +106,19 @@ async function nextPoll(database: Database): Promise<Date | undefined> {
 }
 
 describe('a service that does not call', () => {
+  test('is told how much longer a notification is worth something', async ({ database }) => {
+    await using expo = await startExpo(() => ({}))
+    const { ctx } = await send(database, expo, ['a'])
+    const message = { ...aPush('b'), expiresAt: new Date(clock.now().getTime() + 90_000) }
+    const job = await insert(database, clock, [message])
+    clock.advance(30_000)
+    await deliver(ctx, job)
+    expect(expo.requests.map(({ body }) => (JSON.parse(body) as { ttl?: number }).ttl)).toEqual([
+      undefined,
+      60,
+    ])
+  })
+
   test('is asked after its time, about all of a channel together', async ({ database }) => {
     await using expo = await startExpo((ids) =>
       Object.fromEntries(
