@@ -92,7 +92,12 @@ export async function lockQueuedRuns(
         select id, bytes from activities
         union all
         select t.id, w.bytes
-        from triggers t
+        from (
+          select workflow_run_id, id from triggers
+          union all
+          -- Of what its batch holds a run makes data of its own, about as much as its trigger has.
+          select workflow_run_id, id from locked where batch_id is not null
+        ) t
         cross join lateral (
           select coalesce(data_bytes, octet_length(data::text)) as bytes from workflow_runs
           where environment = ${environment} and id = t.workflow_run_id

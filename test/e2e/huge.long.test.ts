@@ -13,12 +13,14 @@ const MEGABYTES_MAX = 700
 
 const files: Files = {
   'environments/production.yaml': `ref: main
-channels: { feed: { type: in_app, provider: in_app } }
+channels:
+  feed: { type: in_app, provider: in_app }
+  mail: { type: email, provider: smtp, sandbox: true, settings: { host: mail.example.com, from: us@example.com } }
 `,
   'workflows/hello/workflow.yaml':
     'name: Hello\nsteps: [{ ref: feed, type: in_app, body: "{{data.title}}" }]\n',
   'workflows/long/workflow.yaml':
-    'name: Long\nsteps: [{ ref: feed, type: in_app, body: "{{data.text}}" }]\n',
+    'name: Long\nsteps: [{ ref: mail, type: email, subject: Long, html: <p>Long</p>, text: "{{data.text}}" }]\n',
   'workflows/digest/workflow.yaml': `name: Digest
 steps:
   - { ref: digest, type: batch, window: 2s }
@@ -39,7 +41,10 @@ function text(megabytes: number): string {
 }
 
 function people(count: number): readonly object[] {
-  return Array.from({ length: count }, (_, index) => ({ id: `user-${index}` }))
+  return Array.from({ length: count }, (_, index) => ({
+    id: `user-${index}`,
+    email: `user-${index}@example.com`,
+  }))
 }
 
 /** The most memory that a process has had since this was asked, in megabytes. */
