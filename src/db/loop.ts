@@ -69,3 +69,14 @@ export function startLoop(turn: () => Promise<boolean>, options: LoopOptions): L
     },
   }
 }
+
+/** Whether the work ended in time. */
+export async function within(ms: number, work: Promise<unknown>): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), ms)
+  })
+  const ended = await Promise.race([work.then(() => true), late])
+  clearTimeout(timer)
+  return ended
+}

@@ -1,52 +1,87 @@
+import type { Log } from '../log.ts'
+import { startLoop, type Loop } from './loop.ts'
+
 /** A job, as far as its lane is concerned. */
 interface LanedJob {
   readonly data: object
 }
 
-/** Keeps one lane from taking all places of a worker. */
+/** Keeps lanes from taking all places of a worker. */
 export interface QueueLanes {
-  /** Fetches jobs of lanes that are not full, with which theirs are. */
-  fetch<Job extends LanedJob>(
-    fetchJobs: (full: readonly string[]) => Promise<Job[]>,
-  ): Promise<Job[]>
+  /** The lanes of which no further job is to begin. */
+  full(): readonly string[]
+  enter(jobs: readonly LanedJob[]): void
   /** The jobs are done. */
   leave(jobs: readonly LanedJob[]): void
 }
 
-/** One fetch follows the other, so that none overlooks what another is taking. */
-export function openQueueLanes(perLane: number): QueueLanes {
+export interface LanePlaces {
+  /** What lanes share. Where all of it is taken, lanes of which nothing runs get a place beyond it: any number may hang. */
+  readonly shared: number
+  readonly perLane: number
+}
+
+/** Counts what runs of each lane. */
+export function openQueueLanes({ shared, perLane }: LanePlaces): QueueLanes {
   const running = new Map<string, number>()
+  let total = 0
   const add = (jobs: readonly LanedJob[], count: 1 | -1) => {
     for (const { data } of jobs) {
       const { lane = '' } = data as Laned
+      total += count
       running.set(lane, (running.get(lane) ?? 0) + count)
       if (running.get(lane) === 0) running.delete(lane)
     }
   }
-  let last: Promise<unknown> = Promise.resolve()
-  let asked = 0
-  let emptySince = 0
-  const take = async <Job extends LanedJob>(
-    ask: number,
-    fetchJobs: (full: readonly string[]) => Promise<Job[]>,
-  ): Promise<Job[]> => {
-    // Somebody has looked since, and found nothing.
-    if (emptySince > ask) return []
-    const began = (asked += 1)
-    const full = [...running].flatMap(([lane, count]) => (count >= perLane ? [lane] : []))
-    const jobs = await fetchJobs(full)
-    add(jobs, 1)
-    if (jobs.length === 0) emptySince = began
-    return jobs
-  }
   return {
-    fetch(fetchJobs) {
-      const ask = (asked += 1)
-      const fetching = last.then(() => take(ask, fetchJobs))
-      last = fetching.catch(() => {})
-      return fetching
-    },
+    full: () =>
+      [...running].flatMap(([lane, count]) => (count >= perLane || total >= shared ? [lane] : [])),
+    enter: (jobs) => add(jobs, 1),
     leave: (jobs) => add(jobs, -1),
+  }
+}
+
+/** One loop that waits for no job that it began, so that lanes of which nothing runs need no place. */
+export function startLaneLoop<Job extends LanedJob>(
+  lanes: QueueLanes,
+  {
+    log,
+    name,
+    take,
+    handle,
+  }: {
+    readonly log: Log
+    readonly name: string
+    readonly take: () => Promise<readonly Job[]>
+    readonly handle: (jobs: readonly Job[]) => Promise<unknown>
+  },
+): Loop {
+  const running = new Set<Promise<void>>()
+  const work = async (jobs: readonly Job[]) => {
+    try {
+      await handle(jobs)
+    } catch (error) {
+      log.warn('jobs were not ended', { queue: name, error })
+    } finally {
+      lanes.leave(jobs)
+      loop.wake()
+    }
+  }
+  const turn = async () => {
+    const jobs = await take()
+    if (jobs.length === 0) return false
+    lanes.enter(jobs)
+    const working = work(jobs).finally(() => running.delete(working))
+    running.add(working)
+    return true
+  }
+  const loop = startLoop(turn, { log, name })
+  return {
+    wake: () => loop.wake(),
+    async close() {
+      await loop.close()
+      await Promise.all(running)
+    },
   }
 }
 

@@ -4,8 +4,8 @@ import { messageOf, RetryableFailure } from '../errors.ts'
 import { newRowId } from '../ids.ts'
 import type { Log } from '../log.ts'
 import type { Database, Queryable, Transaction } from './database.ts'
-import { startLoop, type Loop } from './loop.ts'
-import { groupOf, openQueueLanes, type QueueLanes } from './queue-lanes.ts'
+import { startLoop, within, type Loop } from './loop.ts'
+import { groupOf, openQueueLanes, startLaneLoop, type QueueLanes } from './queue-lanes.ts'
 import { sql } from './sql.ts'
 import type { Listening, Topics } from './topics.ts'
 
@@ -42,7 +42,7 @@ export interface Work<Payload extends object> {
   readonly alone?: (payload: Payload) => boolean
   /** How many batches are handled at the same time; 1 when not given. */
   readonly concurrency?: number
-  /** How many of them may be of one lane, a payload's `lane`; any number when not given. */
+  /** How many of them may be of one lane, a payload's `lane`; any number when not given. A lane of which none is handled never waits for others. */
   readonly perLane?: number
   /** A batch that is not completed in a transaction is completed after this resolves; a rejection means retry. */
   readonly handle: (batch: Batch<Payload>) => Promise<void>
@@ -166,7 +166,8 @@ export async function openQueue(database: Database, options: QueueOptions): Prom
     work(name, { take = 1, alone = () => false, concurrency = 1, perLane, handle }) {
       // The payload of a queue is what its own producer put in; nobody else can.
       const { handle: work, alone: isAlone } = { handle, alone } as Required<Work<object>>
-      const lanes = perLane === undefined ? undefined : openQueueLanes(perLane)
+      const lanes =
+        perLane === undefined ? undefined : openQueueLanes({ shared: concurrency, perLane })
       workers.push({ name, take, alone: isAlone, concurrency, lanes, handle: work })
     },
     async retryAbandoned(olderThanMs) {
@@ -190,10 +191,11 @@ export async function openQueue(database: Database, options: QueueOptions): Prom
     },
     start() {
       for (const worker of workers) {
-        for (let count = 0; count < worker.concurrency; count += 1) {
-          const turn = () => takeTurn(context, worker)
-          loops.push({ name: worker.name, ...startLoop(turn, { log, name: worker.name }) })
-        }
+        const { name, concurrency, lanes } = worker
+        const parts = { log, name, ...partsOf(context, worker) }
+        if (lanes) loops.push({ name, ...startLaneLoop(lanes, parts) })
+        for (let count = lanes ? concurrency : 0; count < concurrency; count += 1)
+          loops.push({ name, ...startLoop(() => takeTurn(context, worker), { log, name }) })
       }
     },
     drain: ({ retries = false } = {}) => drain(context, workers, retries),
@@ -217,30 +219,40 @@ interface Context {
   readonly signal: AbortSignal
 }
 
-interface Turn {
-  readonly handled: number
-  readonly failures: readonly unknown[]
-}
-
 /** Fetches once and handles what came. Resolves to true when more may be waiting. */
 async function takeTurn(context: Context, worker: Worker): Promise<boolean> {
-  const { handled } = await fetchAndHandle(context, worker, false)
-  return handled === worker.take
+  const fetched = await fetch(context, worker, false)
+  await handleAll(context, worker, fetched)
+  return fetched.length === worker.take
 }
 
-async function fetchAndHandle(context: Context, worker: Worker, retries: boolean): Promise<Turn> {
-  const { name, take, lanes } = worker
-  const options = { batchSize: take, ignoreStartAfter: retries }
-  const fetchJobs = (full: readonly string[]) =>
-    context.boss.fetch<object>(name, { ...options, ignoreGroups: [...full] })
-  const fetched = await (lanes?.fetch(fetchJobs) ?? fetchJobs([]))
+/** A turn in its two parts, for who does not wait for the second. */
+const partsOf = (context: Context, worker: Worker) => ({
+  take: () => fetch(context, worker, false),
+  handle: (jobs: readonly BossJob[]) => handleAll(context, worker, jobs),
+})
+
+function fetch(
+  { boss }: Context,
+  { name, take, lanes }: Worker,
+  ignoreStartAfter: boolean,
+): Promise<BossJob[]> {
+  const ignoreGroups = [...(lanes?.full() ?? [])]
+  return boss.fetch<object>(name, { batchSize: take, ignoreStartAfter, ignoreGroups })
+}
+
+/** Answers what handlers threw. */
+async function handleAll(
+  context: Context,
+  worker: Worker,
+  fetched: readonly BossJob[],
+): Promise<readonly unknown[]> {
   const failures: unknown[] = []
   for (const jobs of batches(fetched, worker.alone)) {
     const failure = await handleBatch(context, worker, jobs)
     if (failure) failures.push(failure.error)
   }
-  lanes?.leave(fetched)
-  return { handled: fetched.length, failures }
+  return failures
 }
 
 /** A job that failed may have been failed by its neighbours, or fail them: from then on it comes alone. */
@@ -349,9 +361,9 @@ async function drain(
   for (;;) {
     let found = 0
     for (const worker of workers) {
-      const turn = await fetchAndHandle(context, worker, retries)
-      found += turn.handled
-      failures.push(...turn.failures)
+      const fetched = await fetch(context, worker, retries)
+      found += fetched.length
+      failures.push(...(await handleAll(context, worker, fetched)))
     }
     if (found === 0) return { handled, failures }
     handled += found
@@ -385,15 +397,4 @@ function openBoss(database: Database, { supervise, topics, wake }: BossOptions):
 /** pg-boss over our connection or transaction. */
 function adapter(queryable: Queryable) {
   return { executeSql: (text: string, values?: unknown[]) => queryable.execute(text, values) }
-}
-
-/** Whether the work ended in time. */
-async function within(ms: number, work: Promise<unknown>): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<boolean>((resolve) => {
-    timer = setTimeout(() => resolve(false), ms)
-  })
-  const ended = await Promise.race([work.then(() => true), late])
-  clearTimeout(timer)
-  return ended
 }

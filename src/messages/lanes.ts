@@ -1,4 +1,7 @@
-/** How many hand-overs run at the same time: in all, and through one channel. */
+/**
+ * How many hand-overs run at the same time: in all, and through one channel. A channel through which none runs gets its
+ * first beyond the total, so that no number of channels that hang holds it up.
+ */
 export interface LaneLimits {
   readonly total: number
   readonly perLane: number
@@ -32,7 +35,7 @@ export class Lanes {
 
   #isFree(lane: string): boolean {
     const inLane = this.#running.get(lane) ?? 0
-    return this.#total < this.#limits.total && inLane < this.#limits.perLane
+    return inLane === 0 || (this.#total < this.#limits.total && inLane < this.#limits.perLane)
   }
 
   #enter(lane: string): void {

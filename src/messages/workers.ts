@@ -2,7 +2,10 @@ import type { Queue } from '../db/queue.ts'
 import type { DeliverJob } from './claim.ts'
 import { deliver, type DeliveryContext } from './deliver.ts'
 
-/** How many `deliver` jobs a process works on at the same time: in all, and of one channel, so that one that hangs leaves room for others. */
+/**
+ * How many `deliver` jobs a process works on at the same time: in all, and of one channel. Where channels that hang have
+ * taken all, each other channel still gets one.
+ */
 const DELIVERIES_MAX = 16
 const DELIVERIES_PER_CHANNEL_MAX = 4
 

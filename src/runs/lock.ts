@@ -98,11 +98,7 @@ export async function lockQueuedRuns(
           -- Of what its batch holds a run makes data of its own, about as much as its trigger has.
           select workflow_run_id, id from locked where batch_id is not null
         ) t
-        cross join lateral (
-          select coalesce(data_bytes, octet_length(data::text)) as bytes from workflow_runs
-          where environment = ${environment} and id = t.workflow_run_id
-          limit 1
-        ) w
+        cross join lateral (${triggerBytes(environment)}) w
       ) b
       group by id
     )
@@ -128,6 +124,14 @@ function activities(environment: EnvironmentName, order: Sql): Sql {
     where environment = ${environment} and batch_id = l.batch_id
     order by workflow_run_id ${order}
     limit ${SHOWN_MAX}
+  `
+}
+
+function triggerBytes(environment: EnvironmentName): Sql {
+  return sql`
+    select coalesce(data_bytes, octet_length(data::text)) as bytes from workflow_runs
+    where environment = ${environment} and id = t.workflow_run_id
+    limit 1
   `
 }
 

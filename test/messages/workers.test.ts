@@ -22,13 +22,15 @@ import {
 import { aProcess } from './harness.ts'
 
 const OTHER = 'other' as ChannelKey
+const HANGING = Array.from({ length: 18 }, (_, index) => `hanging-${index}` as ChannelKey)
 let stop: AbortController
 
 beforeEach<{ database: Database }>(async ({ database }) => {
   stop = new AbortController()
   await clear(database)
   const main = aChannel({ type: 'webhook', provider: 'webhook' })
-  await saveEnvironment(database, { main, other: { ...main, key: OTHER } })
+  const others = [OTHER, ...HANGING].map((key) => [key, { ...main, key }])
+  await saveEnvironment(database, { main, ...Object.fromEntries(others) })
   await saveWorkflow(database, 'welcome')
   await saveUser(database, 'ann')
 })
@@ -62,4 +64,32 @@ test('many messages of a channel that hangs hold no other channel up', async ({ 
   await expect.poll(() => quick.requests.length, { timeout: 10_000 }).toBe(1)
   release()
   await expect.poll(() => hanging.requests.length, { timeout: 20_000 }).toBe(600)
+})
+
+test('any number of channels that hang hold no other channel up', async ({ database }) => {
+  const clock = testClock(startOfTest)
+  const { promise: open, resolve: release } = Promise.withResolvers<void>()
+  await using hanging = await startHttp(async (_request, response) => {
+    await open
+    response.end()
+  })
+  await using quick = await startHttp()
+  await using queue = await openQueue(database, { log: silentLog })
+  registerDeliverWorker(queue, await aProcess(database, { clock, signal: stop.signal }))
+  const insert = (messages: readonly NewMessage[]) =>
+    database.transaction(async (tx) => {
+      const jobs = await insertMessages(tx, messages, clock.now())
+      await queue.enqueue(tx, 'deliver', jobs)
+    })
+  const content = aWebhookContent(hanging.url)
+  const slow = HANGING.map((channel) =>
+    Array.from({ length: 1 }, () => aMessage({ content, channel })),
+  )
+  await insert(slow.flat())
+  queue.start()
+  // There are more of them than there are places for all together.
+  await expect.poll(() => hanging.requests.length, { timeout: 10_000 }).toBe(HANGING.length)
+  await insert([aMessage({ content: aWebhookContent(quick.url), channel: OTHER })])
+  await expect.poll(() => quick.requests.length, { timeout: 5_000 }).toBe(1)
+  release()
 })
