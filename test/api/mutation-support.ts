@@ -257,6 +257,8 @@ async function fill(database: Database): Promise<void> {
   await database.query(sql`
     insert into revisions (environment, sequence, revision, settings, added, changed, archived, parts, applied_at)
     select name, 1, ${REVISION}, settings, '{hello}', '{}', '{}', '{}', ${now} from environments where name = 'production'
+    on conflict (environment, sequence) do update
+    set revision = excluded.revision, settings = excluded.settings, parts = excluded.parts
   `)
   await database.query(sql`
     update environments set declared = false, state = 'stalled', reason = 'undeclared' where name = 'staging'

@@ -52,8 +52,8 @@ const raw: readonly (readonly [string, string, RegExp])[] = [
     /^HTTP\/1\.1 400 /,
   ],
   [
-    'a header of 17 kB',
-    `GET / HTTP/1.1\r\nHost: localhost\r\nX: ${'x'.repeat(17_000)}\r\n\r\n`,
+    'a header of 66 kB',
+    `GET / HTTP/1.1\r\nHost: localhost\r\nX: ${'x'.repeat(66_000)}\r\n\r\n`,
     /^HTTP\/1\.1 431 /,
   ],
   [
