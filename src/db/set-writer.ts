@@ -1,8 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { messageOf } from '../errors.ts'
+import type { Log } from '../log.ts'
 
 export interface SetWriterOptions<Item> {
-  /** Commits these together, or nothing of them; false where that failed. */
-  readonly write: (items: readonly Item[]) => Promise<boolean>
+  /** Commits these together, or throws and commits nothing of them. */
+  readonly write: (items: readonly Item[]) => Promise<void>
+  /** What the log says where that failed. */
+  readonly failure: string
+  readonly log: Pick<Log, 'warn'>
   /** What is left of one that cannot be written alone; all of it where nothing is said. */
   readonly reduce?: (item: Item) => Item
   /** How much there is to write of one, in bytes. */
@@ -45,11 +50,10 @@ export class SetWriter<Item> {
   }
 
   async #writeAll(): Promise<void> {
-    const { write } = this.#options
     this.#writing = true
     while (this.#waiting.length > 0) {
       const some = this.#take()
-      if (!(await write(some.map(({ item }) => item))))
+      if (!(await this.#write(some.map(({ item }) => item))))
         for (const { item } of some) await this.#writeAlone(item)
       for (const { done } of some) done()
     }
@@ -65,15 +69,27 @@ export class SetWriter<Item> {
   }
 
   async #writeAlone(item: Item): Promise<void> {
-    const { write, reduce = (same) => same, signal } = this.#options
-    if (await write([item])) return
+    const { reduce = (same) => same, signal } = this.#options
+    if (await this.#write([item])) return
     const rest = reduce(item)
     let waitMs = RETRY_MS_MIN
-    while (!(await write([rest]))) {
+    while (!(await this.#write([rest]))) {
       // It rejects when the process stops; then what was not written is left to whoever takes over.
       await sleep(waitMs, undefined, { ref: false, signal }).catch(() => {})
       if (signal.aborted) return
       waitMs = Math.min(waitMs * 2, RETRY_MS_MAX)
+    }
+  }
+
+  /** Whether they are committed. */
+  async #write(items: readonly Item[]): Promise<boolean> {
+    const { write, failure, log } = this.#options
+    try {
+      await write(items)
+      return true
+    } catch (error) {
+      log.warn(failure, { count: items.length, error: messageOf(error) })
+      return false
     }
   }
 }

@@ -3,17 +3,14 @@ import type { Clock } from '../clock.ts'
 import type { Database } from '../db/database.ts'
 import { messageOf } from '../errors.ts'
 import type { EnvironmentName } from '../ids.ts'
+import type { Log } from '../log.ts'
 import { laneOf } from './claim.ts'
 import type { Claims } from './claim.ts'
 import type { DueMessage } from './delivery-store.ts'
 import { endRefusal, noteRefusal } from './pace-store.ts'
-import type { Warnings } from './settler.ts'
 
-/** The part of a log that is needed here. */
-export interface Alerts extends Warnings {
-  info(message: string, fields?: Readonly<Record<string, unknown>>): void
-  error(message: string, fields?: Readonly<Record<string, unknown>>): void
-}
+/** The part of a log that hand-overs need. */
+export type Alerts = Pick<Log, 'info' | 'warn' | 'error'>
 
 export interface RefusalContext {
   readonly database: Database

@@ -1,8 +1,8 @@
 import type { Clock } from '../clock.ts'
 import type { Database, Transaction } from '../db/database.ts'
 import { SetWriter } from '../db/set-writer.ts'
-import { messageOf } from '../errors.ts'
 import type { ProcessId } from '../ids.ts'
+import type { Log } from '../log.ts'
 import { forgetDevices } from './bounce-store.ts'
 import { insertDeliveries, lockClaims, saveSettlements } from './delivery-store.ts'
 import type { ClaimRef, Delivery } from './delivery-store.ts'
@@ -24,18 +24,13 @@ export interface Ending {
   readonly poll?: NewPoll
 }
 
-/** The part of a log that is needed here. */
-export interface Warnings {
-  warn(message: string, fields?: Readonly<Record<string, unknown>>): void
-}
-
 export interface SettlerOptions {
   readonly database: Database
   readonly clock: Clock
   readonly process: ProcessId
   /** Aborted when the process stops. */
   readonly signal: AbortSignal
-  readonly log: Warnings
+  readonly log: Pick<Log, 'warn'>
 }
 
 /** Writes the ends of hand-overs in sets, and tries until it succeeds: a claim that is not settled ends with the lease. */
@@ -47,18 +42,9 @@ export interface Settler {
 export function openSettler(options: SettlerOptions): Settler {
   const { database, log, signal } = options
   const writer = new SetWriter<Ending>({
-    async write(endings) {
-      try {
-        await database.transaction((tx) => write(options, tx, endings))
-        return true
-      } catch (error) {
-        log.warn('the ends of hand-overs could not be written', {
-          messages: endings.length,
-          error: messageOf(error),
-        })
-        return false
-      }
-    },
+    write: (endings) => database.transaction((tx) => write(options, tx, endings)),
+    failure: 'the ends of hand-overs could not be written',
+    log,
     // What a provider has answered may be what Postgres does not take.
     reduce: (ending) => ({ ...ending, delivery: null }),
     signal,

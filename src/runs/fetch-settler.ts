@@ -2,7 +2,6 @@ import type { Clock } from '../clock.ts'
 import type { Database, Transaction } from '../db/database.ts'
 import type { Queue, QueueName } from '../db/queue.ts'
 import { SetWriter } from '../db/set-writer.ts'
-import { messageOf } from '../errors.ts'
 import type { RunId } from '../ids.ts'
 import type { Log } from '../log.ts'
 import { settleFetches, type EndedFetch, type FetchClaim } from './fetch-store.ts'
@@ -34,16 +33,9 @@ export interface FetchSettler {
 export function openFetchSettler(options: SettlerOptions): FetchSettler {
   const { database, log, signal } = options
   const writer = new SetWriter<Ending>({
-    async write(endings) {
-      try {
-        await database.transaction((tx) => write(options, tx, endings))
-        return true
-      } catch (error) {
-        const fields = { requests: endings.length, error: messageOf(error) }
-        log.warn('what requests were answered could not be written', fields)
-        return false
-      }
-    },
+    write: (endings) => database.transaction((tx) => write(options, tx, endings)),
+    failure: 'what requests were answered could not be written',
+    log,
     weigh: ({ bytes }) => bytes,
     signal,
   })
