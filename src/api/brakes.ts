@@ -46,6 +46,12 @@ const audit: ReadRoute = {
 
 /** A reason is asked for: whoever finds the brake on will want to know. */
 const reasonSchema = { type: 'string', pattern: '\\S', maxLength: 1_000 }
+const whySchema = {
+  type: 'object',
+  required: ['reason'],
+  properties: { reason: reasonSchema },
+  additionalProperties: false,
+}
 
 const putSuspend: MutationRoute = {
   id: 'environments.suspend',
@@ -56,12 +62,7 @@ const putSuspend: MutationRoute = {
   path: '/v1/environments/:environment/suspend',
   scope: 'operate',
   environment: 'path',
-  body: {
-    type: 'object',
-    required: ['reason'],
-    properties: { reason: reasonSchema },
-    additionalProperties: false,
-  },
+  body: whySchema,
   async handle({ tx, environment, body, caller, now }) {
     const { reason } = body as { readonly reason: string }
     const view = await loadEnvironment(tx, environment)
@@ -95,12 +96,7 @@ const putRetire: MutationRoute = {
   path: '/v1/environments/:environment/retire',
   scope: 'operate',
   environment: 'path',
-  body: {
-    type: 'object',
-    required: ['reason'],
-    properties: { reason: reasonSchema },
-    additionalProperties: false,
-  },
+  body: whySchema,
   async handle({ tx, environment, body, caller, now }) {
     const { reason } = body as { readonly reason: string }
     await loadEnvironment(tx, environment)

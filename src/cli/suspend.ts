@@ -1,5 +1,4 @@
-import { ConfigError } from '../errors.ts'
-import { createClient, environmentOption } from './client.ts'
+import { brakeOptions, useBrake } from './brake.ts'
 import { FINE, type Command } from './command.ts'
 import type { WireEnvironment } from './wire.ts'
 
@@ -9,29 +8,13 @@ export const suspend: Command = {
   summary: 'Apply nothing to an environment for now',
   usage: ['<environment> --reason <text>', '<environment> --resume'],
   words: { min: 1, max: 1 },
-  options: {
-    reason: {
-      type: 'string',
-      value: 'text',
-      help: 'why; everybody sees it, and the audit keeps it',
-    },
-    resume: { type: 'boolean', help: 'follow the branch again' },
-    environment: environmentOption,
-  },
-  async run({ words, options, output, settings }) {
-    const client = createClient(settings, options)
-    const [name = ''] = words
-    const reason = options.text('reason')
-    const isResume = options.flag('resume')
-    if (isResume === (reason !== undefined)) {
-      throw new ConfigError('say why with --reason, or --resume')
-    }
-    const path = `/v1/environments/${encodeURIComponent(name)}/suspend`
-    const reply = isResume
-      ? await client.call<WireEnvironment>('DELETE', path)
-      : await client.call<WireEnvironment>('PUT', path, { body: { reason } })
-    output.result(reply, () => [
-      isResume ? resumed(reply) : `nothing is applied to ${name} until it is resumed`,
+  options: brakeOptions('resume', 'follow the branch again'),
+  async run(context) {
+    const { environment, isUndone } = await useBrake('suspend', 'resume', context)
+    context.output.result(environment, () => [
+      isUndone
+        ? resumed(environment)
+        : `nothing is applied to ${environment.name} until it is resumed`,
     ])
     return FINE
   },
