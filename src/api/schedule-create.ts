@@ -2,13 +2,13 @@ import type { Transaction } from '../db/database.ts'
 import { RequestError } from '../errors.ts'
 import type { EnvironmentName, WorkflowKey } from '../ids.ts'
 import { loadEnvironment } from '../messages/environments.ts'
-import { findWorkflow } from '../reconcile/read.ts'
+import { findWorkflows, type WorkflowView } from '../reconcile/read.ts'
 import { recipientKey } from '../recipients/recipient.ts'
 import { firstOccurrence, zoneOf, type Planned, type Schedule } from '../recipients/schedule.ts'
 import { insertSchedules } from '../recipients/schedule-store.ts'
 import { loadRecipients } from '../recipients/store.ts'
 import { storeInline } from '../runs/channel-data.ts'
-import { requireActor } from '../runs/trigger.ts'
+import { requireActors } from '../runs/trigger.ts'
 import { BodyReader, readTenant } from '../runs/trigger-request.ts'
 import { checkData, loadVersions } from '../runs/versions.ts'
 import { checkSize, checkTiming, readTiming, type TimingBody } from './schedule-body.ts'
@@ -59,16 +59,16 @@ export async function createSchedules(
   asked: readonly NewSchedules[],
   now: Date,
 ): Promise<readonly Schedule[]> {
-  for (const workflow of new Set(asked.map((one) => one.workflow)))
-    await requireWorkflow(tx, environment, workflow)
+  const views = await findWorkflows(tx, environment, keysOf(asked))
+  for (const key of keysOf(asked)) requireLive(environment, key, views.get(key))
   const reader = new BodyReader()
   const planned = asked.flatMap((one) => readSchedules(reader, one, now))
   reader.requireValid()
   checkSize(planned)
-  await requireFitting(tx, environment, planned)
+  await checkFitting(tx, views, planned)
   await storeInline(tx, environment, reader.entities(), now)
-  const actors = new Map(planned.map(({ actor }) => [actor && recipientKey(actor), actor]))
-  for (const actor of actors.values()) if (actor) await requireActor(tx, environment, actor)
+  const actors = planned.flatMap(({ actor }) => actor ?? [])
+  await requireActors(tx, environment, actors)
   const zones = await loadZones(tx, environment, planned)
   const schedules = planned.map((one) => {
     const timezone = zones(one)
@@ -79,12 +79,15 @@ export async function createSchedules(
   return await insertSchedules(tx, environment, schedules, now)
 }
 
-async function requireWorkflow(
-  tx: Transaction,
+function keysOf(all: readonly { readonly workflow: string }[]): readonly string[] {
+  return [...new Set(all.map(({ workflow }) => workflow))]
+}
+
+function requireLive(
   environment: EnvironmentName,
   key: string,
-): Promise<void> {
-  const view = await findWorkflow(tx, environment, key)
+  view: WorkflowView | undefined,
+): void {
   if (view && view.archivedAt === null) return
   const why = view ? 'was archived' : 'does not exist'
   const message = `workflow "${key}" ${why} in ${environment}`
@@ -97,12 +100,21 @@ export async function requireFitting(
   environment: EnvironmentName,
   planned: readonly Planned[],
 ): Promise<void> {
-  for (const workflow of new Set(planned.map((one) => one.workflow))) {
-    const view = await findWorkflow(tx, environment, workflow)
-    // What is gone is told when its time has come.
-    if (!view || view.archivedAt !== null) continue
-    const version = (await loadVersions(tx, [view.versionId])).get(view.versionId)!
-    for (const one of planned) if (one.workflow === workflow) checkData(version, one.data)
+  await checkFitting(tx, await findWorkflows(tx, environment, keysOf(planned)), planned)
+}
+
+async function checkFitting(
+  tx: Transaction,
+  views: ReadonlyMap<string, WorkflowView>,
+  planned: readonly Planned[],
+): Promise<void> {
+  // What is gone is told when its time has come.
+  const live = [...views.values()].filter(({ archivedAt }) => archivedAt === null)
+  const ids = new Map(live.map(({ key, versionId }) => [key, versionId]))
+  const versions = await loadVersions(tx, [...new Set(ids.values())])
+  for (const { workflow, data } of planned) {
+    const id = ids.get(workflow)
+    if (id !== undefined) checkData(versions.get(id)!, data)
   }
 }
 

@@ -9,7 +9,7 @@ import {
   type ScheduleFilter,
 } from '../recipients/schedule-store.ts'
 import { storeInline } from '../runs/channel-data.ts'
-import { requireActor } from '../runs/trigger.ts'
+import { requireActors } from '../runs/trigger.ts'
 import { BodyReader, readTenant } from '../runs/trigger-request.ts'
 import { requireScope } from './auth.ts'
 import { cutPage, pageQuery, readPage } from './page.ts'
@@ -102,7 +102,7 @@ const update: MutationRoute = {
     readTiming(reader, { scheduled_at: now.toISOString(), ...asked }, now)
     reader.requireValid()
     await storeInline(tx, environment, reader.entities(), now)
-    if (actor) await requireActor(tx, environment, actor)
+    if (actor) await requireActors(tx, environment, [actor])
     const known = await lockSchedules(tx, environment, asked.schedule_ids)
     refuseDeclared(known)
     const zones = await loadZones(tx, environment, known)

@@ -1,3 +1,6 @@
+import { TerminalFailure } from '../errors.ts'
+import type { EnvironmentName } from '../ids.ts'
+
 /** A reference to a secret, as an environment file says it. */
 export interface SecretReference {
   readonly secret: string
@@ -41,4 +44,18 @@ export function withSecrets(settings: unknown, read: (name: string) => string): 
   return Object.fromEntries(
     Object.entries(settings).map(([key, value]) => [key, withSecrets(value, read)]),
   )
+}
+
+/** Looks up a secret of an environment; undefined where it is not set. */
+export type FindSecret = (environment: EnvironmentName, name: string) => string | undefined
+
+/** A secret that cannot be done without. Throws a `TerminalFailure` where it is not set. */
+export function requireSecret(
+  find: FindSecret,
+  environment: EnvironmentName,
+  name: string,
+): string {
+  const value = find(environment, name)
+  if (value !== undefined) return value
+  throw new TerminalFailure(`the secret ${name} of ${environment} is not set`)
 }

@@ -3,7 +3,7 @@ import { scrubExchange, scrubText } from '../channels/exchange.ts'
 import type { Door } from '../channels/door.ts'
 import type { Answer } from '../channels/provider.ts'
 import { settingsToSend, webhookUrl } from '../channels/report.ts'
-import { secretNames } from '../channels/secret.ts'
+import { requireSecret, secretNames, type FindSecret } from '../channels/secret.ts'
 import { sendThrough } from '../channels/send-through.ts'
 import type { Clock } from '../clock.ts'
 import type { Database, Transaction } from '../db/database.ts'
@@ -35,7 +35,7 @@ export interface DeliveryOptions {
   /** Aborted when the process stops: what is under way ends as unknown, what has not begun goes back. */
   readonly signal: AbortSignal
   /** The value of a secret of an environment; undefined where there is none. */
-  readonly secret: (environment: EnvironmentName, name: string) => string | undefined
+  readonly secret: FindSecret
   readonly log: Alerts
   /** Asked about messages that were held for over a minute; all may go when left out. */
   readonly recheck?: Recheck
@@ -259,10 +259,7 @@ async function send(
 ): Promise<Answer> {
   const used = [...contentSecrets(message.content)]
   const read = (name: string): string => {
-    const value = ctx.secret(message.environment, name)
-    if (value === undefined) {
-      throw new TerminalFailure(`the secret ${name} of ${message.environment} is not set`)
-    }
+    const value = requireSecret(ctx.secret, message.environment, name)
     used.push(value)
     return value
   }

@@ -2,6 +2,7 @@ import type { Exchange } from '../channels/provider.ts'
 import type { Queryable } from '../db/database.ts'
 import { newestFirst, type Place } from '../db/pages.ts'
 import { planned, sql, type Sql } from '../db/sql.ts'
+import { storedWeight } from '../db/weight.ts'
 import { isUuid } from '../ids.ts'
 import type { ChannelKey, EnvironmentName, MessageId, RunId, WorkflowRunId } from '../ids.ts'
 import type { ChannelType, MessageContent } from '../steps/step.ts'
@@ -230,13 +231,9 @@ async function queryMessages(
            m.step_ref as "stepRef", m.channel, m.channel_type as "channelType", m.provider,
            e.settings -> 'channels' -> m.channel ->> 'name' as "channelName",
            e.applied_at as "channelAt", m.collection, m.recipient, m.actor, m.tenant, m.status,
-           -- What is neither small nor large as it is stored may be compressed well, and is counted as text.
-           (select sum(case when size between 65536 and 1048576 then octet_length(value::text) else size end)::integer
-            from (values (m.content), (m.data), (
-              (select w.data from workflow_runs w
-               where w.environment = m.environment and w.id = m.workflow_run_id and not m.data_whole)
-            )) as v (value)
-            cross join lateral pg_column_size(value) as size) as bytes,
+           ${storedWeight(sql`(m.content), (m.data), (
+             (select w.data from workflow_runs w
+              where w.environment = m.environment and w.id = m.workflow_run_id and not m.data_whole))`)} as bytes,
            m.reason, m.attempt, m.scheduled_at as "scheduledAt", m.seen_at as "seenAt",
            m.read_at as "readAt", m.interacted_at as "interactedAt",
            m.link_clicked_at as "linkClickedAt", m.archived_at as "archivedAt",

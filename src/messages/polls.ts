@@ -1,7 +1,7 @@
 import type { StatusAnswer, StatusPoll } from '../channels/status-poll.ts'
 import { scrubText } from '../channels/exchange.ts'
 import type { Report } from '../channels/report.ts'
-import { withSecrets } from '../channels/secret.ts'
+import { requireSecret, withSecrets } from '../channels/secret.ts'
 import { messageOf } from '../errors.ts'
 import type { Channel } from '../workflow/environment.ts'
 import { providerOf } from './claim.ts'
@@ -105,8 +105,7 @@ async function ask(
 ): Promise<StatusAnswer> {
   const [{ environment }] = polls as [Poll]
   const read = (name: string): string => {
-    const value = secret(environment, name)
-    if (value === undefined) throw new Error(`the secret ${name} of ${environment} is not set`)
+    const value = requireSecret(secret, environment, name)
     used.push(value)
     return value
   }

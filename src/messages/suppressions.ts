@@ -1,6 +1,7 @@
 import { asciiAddress } from '../channels/address.ts'
 import { phoneNumber } from '../channels/phone.ts'
 import type { Queryable, Transaction } from '../db/database.ts'
+import { inOrder, lowestFirst, type Place } from '../db/pages.ts'
 import { sql } from '../db/sql.ts'
 import type { ChannelKey, EnvironmentName, MessageId } from '../ids.ts'
 import type { MessageContent } from '../steps/step.ts'
@@ -110,28 +111,15 @@ export async function findSuppressed(
 export async function listSuppressions(
   db: Queryable,
   { environment, channel }: { readonly environment: EnvironmentName; readonly channel: ChannelKey },
-  {
-    after = null,
-    before = null,
-    limit,
-  }: { readonly after?: string | null; readonly before?: string | null; readonly limit: number },
+  place: Place,
 ): Promise<readonly Suppression[]> {
-  return await db.query<Suppression>(sql`
+  const rows = await db.query<Suppression>(sql`
     select address, reason, details, message_id as "messageId", inserted_at as "insertedAt"
-    from (
-      select *
-      from suppressions
-      where environment = ${environment}
-        and channel = ${channel}
-        and (${after}::text is null or address > ${after})
-        and (${before}::text is null or address < ${before})
-      order by
-        case when ${before}::text is null then address end,
-        case when ${before}::text is not null then address end desc
-      limit ${limit}
-    ) page
-    order by address
+    from suppressions
+    where environment = ${environment} and channel = ${channel}
+      ${lowestFirst(sql`address`, place)}
   `)
+  return inOrder(rows, place)
 }
 
 /** Takes an address off the list; its messages go out again. Answers whether it was there. */

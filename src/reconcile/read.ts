@@ -108,6 +108,17 @@ export async function findWorkflow(
   return row
 }
 
+/** Those of these workflows that an environment ever had, by key. */
+export async function findWorkflows(
+  database: Queryable,
+  environment: EnvironmentName,
+  keys: readonly string[],
+): Promise<ReadonlyMap<string, WorkflowView>> {
+  const rows = await database.query<WorkflowView>(sql`
+    ${workflowsOf(environment)} and w.key = any(${keys}::text[])`)
+  return new Map(rows.map((row) => [row.key, row]))
+}
+
 /**
  * Asks for a look at an environment that exists. Answers the id of the request, which its state
  * echoes as the last handled one when the look is done.

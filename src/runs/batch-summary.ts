@@ -1,5 +1,6 @@
 import type { Queryable } from '../db/database.ts'
 import { sql } from '../db/sql.ts'
+import { storedWeight } from '../db/weight.ts'
 import type { BatchId, EnvironmentName, MessageId, RunId } from '../ids.ts'
 import type { RecipientRef } from '../recipients/recipient.ts'
 import type { Activity } from './batch-contents.ts'
@@ -109,16 +110,11 @@ export async function loadActivities(
       select b.id as batch_id, a.*, sum(a.bytes) over (order by a.place, a.bytes, b.id) as bytes_so_far
       from batches b
       cross join lateral (
-        select i.workflow_run_id, i.data, i.whole, i.inserted_at as at, w.actor, i.place, (
-          -- What is neither small nor large as it is stored may be compressed well, and is counted as text.
-          select ${bytesEach}::integer + coalesce(sum(
-            case when size between 8192 and 1048576 then octet_length(value::text) else size end), 0)
-          from (values (i.data), (case when not i.whole then w.data end), ((
+        select i.workflow_run_id, i.data, i.whole, i.inserted_at as at, w.actor, i.place,
+          ${bytesEach}::integer + ${storedWeight(sql`(i.data), (case when not i.whole then w.data end), ((
             select r.properties from recipients r
             where r.environment = ${environment} and r.collection = w.actor ->> 'collection'
-              and r.id = w.actor ->> 'id'
-          ))) as v (value)
-          cross join lateral pg_column_size(value) as size) as bytes
+              and r.id = w.actor ->> 'id'))`)} as bytes
         from (
           select workflow_run_id, data, whole, inserted_at, row_number() over (
             order by case when b.newest then workflow_run_id end desc, workflow_run_id) as place

@@ -1,7 +1,7 @@
 import { scrubExchange, scrubText, scrubValue } from '../channels/exchange.ts'
 import { fetchJson, type FetchAnswer } from '../channels/fetch.ts'
 import type { Door } from '../channels/door.ts'
-import { secretNames } from '../channels/secret.ts'
+import { requireSecret, secretNames, type FindSecret } from '../channels/secret.ts'
 import type { Batch, QueueName } from '../db/queue.ts'
 import type { Database, Transaction } from '../db/database.ts'
 import { messageOf, TerminalFailure } from '../errors.ts'
@@ -31,7 +31,7 @@ export interface FetchOptions extends SettlerOptions {
   readonly process: ProcessId
   readonly door: Door
   /** The value of a secret of an environment; undefined where there is none. */
-  readonly secret: (environment: EnvironmentName, name: string) => string | undefined
+  readonly secret: FindSecret
 }
 
 /** What the requests of one process share. */
@@ -226,9 +226,7 @@ function valueOf(
     throw new TerminalFailure(`the variable ${variable} is no text`)
   }
   const [name = ''] = secretNames(held)
-  const value = ctx.secret(environment, name)
-  if (value !== undefined) return value
-  throw new TerminalFailure(`the secret ${name} of ${environment} is not set`)
+  return requireSecret(ctx.secret, environment, name)
 }
 
 function scrubbed(answer: FetchAnswer, secrets: readonly string[]): FetchAnswer {

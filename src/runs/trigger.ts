@@ -3,7 +3,7 @@ import { newId, type EnvironmentName, type WorkflowKey, type WorkflowRunId } fro
 import type { Queue } from '../db/queue.ts'
 import type { Transaction } from '../db/database.ts'
 import { loadRecipients } from '../recipients/store.ts'
-import type { RecipientRef } from '../recipients/recipient.ts'
+import { recipientKey, type RecipientRef } from '../recipients/recipient.ts'
 import { storeInline } from './channel-data.ts'
 import { parseTrigger } from './trigger-request.ts'
 import { isLarge, type RunJob } from './jobs.ts'
@@ -33,7 +33,7 @@ export async function triggerWorkflow(
   const request = parseTrigger(call.body)
   checkData(await loadVersion(tx, live.versionId), request.data)
   await storeInline(tx, environment, request.entities, now)
-  if (request.actor) await requireActor(tx, environment, request.actor)
+  if (request.actor) await requireActors(tx, environment, [request.actor])
   const id = newId<WorkflowRunId>()
   const run = { id, workflow, ...live, request, source: { type: 'api' } } as const
   await insertWorkflowRuns(tx, environment, [run], now)
@@ -50,14 +50,16 @@ export async function admit(tx: Transaction, call: Omit<TriggerCall, 'body'>): P
   return requireLive(call, found)
 }
 
-/** Throws a 422 `RequestError` `actor_missing` where nobody is known by this name. */
-export async function requireActor(
+/** Throws a 422 `RequestError` `actor_missing` where nobody is known by the name of one of these. */
+export async function requireActors(
   tx: Transaction,
   environment: EnvironmentName,
-  actor: RecipientRef,
+  actors: readonly RecipientRef[],
 ): Promise<void> {
-  const found = await loadRecipients(tx, environment, [actor])
-  if (found.length > 0) return
-  const name = actor.collection === '$users' ? actor.id : `${actor.collection}/${actor.id}`
+  const known = new Set((await loadRecipients(tx, environment, actors)).map(recipientKey))
+  const missing = actors.find((actor) => !known.has(recipientKey(actor)))
+  if (!missing) return
+  const { collection, id } = missing
+  const name = collection === '$users' ? id : `${collection}/${id}`
   throw new RequestError(422, 'actor_missing', `actor "${name}" is not known in ${environment}`)
 }
