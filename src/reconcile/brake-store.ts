@@ -3,6 +3,7 @@ import { sql } from '../db/sql.ts'
 import { newRowId } from '../ids.ts'
 import type { EnvironmentName, Revision } from '../ids.ts'
 import type { Pin, Status, Suspension } from './status.ts'
+import type { KnownEnvironment } from './store.ts'
 
 /** What an operator has said is meant about a revision: what it archives, or that it rewrites history. */
 export type Confirmation = 'allow_prune' | 'allow_rewrite'
@@ -125,4 +126,14 @@ export async function clearPin(
     where name = ${environment} and pin = ${JSON.stringify(pin)}::jsonb
     returning name`)
   return rows.length > 0
+}
+
+/** Those environments of which something ends that only time ends, without what a look needs beside that. */
+export async function listTimed(
+  database: Queryable,
+): Promise<Pick<KnownEnvironment, 'name' | 'reason' | 'pin'>[]> {
+  return database.query<Pick<KnownEnvironment, 'name' | 'reason' | 'pin'>>(sql`
+    select name, reason, pin
+    from environments
+    where pin is not null or reason = 'soaking'`)
 }

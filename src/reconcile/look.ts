@@ -6,6 +6,7 @@ import type { Refs } from '../git/refs.ts'
 import type { EnvironmentName, Revision } from '../ids.ts'
 import { findDefaultBranch } from './declarations.ts'
 import type { DefaultTip } from './declarations.ts'
+import { listTimed } from './brake-store.ts'
 import { DEVELOPMENT, takeDeclarations } from './declare.ts'
 import { settleHints } from './hints.ts'
 import { mendDrift } from './drift.ts'
@@ -156,7 +157,7 @@ async function findDue(
   { failed }: LookResult,
 ): Promise<Date | undefined> {
   const now = clock.now().getTime()
-  const ends = (await listKnownEnvironments(database)).flatMap(({ name, reason, pin }) => [
+  const ends = (await listTimed(database)).flatMap(({ name, reason, pin }) => [
     pin?.expiresAt && new Date(pin.expiresAt),
     reason === 'soaking' && memory.soakingUntil.get(name),
   ])
