@@ -7,33 +7,19 @@ import { deliver } from '../../src/messages/deliver.ts'
 import { cancelMessages } from '../../src/messages/store.ts'
 import type { NewMessage } from '../../src/messages/store.ts'
 import { setSwitch } from '../../src/messages/switches.ts'
-import { testClock } from '../support/clock.ts'
 import type { TestClock } from '../support/clock.ts'
 import { test } from '../support/database.ts'
 import { startHttp } from '../support/http.ts'
-import {
-  aChannel,
-  aMessage,
-  aWebhookContent,
-  clear,
-  production,
-  saveEnvironment,
-  saveUser,
-  saveWorkflow,
-  startOfTest,
-} from './builders.ts'
-import { aProcess, insert, off, stateOf, statesOf } from './harness.ts'
+import { aChannel, aMessage, aWebhookContent, production, saveEnvironment } from './builders.ts'
+import { aProcess, insert, off, stateOf, statesOf, prepare } from './harness.ts'
 
 let clock: TestClock
 let stop: AbortController
 
 beforeEach<{ database: Database }>(async ({ database }) => {
-  clock = testClock(startOfTest)
-  stop = new AbortController()
-  await clear(database)
-  await saveEnvironment(database, { main: aChannel({ type: 'webhook', provider: 'webhook' }) })
-  await saveWorkflow(database, 'welcome')
-  await saveUser(database, 'ann')
+  ;({ clock, stop } = await prepare(database, {
+    main: aChannel({ type: 'webhook', provider: 'webhook' }),
+  }))
 })
 afterEach(() => {
   stop.abort()

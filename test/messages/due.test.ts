@@ -9,33 +9,19 @@ import { enqueueDueMessages, releaseDeadClaims } from '../../src/messages/due.ts
 import { findMessage, listDeliveries } from '../../src/messages/log-store.ts'
 import { beat, endDeadLeases, listDeadProcesses } from '../../src/messages/leases.ts'
 import { insertMessages } from '../../src/messages/store.ts'
-import { testClock } from '../support/clock.ts'
 import type { TestClock } from '../support/clock.ts'
 import { test } from '../support/database.ts'
 import { startHttp } from '../support/http.ts'
-import {
-  aChannel,
-  aMessage,
-  aWebhookContent,
-  clear,
-  production,
-  saveEnvironment,
-  saveUser,
-  saveWorkflow,
-  startOfTest,
-} from './builders.ts'
-import { aProcess, insert, stateOf, statesOf } from './harness.ts'
+import { aChannel, aMessage, aWebhookContent, production, startOfTest } from './builders.ts'
+import { aProcess, insert, stateOf, statesOf, prepare } from './harness.ts'
 
 let clock: TestClock
 let stop: AbortController
 
 beforeEach<{ database: Database }>(async ({ database }) => {
-  clock = testClock(startOfTest)
-  stop = new AbortController()
-  await clear(database)
-  await saveEnvironment(database, { main: aChannel({ type: 'webhook', provider: 'webhook' }) })
-  await saveWorkflow(database, 'welcome')
-  await saveUser(database, 'ann')
+  ;({ clock, stop } = await prepare(database, {
+    main: aChannel({ type: 'webhook', provider: 'webhook' }),
+  }))
 })
 afterEach(() => {
   stop.abort()

@@ -12,11 +12,32 @@ import { beat } from '../../src/messages/leases.ts'
 import { findMessageEvents } from '../../src/messages/log-store.ts'
 import { insertMessages } from '../../src/messages/store.ts'
 import type { NewMessage } from '../../src/messages/store.ts'
-import { production, startOfTest } from './builders.ts'
+import type { Channel } from '../../src/workflow/environment.ts'
+import { testClock, type TestClock } from '../support/clock.ts'
+import {
+  clear,
+  production,
+  saveEnvironment,
+  saveUser,
+  saveWorkflow,
+  startOfTest,
+} from './builders.ts'
 
 const secrets: Record<string, string> = {
   SMTP_PASSWORD: 'correct-horse',
   CRM_TOKEN: 'crm-secret-1',
+}
+
+/** Before each test: nothing but an environment with these channels, a workflow and a user who is known. */
+export async function prepare(
+  database: Database,
+  channels: Readonly<Record<string, Channel>> = {},
+): Promise<{ readonly clock: TestClock; readonly stop: AbortController }> {
+  await clear(database)
+  await saveEnvironment(database, channels)
+  await saveWorkflow(database, 'welcome')
+  await saveUser(database, 'ann')
+  return { clock: testClock(startOfTest), stop: new AbortController() }
 }
 
 /** A process that delivers, with a lease of its own. */

@@ -6,7 +6,6 @@ import { deliver } from '../../src/messages/deliver.ts'
 import type { DeliveryContext } from '../../src/messages/deliver.ts'
 import { listRefusals, sweepRates } from '../../src/messages/pace-store.ts'
 import type { NewMessage } from '../../src/messages/store.ts'
-import { testClock } from '../support/clock.ts'
 import type { TestClock } from '../support/clock.ts'
 import { test } from '../support/database.ts'
 import { startHttp } from '../support/http.ts'
@@ -16,14 +15,11 @@ import {
   aMessage,
   anEmailContent,
   aWebhookContent,
-  clear,
   production,
   saveEnvironment,
-  saveUser,
-  saveWorkflow,
   startOfTest,
 } from './builders.ts'
-import { aProcess, eventTypes, insert, statesOf } from './harness.ts'
+import { aProcess, eventTypes, insert, statesOf, prepare } from './harness.ts'
 
 const DAY_MS = 86_400_000
 const OTHER = 'other' as ChannelKey
@@ -33,13 +29,8 @@ let stop: AbortController
 let alerts: string[]
 
 beforeEach<{ database: Database }>(async ({ database }) => {
-  clock = testClock(startOfTest)
-  stop = new AbortController()
+  ;({ clock, stop } = await prepare(database))
   alerts = []
-  await clear(database)
-  await saveEnvironment(database, {})
-  await saveWorkflow(database, 'welcome')
-  await saveUser(database, 'ann')
 })
 afterEach(() => {
   stop.abort()

@@ -8,33 +8,18 @@ import { listDeliveries } from '../../src/messages/log-store.ts'
 import { pollStatuses } from '../../src/messages/polls.ts'
 import type { NewMessage } from '../../src/messages/store.ts'
 import type { PushContent } from '../../src/steps/step.ts'
-import { testClock } from '../support/clock.ts'
 import type { TestClock } from '../support/clock.ts'
 import { test } from '../support/database.ts'
 import { startHttp, type HttpFake } from '../support/http.ts'
-import {
-  aChannel,
-  aMessage,
-  clear,
-  production,
-  saveEnvironment,
-  saveUser,
-  saveWorkflow,
-  startOfTest,
-} from './builders.ts'
-import { aProcess, insert, stateOf, statesOf } from './harness.ts'
+import { aChannel, aMessage, production, saveEnvironment, startOfTest } from './builders.ts'
+import { aProcess, insert, stateOf, statesOf, prepare } from './harness.ts'
 
 let clock: TestClock
 let stop: AbortController
 const MINUTE = 60_000
 
 beforeEach<{ database: Database }>(async ({ database }) => {
-  clock = testClock(startOfTest)
-  stop = new AbortController()
-  await clear(database)
-  await saveEnvironment(database, {})
-  await saveWorkflow(database, 'welcome')
-  await saveUser(database, 'ann')
+  ;({ clock, stop } = await prepare(database))
 })
 afterEach(() => {
   stop.abort()

@@ -8,32 +8,19 @@ import { releaseDeadClaims } from '../../src/messages/due.ts'
 import { findMessageEvents, listDeliveries } from '../../src/messages/log-store.ts'
 import { sweepChannelReports } from '../../src/messages/report-store.ts'
 import type { Channel } from '../../src/workflow/environment.ts'
-import { testClock } from '../support/clock.ts'
 import type { TestClock } from '../support/clock.ts'
 import { counted } from '../support/counted.ts'
 import { test } from '../support/database.ts'
 import { startHttp } from '../support/http.ts'
-import {
-  clear,
-  production,
-  saveEnvironment,
-  saveUser,
-  saveWorkflow,
-  startOfTest,
-} from './builders.ts'
-import { aProcess, eventTypes, insert, stateOf } from './harness.ts'
+import { production } from './builders.ts'
+import { aProcess, eventTypes, insert, stateOf, prepare } from './harness.ts'
 import { aMail, aMailChannel, listed, send, taken, tell } from './report-harness.ts'
 
 let clock: TestClock
 let stop: AbortController
 
 beforeEach<{ database: Database }>(async ({ database }) => {
-  clock = testClock(startOfTest)
-  stop = new AbortController()
-  await clear(database)
-  await saveEnvironment(database, {})
-  await saveWorkflow(database, 'welcome')
-  await saveUser(database, 'ann')
+  ;({ clock, stop } = await prepare(database))
 })
 afterEach(() => {
   stop.abort()

@@ -4,34 +4,19 @@ import { sql } from '../../src/db/sql.ts'
 import type { ChannelKey } from '../../src/ids.ts'
 import { deliver } from '../../src/messages/deliver.ts'
 import { findMessageEvents } from '../../src/messages/log-store.ts'
-import { testClock } from '../support/clock.ts'
 import type { TestClock } from '../support/clock.ts'
 import { test } from '../support/database.ts'
 import { startHttp } from '../support/http.ts'
 import { smtpAnswer, startSmtp } from '../support/smtp.ts'
-import {
-  aChannel,
-  aMessage,
-  clear,
-  production,
-  saveEnvironment,
-  saveUser,
-  saveWorkflow,
-  startOfTest,
-} from './builders.ts'
-import { insert, stateOf } from './harness.ts'
+import { aChannel, aMessage, production, saveEnvironment } from './builders.ts'
+import { insert, stateOf, prepare } from './harness.ts'
 import { aMail, aMailChannel, listed, send, taken, tell } from './report-harness.ts'
 
 let clock: TestClock
 let stop: AbortController
 
 beforeEach<{ database: Database }>(async ({ database }) => {
-  clock = testClock(startOfTest)
-  stop = new AbortController()
-  await clear(database)
-  await saveEnvironment(database, {})
-  await saveWorkflow(database, 'welcome')
-  await saveUser(database, 'ann')
+  ;({ clock, stop } = await prepare(database))
 })
 afterEach(() => {
   stop.abort()
