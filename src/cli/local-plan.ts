@@ -34,7 +34,6 @@ async function planIn(
   named: { readonly environment: string; readonly head: string },
 ): Promise<PromotionPlan> {
   const refs = await repository.refs()
-  const shapes = providerList
   const explicit = options.text('default-branch') ?? null
   const bare = repository.location.workTree === null
   const place = placeOf(repository.location)
@@ -44,7 +43,7 @@ async function planIn(
       `the default branch of ${place} has no commit; name it with --default-branch`,
     )
   }
-  const declared = await readDeclarations(await repository.tree(found.tip), shapes)
+  const declared = await readDeclarations(await repository.tree(found.tip), providerList)
   if (declared.kind === 'invalid') {
     const [first] = declared.diagnostics
     const where = first ? `${first.path}:${first.line} ${first.message}` : 'a problem'
@@ -55,7 +54,7 @@ async function planIn(
   const environments: readonly Followed[] = declared.declarations
   const resolved = await resolvePromotion({ source: repository, refs, environments }, named)
   if (resolved.kind === 'refused') throw new ConfigError(resolved.refusal.message)
-  const checks = { providers: shapes, hasSecret: () => true }
+  const checks = { providers: providerList, hasSecret: () => true }
   const context = { source: repository, checks, findNeverApplied: null }
   return planPromotion(context, resolved.request)
 }
